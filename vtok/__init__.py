@@ -1,0 +1,48 @@
+"""vtok: a neural video compressor whose codes are also tokens.
+
+    import vtok
+
+    tokenizer = vtok.VideoTokenizer.from_pretrained()
+    vtok.encode_file("in.mp4", "out.vtok", quality=5)
+    vtok.decode_file("out.vtok", "rec.mp4")
+
+Symbols in shapes, everywhere in the package: `b` batch, `c` channels, `t h w` frames and pixels, `T H W` latent frames
+and positions, `n` codebooks (channels of codes).
+
+Names are imported when they are first used: `import vtok` alone does not import torch.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from vtok.errors import VtokError
+from vtok.version import __version__
+
+if TYPE_CHECKING:
+    from vtok.codec import decode_file, encode_file
+    from vtok.stats import file_stats
+    from vtok.tokenizer import LossBreakdown, VideoTokenizer
+
+__all__ = [
+    "LossBreakdown",
+    "VideoTokenizer",
+    "VtokError",
+    "__version__",
+    "decode_file",
+    "encode_file",
+    "file_stats",
+]
+
+_HOMES = {
+    "LossBreakdown": "vtok.tokenizer",
+    "VideoTokenizer": "vtok.tokenizer",
+    "decode_file": "vtok.codec",
+    "encode_file": "vtok.codec",
+    "file_stats": "vtok.stats",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'vtok' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -1,0 +1,57 @@
+"""The one tree of errors that vtok raises for bad input; anything else that reaches a user is a bug.
+
+```
+VtokError
+├── FormatError                  the bytes are not a .vtok file that this reader can read
+│   ├── TruncatedError           the bytes end too early
+│   ├── ChecksumError            the bytes, or the codes they decode to, are not those that were written
+│   ├── UnsupportedVersionError  a newer vtok is needed
+│   └── LimitError               a declared size is beyond what the format allows
+├── ModelMismatchError           the file was written with other weights
+├── MediaError                   a video could not be read or written
+├── WeightsError                 weights are missing, damaged or of another configuration
+└── ConfigError                  an option or a parameter is out of its range
+```
+
+Every message is one line: the value, the allowed set, and the way out.
+"""
+
+
+class VtokError(Exception):
+    """Base of all errors that are the input's fault, not the program's."""
+
+
+class FormatError(VtokError):
+    """The bytes are not a `.vtok` file that this reader can read."""
+
+
+class TruncatedError(FormatError):
+    """The bytes end before the structure they declare is complete."""
+
+
+class ChecksumError(FormatError):
+    """Stored bytes, or the codes decoded from them, do not match their CRC-32."""
+
+
+class UnsupportedVersionError(FormatError):
+    """The file needs a newer reader than this one."""
+
+
+class LimitError(FormatError):
+    """A declared size is beyond the limits of the format, so nothing was allocated for it."""
+
+
+class ModelMismatchError(VtokError):
+    """The file names a model, by name and SHA-256, that is not the one at hand."""
+
+
+class MediaError(VtokError):
+    """A video file could not be opened, decoded or written."""
+
+
+class WeightsError(VtokError):
+    """Weights are missing, damaged, or do not belong to their configuration."""
+
+
+class ConfigError(VtokError, ValueError):
+    """A parameter has a value outside its allowed set."""
