@@ -1,0 +1,122 @@
+"""Blocks of 8 frames x 8 x 8 pixels to coefficients and back, by one matrix each: where training starts.
+
+A block holds 512 luma and 2 x 128 chroma samples (4:2:0). The Karhunen-Loève transform (KLT: the eigenvectors of the
+samples' second moments, in order of their eigenvalues) packs the energy of real video into the fewest coefficients of
+all linear transforms, so the first `num_channels` of them are what a tokenizer should start with.
+"""
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from vtok.planes import Planes
+
+PATCH = 8  # frames, rows and columns of luma in a block
+BLOCK_VALUES = PATCH**3 * 3 // 2
+# A chroma sample stands for four pixels. The weight makes its squared error count twice that of a luma sample, so that
+# luma and both chroma planes together weigh 1/2, 1/4 and 1/4 of the distortion.
+CHROMA_WEIGHT = 2**0.5
+
+
+def pad_to_blocks(planes: Planes) -> Planes:
+    """Planes padded by replication at the end of each axis to whole blocks of 8 frames x 8 x 8 pixels."""
+    t, h, w = planes.y.shape[1:]
+
+    def pad(plane: Tensor, side: int, h_pixels: int, w_pixels: int) -> Tensor:
+        pad_h, pad_w = (-(-n // PATCH) * side - m for n, m in ((h, h_pixels), (w, w_pixels)))
+        if pad_h == pad_w == 0 == t % PATCH:
+            return plane
+        return F.pad(plane[:, None], (0, pad_w, 0, pad_h, 0, -t % PATCH), mode="replicate")[:, 0]
+
+    chroma = (pad(p, PATCH // 2, p.shape[-2], p.shape[-1]) for p in (planes.u, planes.v))
+    return Planes(pad(planes.y, PATCH, h, w), *chroma)
+
+
+def planes_to_blocks(planes: Planes) -> Tensor:
+    """Whole blocks of `planes` as vectors `[b, 768, T, H, W]`, chroma scaled by `CHROMA_WEIGHT`."""
+
+    def blocks(plane: Tensor, side: int) -> Tensor:
+        return rearrange(plane, "b (T t) (H h) (W w) -> b (t h w) T H W", t=PATCH, h=side, w=side)
+
+    y, u, v = blocks(planes.y, PATCH), blocks(planes.u, PATCH // 2), blocks(planes.v, PATCH // 2)
+    return torch.cat([y, u * CHROMA_WEIGHT, v * CHROMA_WEIGHT], dim=1)
+
+
+def blocks_to_planes(blocks: Tensor) -> Planes:
+    """The inverse of `planes_to_blocks`."""
+
+    def plane(part: Tensor, side: int) -> Tensor:
+        return rearrange(part, "b (t h w) T H W -> b (T t) (H h) (W w)", t=PATCH, h=side, w=side)
+
+    y, u, v = torch.split(blocks, [PATCH**3, PATCH**3 // 4, PATCH**3 // 4], dim=1)
+    return Planes(plane(y, PATCH), plane(u / CHROMA_WEIGHT, PATCH // 2), plane(v / CHROMA_WEIGHT, PATCH // 2))
+
+
+# Seen as half-size cells (4 x 4 pixels, all 8 frames), a block's samples are the channels of a grid of twice the
+# resolution.
+CELL_VALUES = BLOCK_VALUES // 4
+
+
+def blocks_to_cells(blocks: Tensor) -> Tensor:
+    """Blocks `[b, 768, H, W]` as cells of half the height and width, `[b, 192, 2H, 2W]`."""
+    parts = torch.split(blocks, [PATCH**3, PATCH**3 // 4, PATCH**3 // 4], dim=1)
+    sides = (4, 2, 2)
+    cells = [
+        rearrange(part, "b (t i h j w) H W -> b (t h w) (H i) (W j)", t=PATCH, i=2, j=2, h=side)
+        for part, side in zip(parts, sides, strict=True)
+    ]
+    return torch.cat(cells, dim=1)
+
+
+def cells_to_blocks(cells: Tensor) -> Tensor:
+    """The inverse of `blocks_to_cells`."""
+    parts = torch.split(cells, [PATCH * 16, PATCH * 4, PATCH * 4], dim=1)
+    sides = (4, 2, 2)
+    blocks = [
+        rearrange(part, "b (t h w) (H i) (W j) -> b (t i h j w) H W", t=PATCH, i=2, j=2, h=side)
+        for part, side in zip(parts, sides, strict=True)
+    ]
+    return torch.cat(blocks, dim=1)
+
+
+class BlockTransform(nn.Module):
+    """Analysis and synthesis matrices between block vectors and the first `num_channels` coefficients.
+
+    Attributes:
+        analysis: `[num_channels, 768]`.
+        synthesis: `[768, num_channels]`.
+        scale: `[num_channels]`, the standard deviation of each coefficient over the training set, by which networks
+            normalise what they see.
+    """
+
+    analysis: nn.Parameter
+    synthesis: nn.Parameter
+    scale: Tensor
+
+    def __init__(self, num_channels: int) -> None:
+        super().__init__()
+        basis = torch.linalg.qr(torch.randn(BLOCK_VALUES, num_channels))[0]
+        self.analysis = nn.Parameter(basis.T.contiguous())
+        self.synthesis = nn.Parameter(basis.contiguous())
+        self.register_buffer("scale", torch.ones(num_channels))
+
+    @torch.no_grad()
+    def set_klt(self, second_moments: Tensor) -> None:
+        """Take over the KLT of block vectors with `second_moments [768, 768]`."""
+        eigenvalues, eigenvectors = torch.linalg.eigh(second_moments.double())
+        num_channels = len(self.scale)
+        basis = eigenvectors.flip(1)[:, :num_channels]
+        # An eigenvector's sign is arbitrary and differs between libraries: make its largest entry positive.
+        basis = basis * basis.gather(0, basis.abs().argmax(0, keepdim=True)).sign()
+        self.analysis.copy_(basis.T)
+        self.synthesis.copy_(basis)
+        self.scale.copy_(eigenvalues.flip(0)[:num_channels].clamp_min(1e-8).sqrt())
+
+    def analyse(self, blocks: Tensor) -> Tensor:
+        """Blocks `[b, 768, H, W]` to coefficients `[b, num_channels, H, W]`."""
+        return F.conv2d(blocks, self.analysis[:, :, None, None])
+
+    def synthesise(self, coefficients: Tensor) -> Tensor:
+        """Coefficients `[b, num_channels, H, W]` to blocks `[b, 768, H, W]`."""
+        return F.conv2d(coefficients, self.synthesis[:, :, None, None])

@@ -1,0 +1,37 @@
+"""Layers that more than one network is built from."""
+
+import torch
+from torch import Tensor, nn
+
+
+class QualityTable(nn.Module):
+    """One row of parameters per quality, interpolated linearly in between.
+
+    Args:
+        num_qualities: Rows; quality 1 is the first.
+        dim: Values per row.
+    """
+
+    def __init__(self, num_qualities: int, dim: int) -> None:
+        super().__init__()
+        self.rows = nn.Parameter(torch.zeros(num_qualities, dim))
+
+    def forward(self, quality: Tensor) -> Tensor:
+        """Rows `[b, dim]` for `quality [b]`, each in [1, num_qualities]."""
+        position = (quality - 1).clamp(0, len(self.rows) - 1)
+        low = position.floor().long()
+        high = (low + 1).clamp_max(len(self.rows) - 1)
+        return torch.lerp(self.rows[low], self.rows[high], (position - low).unsqueeze(-1))
+
+
+def conv(dim_in: int, dim_out: int, kernel_size: int) -> nn.Conv2d:
+    """A 2-D convolution that keeps the size, zeros around the edge."""
+    return nn.Conv2d(dim_in, dim_out, kernel_size, padding=kernel_size // 2)
+
+
+def zero_conv(dim_in: int, dim_out: int, kernel_size: int) -> nn.Conv2d:
+    """The same, starting as zero: a residual branch that ends in it starts as nothing."""
+    layer = conv(dim_in, dim_out, kernel_size)
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return layer
