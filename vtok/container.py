@@ -1,0 +1,310 @@
+"""What a `.vtok` file holds: a header, groups of frames, and an end. `docs/format.md` is the specification.
+
+    file      16 bytes, HEAD, VGRP, VGRP, ..., [indx], DONE    (vtok/chunks.py draws what is around each payload)
+    HEAD      JSON (vtok/file_header.py)
+    VGRP      a group of frames: its numbers, its timestamps, its entropy-coded codes (vtok/groups.py)
+    indx      for each group: sequence number u32, byte offset of its chunk u64, first frame u64, frames u32
+    DONE      frames u64, groups u32, latent frames u64, byte offset of the indx chunk or 0 u64
+
+The writer never seeks, and the reader seeks only when asked for a single group. Groups need nothing but the header, and
+nothing at the end of a file is needed to read what comes before.
+"""
+
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import BinaryIO, NamedTuple
+
+from vtok import chunks
+from vtok.chunks import ChunkHead, ChunkReader, find_next_chunk, pack_chunk, pack_preamble, parse_head
+from vtok.errors import ChecksumError, ConfigError, FormatError, TruncatedError
+from vtok.file_header import MAX_FRAMES_PER_GROUP, FileHeader
+from vtok.groups import HEAD_BYTES as GROUP_HEAD_BYTES
+from vtok.groups import GroupHead, VideoGroup, frame_range
+
+__all__ = [
+    "MAX_FRAMES_PER_GROUP",
+    "ContainerReader",
+    "ContainerWriter",
+    "FileHeader",
+    "GroupLocation",
+    "Totals",
+    "VideoGroup",
+    "find_next_chunk",
+]
+
+_LOCATION = struct.Struct("<IQQI")
+_DONE_FIELDS = struct.Struct("<QIQQ")
+_DONE_CHUNK_BYTES = chunks.CHUNK_HEAD_BYTES + _DONE_FIELDS.size + chunks.CRC_BYTES
+
+
+class Totals(NamedTuple):
+    """How much a file contains."""
+
+    num_frames: int = 0
+    num_groups: int = 0
+    num_latent_frames: int = 0
+
+    def plus(self, group: VideoGroup) -> "Totals":
+        """These, and one group more."""
+        return Totals(
+            self.num_frames + group.num_frames, self.num_groups + 1, self.num_latent_frames + group.num_latent_frames
+        )
+
+
+class GroupLocation(NamedTuple):
+    """Where a group is: its chunk's sequence number and byte offset, and its frames."""
+
+    sequence: int
+    byte_offset: int
+    first_frame: int
+    num_frames: int
+
+
+class ContainerWriter:
+    """Writes a file from front to back, never seeking, so a pipe will do.
+
+    Attributes:
+        totals: What was written so far.
+    """
+
+    def __init__(self, file: BinaryIO, header: FileHeader) -> None:
+        """Write the header to `file`, a buffered binary file, which stays the caller's to close."""
+        self.totals = Totals()
+        self._file = file
+        self._header = header
+        self._sequence = 0
+        self._locations = bytearray()
+        preamble = pack_preamble()
+        self._byte_offset = len(preamble)
+        file.write(preamble)
+        self._write_chunk(chunks.HEAD, header.to_bytes())
+
+    def write_group(self, group: VideoGroup) -> None:
+        """Append a group.
+
+        Raises:
+            ConfigError: It does not begin with the frame after the last one, its counts do not fit each other or their
+                limits, or it is longer than 64 MiB.
+        """
+        if group.first_frame != self.totals.num_frames:
+            raise ConfigError(f"group begins with frame {group.first_frame}: must be {self.totals.num_frames}")
+        expected = self._header.num_latent_frames(group.num_frames)
+        if group.num_latent_frames != expected:
+            raise ConfigError(f"{group.num_frames} frames in {group.num_latent_frames} latent ones: must be {expected}")
+        location = GroupLocation(self._sequence, self._byte_offset, group.first_frame, group.num_frames)
+        self._write_chunk(chunks.GROUP, group.to_bytes())
+        self._locations += _LOCATION.pack(*location)
+        self.totals = self.totals.plus(group)
+
+    def finish(self) -> Totals:
+        """Write index and end chunk, without which the file counts as cut off."""
+        index_offset = 0
+        if len(self._locations) <= chunks.MAX_CHUNK_BYTES:  # true for 129 days in groups of 4 seconds
+            index_offset = self._byte_offset
+            self._write_chunk(chunks.INDEX, bytes(self._locations))
+        self._write_chunk(chunks.DONE, _DONE_FIELDS.pack(*self.totals, index_offset))
+        return self.totals
+
+    def _write_chunk(self, kind: bytes, payload: bytes) -> None:
+        data = pack_chunk(kind, self._sequence, payload)
+        self._file.write(data)
+        self._sequence += 1
+        self._byte_offset += len(data)
+
+
+class ContainerReader:
+    """Reads a file from front to back: iterating gives its groups and never seeks, so a pipe will do.
+
+    Whatever is wrong with a file, the complete groups before it come first, then the error: TruncatedError where the
+    data ends too early, ChecksumError where it was changed, another FormatError where it makes no sense.
+
+    Attributes:
+        header: The file's header.
+        progress: What iterating has given so far.
+        totals: What the file contains; None until iterating or `read_index` has come to its end chunk.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        """Read the header of `file`, which stays the caller's to close.
+
+        Raises:
+            UnsupportedVersionError: A newer reader is needed.
+            FormatError: This is not a `.vtok` file, or its beginning is damaged.
+        """
+        self.progress = Totals()
+        self.totals: Totals | None = None
+        self._file = file
+        self._is_done = False
+        self._chunks = ChunkReader(file)
+        self._chunks.read_preamble()
+        head = self._chunks.read_head()
+        if head.kind != chunks.HEAD:
+            raise FormatError(f"{head.place} is the first chunk: it must be HEAD")
+        self.header = FileHeader.from_bytes(_read_payload(self._chunks, head))
+        self._body_byte_offset = self._chunks.byte_offset
+
+    def __iter__(self) -> Iterator[VideoGroup]:
+        """The groups that were not read yet, in order, each checked.
+
+        Raises:
+            FormatError: See the class.
+        """
+        while not self._is_done:
+            try:
+                head = self._chunks.read_head()
+                payload = _read_payload(self._chunks, head)
+            except TruncatedError as error:
+                num_frames, num_groups, _ = self.progress
+                raise TruncatedError(f"{error}; complete are {num_groups} groups with {num_frames} frames") from None
+            if head.kind == chunks.GROUP:
+                group = self._parse_group(head, payload)
+                if group.first_frame != self.progress.num_frames:
+                    raise FormatError(
+                        f"{head.place} begins with frame {group.first_frame}: expected {self.progress.num_frames}"
+                    )
+                self.progress = self.progress.plus(group)
+                yield group
+            elif head.kind == chunks.DONE:
+                self._end(head, payload)
+            elif not head.is_ancillary:
+                raise FormatError(f"{head.place} is a second header: there must be one")
+
+    def read_index(self) -> list[GroupLocation]:
+        """Where each group is, for `read_group`. Needs a file that can seek, and leaves its position as it was.
+
+        Taken from the index if there is a sound one, else from a walk over the chunk headers, with the same answer. Of
+        a file that was cut off: its complete groups, and `totals` stays None.
+
+        Raises:
+            FormatError: There is no index, and the walk came upon damage.
+        """
+        with self._position_kept():
+            try:
+                return self._indexed_groups()
+            except FormatError:
+                return self._walked_groups()
+
+    def read_group(self, location: GroupLocation) -> VideoGroup:
+        """The group at a place that `read_index` gave, checked; leaves the position of the file as it was.
+
+        Raises:
+            FormatError: The group is damaged, or not the one that `location` says.
+        """
+        with self._position_kept():
+            reader = self._chunks_at(location.byte_offset, location.sequence)
+            head = reader.read_head()
+            payload = _read_payload(reader, head)
+        if head.kind != chunks.GROUP:
+            raise FormatError(f"{head.place} is where the index promises a group")
+        group = self._parse_group(head, payload)
+        if (group.first_frame, group.num_frames) != location[2:]:
+            raise FormatError(f"{head.place} is not that of {frame_range(*location[2:])}, as the index promises")
+        return group
+
+    def _parse_group(self, head: ChunkHead, payload: bytes) -> VideoGroup:
+        try:
+            group = VideoGroup.from_bytes(payload)
+        except FormatError as error:
+            raise type(error)(f"{head.place}: {error}") from None
+        expected = self.header.num_latent_frames(group.num_frames)
+        if group.num_latent_frames != expected:
+            raise FormatError(
+                f"{head.place} has {group.num_latent_frames} latent frames for {group.num_frames}: must be {expected}"
+            )
+        return group
+
+    def _end(self, head: ChunkHead, payload: bytes) -> None:
+        """Check the end of the file against what came before."""
+        totals, _ = _parse_done(head, payload)
+        if totals != self.progress:
+            raise FormatError(f"{head.place} promises {totals}, but the file has {self.progress}")
+        if not self._chunks.is_at_end():
+            raise FormatError(f"data follows {head.place}, which must be the last")
+        self.totals = totals
+        self._is_done = True
+
+    def _indexed_groups(self) -> list[GroupLocation]:
+        """The groups according to the index; FormatError if there is none, or it is not sound."""
+        done_offset = self._file.seek(0, 2) - _DONE_CHUNK_BYTES
+        self._file.seek(max(done_offset, 0))
+        done = parse_head(self._file.read(chunks.CHUNK_HEAD_BYTES), done_offset)
+        if done is None or done.kind != chunks.DONE:
+            raise FormatError("no end chunk of this version at the end of the file")
+        reader = self._chunks_at(done_offset, done.sequence)
+        totals, index_offset = _parse_done(done, _read_payload(reader, reader.read_head()))
+        reader = self._chunks_at(index_offset, done.sequence - 1)
+        head = reader.read_head()
+        payload = _read_payload(reader, head)
+        if (
+            head.kind != chunks.INDEX
+            or not head.is_known
+            or head.end_offset != done_offset
+            or len(payload) % _LOCATION.size
+        ):
+            raise FormatError(f"{head.place} is no index")
+        locations = [GroupLocation(*fields) for fields in _LOCATION.iter_unpack(payload)]
+        num_frames = 0
+        for location in locations:
+            if location.first_frame != num_frames:
+                raise FormatError(f"{head.place} has a gap before frame {location.first_frame}")
+            num_frames += location.num_frames
+        if (num_frames, len(locations)) != totals[:2]:
+            raise FormatError(f"{head.place} is not complete")
+        self.totals = totals
+        return locations
+
+    def _walked_groups(self) -> list[GroupLocation]:
+        """The groups according to the headers of the chunks that are completely there."""
+        size = self._file.seek(0, 2)
+        locations: list[GroupLocation] = []
+        byte_offset, sequence = self._body_byte_offset, 1
+        while byte_offset + chunks.CHUNK_HEAD_BYTES <= size:
+            reader = self._chunks_at(byte_offset, sequence)
+            head = reader.read_head()
+            if head.end_offset > size:
+                break
+            if head.kind == chunks.GROUP:
+                group = GroupHead.from_bytes(self._file.read(min(head.length, GROUP_HEAD_BYTES)))
+                locations.append(GroupLocation(sequence, byte_offset, group.first_frame, group.num_frames))
+            elif head.kind == chunks.DONE:
+                self.totals, _ = _parse_done(head, _read_payload(reader, head))
+                break
+            byte_offset, sequence = head.end_offset, sequence + 1
+        return locations
+
+    def _chunks_at(self, byte_offset: int, sequence: int) -> ChunkReader:
+        """A reader of chunk `sequence` and those after it; FormatError where the file does not reach."""
+        if not 0 <= byte_offset < self._file.seek(0, 2):
+            raise FormatError(f"no chunk at byte offset {byte_offset}: the file ends before it")
+        self._file.seek(byte_offset)
+        return ChunkReader(self._file, byte_offset=byte_offset, sequence=sequence)
+
+    @contextmanager
+    def _position_kept(self) -> Iterator[None]:
+        position = self._file.tell()
+        try:
+            yield
+        finally:
+            self._file.seek(position)
+
+
+def _read_payload(reader: ChunkReader, head: ChunkHead) -> bytes:
+    """The payload after `head`, or ChecksumError, with the frames that are lost if their numbers are intact."""
+    payload, is_intact = reader.read_payload(head)
+    if is_intact:
+        return payload
+    lost = ""
+    if head.kind == chunks.GROUP:
+        with suppress(FormatError):
+            group = GroupHead.from_bytes(payload)
+            lost = f": {frame_range(group.first_frame, group.num_frames)} are lost"
+    raise ChecksumError(f"{head.place} is damaged{lost}")
+
+
+def _parse_done(head: ChunkHead, payload: bytes) -> tuple[Totals, int]:
+    """The totals, and the byte offset of the index; later versions may add more behind them."""
+    if len(payload) < _DONE_FIELDS.size:
+        raise FormatError(f"{head.place} has {len(payload)} bytes: must be at least {_DONE_FIELDS.size}")
+    *totals, index_offset = _DONE_FIELDS.unpack_from(payload)
+    return Totals(*totals), index_offset
