@@ -1,0 +1,78 @@
+"""Output files that exist completely or not at all.
+
+The bytes go to a temporary file in the same folder, which takes the place of the real one by `os.replace` only when it
+is complete and on the disk. Killed at any moment, a run leaves the old file or the new one, never a part of one.
+"""
+
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from vtok.errors import MediaError
+
+
+@contextmanager
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary path; on a clean exit what was written there becomes `path`.
+
+    The temporary file is in the folder of `path` (a rename cannot cross file systems) and has its suffix (FFmpeg picks
+    the container by it). It is not created here: the caller writes it, so it gets the permissions of any new file, or
+    those of the file it replaces. On any exception, also Ctrl-C, it is removed and an existing `path` stays untouched.
+
+    Example:
+        >>> with atomic_write("clip.vtok") as temporary:
+        ...     temporary.write_bytes(b"...")
+
+    Args:
+        path: The file to create or replace. A symbolic link is followed: the file it points to is replaced.
+
+    Yields:
+        The path to write to.
+
+    Raises:
+        MediaError: The folder is missing or not writable, `path` is not a regular file (a folder, a device such as
+            `/dev/null`, a pipe), or the file cannot be moved into place.
+    """
+    target = Path(os.path.realpath(path))
+    folder = target.parent
+    if not folder.is_dir():
+        raise MediaError(f"{path}: the folder {folder} does not exist. Create it first.")
+    if target.exists() and not target.is_file():
+        raise MediaError(f"{path}: is not a regular file, and only those can be replaced. Give a file name.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise MediaError(f"{path}: the folder {folder} is not writable. Choose another folder.")
+    temporary = folder / f".vtok-{secrets.token_hex(8)}{target.suffix}"
+    try:
+        yield temporary
+        _move_into_place(temporary, target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _move_into_place(temporary: Path, target: Path) -> None:
+    """Put the bytes of `temporary` on the disk, then rename it to `target`."""
+    try:
+        if target.exists():
+            temporary.chmod(target.stat().st_mode & 0o7777)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except OSError as error:
+        raise MediaError(f"{target}: could not be written: {error.strerror or error}") from error
+    _sync_folder(target.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename in `folder` survive a power cut, where the system can do so."""
+    if not hasattr(os, "O_DIRECTORY"):  # Windows has no handle on a folder to flush
+        return
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    except OSError:  # some network file systems refuse it; the file itself is complete by now
+        pass
+    finally:
+        os.close(handle)
