@@ -1,0 +1,214 @@
+"""Videos in, one memory-mapped array of uint8 clips out: decoded, scaled and cropped once, not per training step.
+
+A clip is `num_frames` consecutive frames of a square crop, in planar YCbCr 4:2:0 with limited range. On disk the cache
+is `clips.bin`, uint8 `[N, t, 3 * s * s / 2]` (each frame is its Y plane, then U, then V), and `cache.json`, which says
+what it was made from.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+import numpy.typing as npt
+import torch
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorRange, Interpolation
+from einops import rearrange
+from rich.progress import Progress
+
+from vtok.errors import MediaError
+from vtok.planes import Planes
+
+VIDEO_SUFFIXES = {".mp4", ".mkv", ".webm", ".mov", ".avi", ".mpg", ".ts", ".y4m", ".m4v"}
+
+SHORTEST_TAIL = 8  # frames; a shorter rest of a video is left out
+Clips = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipCacheConfig:
+    """How videos are cut into clips.
+
+    Attributes:
+        num_frames: Frames per clip.
+        size: Height and width of a clip in pixels; even.
+        max_windows_per_video: At most so many windows of `num_frames` frames, evenly spread over the video, so that
+            one long video of a still camera does not outweigh the rest.
+        scales_per_window: Each window is scaled down so often, by a factor drawn from `[1, max_downscale]`.
+        crops_per_scale: Crops drawn from each scaled window.
+        max_downscale: Scaling down hides the artefacts of the source's own codec and gives finer detail.
+        seed: Of all draws. The same videos and configuration give the same cache.
+    """
+
+    num_frames: int = 48
+    size: int = 112
+    max_windows_per_video: int = 16
+    scales_per_window: int = 2
+    crops_per_scale: int = 4
+    max_downscale: float = 3.0
+    seed: int = 0
+
+
+def find_videos(folder: Path) -> list[Path]:
+    """Every video below `folder`, in a stable order.
+
+    Raises:
+        MediaError: There is none.
+    """
+    videos = sorted(path for path in folder.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
+    if not videos:
+        raise MediaError(f"{folder}: no videos found; expected files ending in {', '.join(sorted(VIDEO_SUFFIXES))}")
+    return videos
+
+
+def build_clip_cache(
+    videos: list[Path], folder: Path, config: ClipCacheConfig, *, num_workers: int = 2, quiet: bool = False
+) -> "ClipCache":
+    """Cut `videos` into clips, or reuse the cache in `folder` if it was made from the same files and configuration."""
+    description = {"config": asdict(config), "videos": [[p.name, p.stat().st_size] for p in videos]}
+    manifest = folder / "cache.json"
+    if manifest.exists() and json.loads(manifest.read_text())["made_from"] == description:
+        return ClipCache(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest.unlink(missing_ok=True)
+    sources: list[list[object]] = []
+    with (
+        (folder / "clips.bin").open("wb") as file,
+        ProcessPoolExecutor(num_workers) as pool,
+        Progress(disable=quiet) as progress,
+    ):
+        task = progress.add_task("cutting clips", total=len(videos))
+        jobs = {pool.submit(cut_video, path, config): path for path in videos}
+        for job in as_completed(jobs):
+            clips = job.result()
+            file.write(clips.tobytes())
+            sources.append([jobs[job].name, len(clips)])
+            progress.advance(task)
+    manifest.write_text(json.dumps({"made_from": description, "clips_per_video": sources}))
+    return ClipCache(folder)
+
+
+def cut_video(path: Path, config: ClipCacheConfig) -> Clips:
+    """All clips of one video, uint8 `[N, t, 3 * s * s / 2]`; the draws depend on the file's name and the seed only."""
+    name_hash = hashlib.sha256(path.name.encode()).digest()
+    rng = np.random.default_rng([config.seed, int.from_bytes(name_hash[:8], "little")])
+    clips = [clip for window in _windows(path, config) for clip in _cut_window(window, config, rng)]
+    shape = (config.num_frames, 3 * config.size**2 // 2)
+    return np.stack(clips) if clips else np.empty((0, *shape), np.uint8)
+
+
+def _windows(path: Path, config: ClipCacheConfig) -> Iterator[list[VideoFrame]]:
+    """Windows of consecutive frames; a last one of at least eight frames is filled by playing it back and forth."""
+    with _open(path) as container:
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        num_frames = stream.frames or int(float(stream.average_rate or 25) * float(container.duration or 0) / 1e6)
+        stride = max(1, -(-num_frames // config.num_frames) // config.max_windows_per_video)
+        window: list[VideoFrame] = []
+        try:
+            for index, frame in enumerate(container.decode(stream)):
+                if (index // config.num_frames) % stride == 0:
+                    window.append(frame)
+                if len(window) == config.num_frames:
+                    yield window
+                    window = []
+        except av.FFmpegError:
+            pass  # a source that breaks off still gives the clips before the break
+        if len(window) >= SHORTEST_TAIL:
+            there_and_back = window + window[-2:0:-1]
+            yield [there_and_back[i % len(there_and_back)] for i in range(config.num_frames)]
+
+
+def _open(path: Path) -> InputContainer:
+    try:
+        container = av.open(str(path))
+    except av.FFmpegError as error:
+        raise MediaError(f"{path}: cannot be read as a video: {error.strerror}. Take it out of the folder.") from error
+    if not container.streams.video:
+        raise MediaError(f"{path}: has no video stream. Take it out of the folder.")
+    return container
+
+
+def _cut_window(window: list[VideoFrame], config: ClipCacheConfig, rng: np.random.Generator) -> Iterator[Clips]:
+    width, height = window[0].width, window[0].height
+    largest = min(config.max_downscale, min(width, height) / config.size)
+    for _ in range(config.scales_per_window):
+        factor = rng.uniform(1.0, max(1.0, largest))
+        w, h = (max(config.size, round(side / factor / 2) * 2) for side in (width, height))
+        frames = [
+            frame.reformat(
+                width=w,
+                height=h,
+                format="yuv420p",
+                dst_color_range=ColorRange.MPEG,
+                interpolation=Interpolation.BICUBIC,
+            ).to_ndarray()
+            for frame in window
+        ]
+        scaled = np.stack(frames).astype(np.uint8, copy=False)
+        for _ in range(config.crops_per_scale):
+            top = 2 * int(rng.integers(0, (h - config.size) // 2 + 1))
+            left = 2 * int(rng.integers(0, (w - config.size) // 2 + 1))
+            yield _crop_i420(scaled, h, w, top, left, config.size)
+
+
+def _crop_i420(frames: Clips, h: int, w: int, top: int, left: int, size: int) -> Clips:
+    """A square crop of packed I420 frames `[t, 3h/2, w]` as `[t, 3 * size * size / 2]`."""
+    t = len(frames)
+    flat = frames.reshape(t, -1)
+    y = flat[:, : h * w].reshape(t, h, w)[:, top : top + size, left : left + size]
+    chroma = flat[:, h * w :].reshape(t, 2, h // 2, w // 2)
+    uv = chroma[:, :, top // 2 : (top + size) // 2, left // 2 : (left + size) // 2]
+    return np.concatenate([y.reshape(t, -1), uv.reshape(t, -1)], axis=1)
+
+
+class ClipCache:
+    """A clip cache on disk, read through a memory map."""
+
+    def __init__(self, folder: Path) -> None:
+        meta = json.loads((folder / "cache.json").read_text())
+        config = ClipCacheConfig(**meta["made_from"]["config"])
+        self.num_frames, self.size = config.num_frames, config.size
+        self.clips_per_video: list[tuple[str, int]] = [(name, n) for name, n in meta["clips_per_video"]]
+        frame_bytes = 3 * self.size**2 // 2
+        flat = np.memmap(folder / "clips.bin", np.uint8, "r")
+        self.clips = flat.reshape(-1, self.num_frames, frame_bytes)
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def batch(
+        self, rng: np.random.Generator, *, batch_size: int, num_frames: int, size: int, flip: bool = True
+    ) -> Planes:
+        """A random batch: random clips, a random range of frames, a random crop, mirrored at random.
+
+        Returns:
+            `Planes` of float32 in about [-1, 1], luma `[b, t, size, size]`.
+        """
+        samples = []
+        for _ in range(batch_size):
+            clip = self.clips[rng.integers(len(self))]
+            start = int(rng.integers(0, self.num_frames - num_frames + 1))
+            top, left = (2 * int(rng.integers(0, (self.size - size) // 2 + 1)) for _ in range(2))
+            crop = _crop_i420(clip[start : start + num_frames], self.size, self.size, top, left, size)
+            planes = unpack_i420(crop[None], size)
+            samples.append(planes.flip_horizontally() if flip and rng.random() < 0.5 else planes)
+        return Planes(*(torch.cat(parts) for parts in zip(*samples, strict=True)))
+
+
+def unpack_i420(clips: Clips, size: int) -> Planes:
+    """Packed uint8 clips `[b, t, 3 * size * size / 2]`, limited range, as float `Planes`."""
+    packed = torch.from_numpy(np.array(clips))  # a copy: the memory map is read-only
+    y, u, v = torch.split(packed, [size**2, size**2 // 4, size**2 // 4], dim=-1)
+    return Planes.from_uint8(
+        rearrange(y, "b t (h w) -> b t h w", h=size),
+        rearrange(u, "b t (h w) -> b t h w", h=size // 2),
+        rearrange(v, "b t (h w) -> b t h w", h=size // 2),
+        full_range=False,
+    )

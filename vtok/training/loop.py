@@ -1,0 +1,271 @@
+"""A training run: from two folders of videos and a configuration to weights, within a budget of minutes.
+
+A run folder holds `log.jsonl` (one object per event), `curves.png`, `checkpoint.pt` (to resume) and
+`weights.safetensors` (the averaged weights in half precision: what can be released).
+"""
+
+import json
+import math
+import signal
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from vtok.errors import ConfigError
+from vtok.klt import BLOCK_VALUES, planes_to_blocks
+from vtok.latent_model import LatentModel
+from vtok.precision import has_fast_bfloat16
+from vtok.training.clip_cache import ClipCache, build_clip_cache, find_videos, unpack_i420
+from vtok.training.config import TrainConfig
+from vtok.training.curves import plot_curves
+from vtok.training.objective import Outcome, evaluate
+from vtok.training.optimizers import build_optimizers, set_learning_rate
+from vtok.training.table_fitting import fit_code_tables
+from vtok.training.validation import validate
+from vtok.weights import load_model_tensors, pack_tables, save_weights
+
+KLT_CLIPS = 1000
+TABLE_CLIPS = 160
+LOGGED_QUALITIES = (1, 3, 5, 7, 9)
+
+
+class TrainingRun:
+    """One run of `vtok train`.
+
+    Args:
+        config: Every knob.
+        folder: Where the run's files go.
+        train: Clips to train on.
+        validation: Clips to validate on.
+        weights: Weights to start from instead of the KLT, such as the released ones.
+        compile_prior: Fuse the prior's elementwise arithmetic with `torch.compile`: a step takes 12 % less time, but
+            the machine needs a C++ compiler and the first step half a minute.
+        console: Where progress is told.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        folder: Path,
+        *,
+        train: ClipCache,
+        validation: ClipCache,
+        weights: Path | None = None,
+        compile_prior: bool = False,
+        console: Console | None = None,
+    ) -> None:
+        _check(config, train)
+        self.config, self.folder = config, folder
+        self.train, self.validation = train, validation
+        self.console = console or Console(stderr=True)
+        self.bfloat16 = has_fast_bfloat16()
+        folder.mkdir(parents=True, exist_ok=True)
+        self.rng = np.random.default_rng(config.schedule.seed)
+        torch.manual_seed(config.schedule.seed)
+        self.model = LatentModel(config.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.step, self.elapsed_seconds = 0, 0.0
+        checkpoint = folder / "checkpoint.pt"
+        if checkpoint.exists():
+            self._start = "checkpoint"
+        elif weights is not None:
+            self._start = str(weights)
+            self.model.load_state_dict(load_model_tensors(weights))
+        else:
+            self._start = "klt"
+            self.model.set_klt(self._second_moments())
+        if compile_prior:
+            self.model.prior.compile_elementwise()
+        self.optimizers = build_optimizers(self.model, config.optimizer)
+        self.average = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
+        if checkpoint.exists():
+            self._resume(checkpoint)
+
+    def run(self, minutes: float) -> None:
+        """Train for `minutes` of wall time (in all, if the run was resumed), validating and saving on the way.
+
+        SIGINT and SIGTERM end the run early, after it has validated and saved.
+        """
+        stop = _stop_on_signals()
+        schedule, budget = self.config.schedule, minutes * 60
+        self._log(event="start", start=self._start, minutes=minutes, bfloat16=self.bfloat16, config=asdict(self.config))
+        begun = time.monotonic() - self.elapsed_seconds
+        due = {"validate": self.elapsed_seconds, "save": self.elapsed_seconds + schedule.save_every_minutes * 60}
+        recent: deque[Outcome] = deque(maxlen=schedule.log_every_steps)
+        while self.elapsed_seconds < budget and not stop():
+            if self.elapsed_seconds >= due["validate"]:
+                self._validate()
+                due["validate"] += schedule.validate_every_minutes * 60
+            if self.elapsed_seconds >= due["save"]:
+                self.save()
+                due["save"] += schedule.save_every_minutes * 60
+            recent.append(self._train_step(self.elapsed_seconds / budget))
+            self.elapsed_seconds = time.monotonic() - begun
+            if self.step % schedule.log_every_steps == 0:
+                self._log_recent(recent)
+        self._validate()
+        self.save(with_tables=True)
+
+    def _train_step(self, progress: float) -> Outcome:
+        data, optimizer = self.config.data, self.config.optimizer
+        planes = self.train.batch(self.rng, batch_size=data.batch_size, num_frames=data.num_frames, size=data.size)
+        quality = torch.from_numpy(self.rng.integers(1, self.config.model.num_qualities + 1, data.batch_size)).float()
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
+            outcome = evaluate(self.model, planes, quality, self.config.objective)
+        outcome.loss.mean().backward()  # type: ignore[no-untyped-call]
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), optimizer.max_gradient_norm)
+        set_learning_rate(self.optimizers, optimizer, step=self.step, progress=progress)
+        for each in self.optimizers:
+            # A single broken batch must not end hours of training: skip what is not finite.
+            if math.isfinite(norm):
+                each.step()
+            each.zero_grad()
+        self.step += 1
+        self._update_average()
+        return Outcome(
+            *(
+                x.detach()
+                for x in (outcome.loss, outcome.cost, outcome.bits_per_pixel, outcome.squared_error, outcome.quality)
+            )
+        )
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        # The average follows closely at first, so that a short run is not held back by its start.
+        decay = min(self.config.optimizer.average_decay, (1 + self.step) / (10 + self.step))
+        average = [tensor for tensor in self.average.values() if tensor.is_floating_point()]
+        current = [tensor for tensor in self.model.state_dict().values() if tensor.is_floating_point()]
+        torch._foreach_lerp_(average, current, 1 - decay)
+
+    @torch.no_grad()
+    def _second_moments(self) -> Tensor:
+        self.console.print("computing the KLT of the training clips")
+        moments = torch.zeros(BLOCK_VALUES, BLOCK_VALUES, dtype=torch.float64)
+        num_blocks = 0
+        size = self.train.size // 8 * 8
+        for index in self.rng.permutation(len(self.train))[:KLT_CLIPS]:
+            planes = unpack_i420(self.train.clips[index : index + 1], self.train.size).crop(size, size)
+            blocks = planes_to_blocks(planes.frames(0, self.train.num_frames // 8 * 8)).transpose(0, 1).flatten(1)
+            moments += (blocks @ blocks.T).double()
+            num_blocks += blocks.shape[1]
+        return moments / num_blocks
+
+    def _averaged_model(self) -> LatentModel:
+        model = LatentModel(self.config.model)
+        model.load_state_dict(self.average)
+        return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+    def _validate(self) -> None:
+        points = validate(
+            self._averaged_model(), self.validation, LOGGED_QUALITIES, self.config.objective, bfloat16=self.bfloat16
+        )
+        self._log(
+            event="validation",
+            points=[asdict(point) for point in points],
+            mean_log_cost=sum(point.log_cost for point in points) / len(points),
+        )
+        plot_curves(self.folder / "log.jsonl", self.folder / "curves.png")
+
+    def save(self, *, with_tables: bool = False) -> None:
+        """Write checkpoint and weights; weights code files only with their tables, which take some time to fit."""
+        state = {
+            "step": self.step,
+            "elapsed_seconds": self.elapsed_seconds,
+            "model": self.model.state_dict(),
+            "average": self.average,
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "rng": json.dumps(self.rng.bit_generator.state),
+        }
+        temporary = self.folder / "checkpoint.tmp"
+        torch.save(state, temporary)
+        temporary.replace(self.folder / "checkpoint.pt")
+        half = {name: tensor.half() for name, tensor in self.average.items()}
+        if with_tables:
+            self.console.print("fitting the code tables")
+            with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
+                tables = fit_code_tables(self._averaged_model(), self.train, num_clips=TABLE_CLIPS)
+            half |= pack_tables(tables)
+        save_weights(self.folder / "weights.safetensors", half, asdict(self.config.model))
+
+    def _resume(self, checkpoint: Path) -> None:
+        state = torch.load(checkpoint, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.average = state["average"]
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        self.rng.bit_generator.state = json.loads(state["rng"])
+        self.step, self.elapsed_seconds = state["step"], state["elapsed_seconds"]
+
+    def _log(self, **event: Any) -> None:
+        event = {"minutes": round(self.elapsed_seconds / 60, 3), "step": self.step} | event
+        with (self.folder / "log.jsonl").open("a") as file:
+            file.write(json.dumps(event) + "\n")
+        if "config" not in event:
+            self.console.print(_summary(event), highlight=False)
+
+    def _log_recent(self, recent: deque[Outcome]) -> None:
+        error = torch.stack([outcome.squared_error.mean(1) for outcome in recent]).mean(0)
+        psnr = 10 * torch.log10(4 / error)
+        self._log(
+            event="train",
+            loss=round(torch.stack([outcome.loss.mean() for outcome in recent]).mean().item(), 5),
+            log_cost=round(torch.stack([outcome.cost.log().mean() for outcome in recent]).mean().item(), 4),
+            bits_per_pixel=round(torch.stack([o.bits_per_pixel.mean() for o in recent]).mean().item(), 5),
+            psnr_yuv=round(((6 * psnr[0] + psnr[1] + psnr[2]) / 8).item(), 3),
+        )
+
+
+def train(
+    videos: Path,
+    validation_videos: Path,
+    folder: Path,
+    config: TrainConfig,
+    *,
+    minutes: float,
+    weights: Path | None = None,
+    cache_folder: Path | None = None,
+    compile_prior: bool = False,
+) -> None:
+    """Train on every video below `videos` for `minutes`; see `TrainingRun`. The clip caches are reused if they fit."""
+    cache_folder = cache_folder or folder / "cache"
+    train_cache = build_clip_cache(find_videos(videos), cache_folder / "train", config.cache)
+    validation_cache = build_clip_cache(
+        find_videos(validation_videos), cache_folder / "validation", config.validation_cache
+    )
+    run = TrainingRun(
+        config, folder, train=train_cache, validation=validation_cache, weights=weights, compile_prior=compile_prior
+    )
+    run.run(minutes)
+
+
+def _check(config: TrainConfig, cache: ClipCache) -> None:
+    data = config.data
+    if data.num_frames % 8 or not 8 <= data.num_frames <= cache.num_frames:
+        raise ConfigError(
+            f"data.num_frames is {data.num_frames}; expected a multiple of 8 up to the cache's {cache.num_frames}"
+        )
+    if data.size % 8 or not 8 <= data.size <= cache.size:
+        raise ConfigError(f"data.size is {data.size}; expected a multiple of 8 up to the cache's {cache.size}")
+
+
+def _stop_on_signals() -> Callable[[], bool]:
+    stopped: list[int] = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: stopped.append(number))
+    return lambda: bool(stopped)
+
+
+def _summary(event: dict[str, Any]) -> str:
+    head = f"{event['minutes']:7.1f} min  step {event['step']:6d}  {event['event']:10s}"
+    if event["event"] == "validation":
+        points = "  ".join(f"q{p['quality']} {p['bits_per_pixel']:.4f}/{p['psnr_yuv']:.2f}" for p in event["points"])
+        return f"{head}  log cost {event['mean_log_cost']:.4f}  {points}"
+    values = "  ".join(f"{key} {event[key]}" for key in event if key not in ("minutes", "step", "event"))
+    return f"{head}  {values}"

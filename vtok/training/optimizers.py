@@ -1,0 +1,94 @@
+"""Muon for convolutions, Adam for everything else, one learning-rate schedule over both."""
+
+import math
+from collections.abc import Iterable
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from vtok.errors import ConfigError
+from vtok.latent_model import LatentModel
+from vtok.training.config import OptimizerConfig
+
+_OPTIMIZERS = ("muon", "adam")
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum whose every update is replaced by the nearest (semi-)orthogonal matrix.
+
+    Keller Jordan et al. 2024, https://kellerjordan.github.io/posts/muon; a convolution kernel counts as a matrix of
+    output channels by everything else. Updates are scaled as in Liu et al. 2025 (https://arxiv.org/abs/2502.16982) so
+    that their size is about that of Adam's. (`torch.optim.Muon` takes matrices only.)
+    """
+
+    def __init__(self, params: Iterable[nn.Parameter], *, lr: float, momentum: float = 0.95) -> None:
+        super().__init__(params, {"lr": lr, "momentum": momentum})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """One update of every parameter that has a gradient."""
+        for group in self.param_groups:
+            for param in group["params"]:
+                if param.grad is None:
+                    continue
+                state = self.state[param]
+                if not state:
+                    state["momentum"] = torch.zeros_like(param)
+                state["momentum"].lerp_(param.grad, 1 - group["momentum"])
+                direction = param.grad.lerp(state["momentum"], group["momentum"])
+                matrix = direction.flatten(1)
+                size = 0.2 * max(matrix.shape) ** 0.5
+                param.sub_(orthogonalize(matrix).reshape(param.shape), alpha=group["lr"] * size)
+
+
+def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:
+    """About the nearest semi-orthogonal matrix (singular values in about [0.7, 1.2]), by a quintic Newton-Schulz."""
+    a, b, c = 3.4445, -4.7750, 2.0315
+    tall = matrix.shape[0] > matrix.shape[1]
+    x = (matrix.T if tall else matrix).bfloat16()
+    x = x / (x.norm() + 1e-7)
+    for _ in range(steps):
+        gram = x @ x.T
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    result: Tensor = (x.T if tall else x).to(matrix.dtype)
+    return result
+
+
+def build_optimizers(model: LatentModel, config: OptimizerConfig) -> list[torch.optim.Optimizer]:
+    """The optimizers of a run; each group remembers its peak learning rate as `peak_lr`."""
+    if config.name not in _OPTIMIZERS:
+        raise ConfigError(f"optimizer.name is {config.name!r}; expected one of {', '.join(_OPTIMIZERS)}")
+    transform = [model.transform.analysis, model.transform.synthesis]
+    convolutions = [module for module in model.modules() if isinstance(module, nn.Conv2d)]
+    kernels = [cast(nn.Parameter, module.weight) for module in convolutions if config.name == "muon"]
+    taken = {id(param) for param in transform + kernels}
+    rest = [param for param in model.parameters() if id(param) not in taken]
+    adam = torch.optim.Adam(
+        [
+            {"params": rest, "lr": config.learning_rate},
+            {"params": transform, "lr": config.transform_learning_rate},
+        ],
+        betas=config.betas,
+        fused=True,
+    )
+    optimizers: list[torch.optim.Optimizer] = [adam]
+    if kernels:
+        optimizers.append(Muon(kernels, lr=config.muon_learning_rate))
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["peak_lr"] = group["lr"]
+    return optimizers
+
+
+def set_learning_rate(
+    optimizers: list[torch.optim.Optimizer], config: OptimizerConfig, *, step: int, progress: float
+) -> float:
+    """Linear warm-up by `step`, cosine by `progress` in [0, 1]; returns the factor on every peak rate."""
+    final = config.final_learning_rate_ratio
+    cosine = final + (1 - final) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+    factor = min(1.0, (step + 1) / config.warmup_steps) * cosine
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak_lr"] * factor
+    return factor

@@ -1,0 +1,44 @@
+"""Rate and quality of a model on the clips of a validation cache."""
+
+from dataclasses import dataclass
+
+import torch
+
+from vtok.latent_model import LatentModel
+from vtok.training.clip_cache import ClipCache, unpack_i420
+from vtok.training.config import ObjectiveConfig
+from vtok.training.objective import evaluate
+
+BATCH_SIZE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class OperatingPoint:
+    """Means over clips at one quality: ideal bits per pixel under the prior, PSNR-YUV (6:1:1) in dB, and log cost."""
+
+    quality: int
+    bits_per_pixel: float
+    psnr_yuv: float
+    log_cost: float
+
+
+@torch.no_grad()
+def validate(
+    model: LatentModel, cache: ClipCache, qualities: tuple[int, ...], objective: ObjectiveConfig, *, bfloat16: bool
+) -> list[OperatingPoint]:
+    """One operating point per quality, over every clip of `cache`, trimmed to whole chunks of eight frames."""
+    points = []
+    for quality in qualities:
+        rates, psnrs, costs = [], [], []
+        for start in range(0, len(cache), BATCH_SIZE):
+            planes = unpack_i420(cache.clips[start : start + BATCH_SIZE], cache.size)
+            batch_quality = torch.full((len(planes.y),), float(quality))
+            with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+                outcome = evaluate(model, planes, batch_quality, objective)
+            psnr = 10 * torch.log10(4 / outcome.squared_error.clamp_min(1e-8))  # the range [-1, 1] is 2 wide
+            rates.append(outcome.bits_per_pixel)
+            psnrs.append((6 * psnr[0] + psnr[1] + psnr[2]) / 8)
+            costs.append(outcome.cost.log())
+        rate, psnr_yuv, log_cost = (torch.cat(x).mean().item() for x in (rates, psnrs, costs))
+        points.append(OperatingPoint(quality, rate, psnr_yuv, log_cost))
+    return points

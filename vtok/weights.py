@@ -1,0 +1,110 @@
+"""Weights as files: safetensors with the configuration as JSON beside the tensors, and one hash that names them.
+
+No pickle anywhere: a weights file is data, and reading one runs no code.
+"""
+
+import hashlib
+import json
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from vtok.atomic import atomic_write
+from vtok.code_tables import CodeTables
+from vtok.entropy import FrequencyTables
+from vtok.errors import ConfigError, WeightsError
+
+if TYPE_CHECKING:
+    from vtok.tokenizer import VideoTokenizer
+
+_TABLES = "code_tables."
+_CONFIG_KEY = "vtok_config"
+
+
+def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, types, shapes and values, in order of the names; it does not depend on the file's layout."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name}\0{tensor.dtype}\0{list(tensor.shape)}\0".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def save_weights(path: Path, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
+    """Write tensors and their configuration, all or nothing."""
+    metadata = {_CONFIG_KEY: json.dumps(config, sort_keys=True)}
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with atomic_write(path) as temporary:
+        save_file(contiguous, temporary, metadata)
+
+
+def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and configuration of a weights file.
+
+    Raises:
+        WeightsError: The file is missing, is not safetensors, or was not written by vtok.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    except FileNotFoundError as error:
+        raise WeightsError(f"{path}: no such weights file") from error
+    except (SafetensorError, OSError, struct.error) as error:
+        raise WeightsError(f"{path}: not a readable safetensors file: {error}") from error
+    if _CONFIG_KEY not in metadata:
+        raise WeightsError(f"{path}: has no vtok configuration; expected a file written by `vtok train`")
+    config = json.loads(metadata[_CONFIG_KEY])
+    return tensors, config
+
+
+def pack_tables(tables: CodeTables) -> dict[str, Tensor]:
+    """Code tables as tensors that go into a weights file."""
+    return {
+        f"{_TABLES}frequencies": torch.from_numpy(tables.tables.frequencies.astype("int32")),
+        f"{_TABLES}index": torch.from_numpy(tables.index.copy()),
+    }
+
+
+def load_model_tensors(path: Path) -> dict[str, Tensor]:
+    """The networks' tensors of a weights file in float32, without its code tables."""
+    tensors, _ = load_weights(path)
+    return {key: tensor.float() for key, tensor in tensors.items() if not key.startswith(_TABLES)}
+
+
+def load_tokenizer(path: Path, *, name: str) -> "VideoTokenizer":
+    """A `VideoTokenizer` from a weights file, in float32, ready to code.
+
+    Raises:
+        WeightsError: The file cannot be read, or its tensors do not fit its configuration.
+    """
+    from vtok.tokenizer import VideoTokenizer
+
+    tensors, config = load_weights(path)
+    digest = tensors_sha256(tensors)
+    tables = {key.removeprefix(_TABLES): tensors.pop(key) for key in list(tensors) if key.startswith(_TABLES)}
+    try:
+        tokenizer = VideoTokenizer.from_latent_config(config)
+        assert tokenizer.latent_model is not None
+        tokenizer.latent_model.load_state_dict({key: tensor.float() for key, tensor in tensors.items()})
+        if tables:
+            tokenizer.code_tables = CodeTables(
+                FrequencyTables(tables["frequencies"].numpy()),
+                tables["index"].numpy(),
+                tokenizer.latent_model.quantizer.zero_code,
+            )
+    except (RuntimeError, TypeError, KeyError, ConfigError) as error:
+        raise WeightsError(f"{path}: the tensors do not fit their configuration: {_first_line(error)}") from error
+    tokenizer.name, tokenizer.weights_sha256 = name, digest
+    return tokenizer.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
