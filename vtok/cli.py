@@ -1,0 +1,236 @@
+"""The command line: it parses and prints; everything it does can be called from Python.
+
+Torch takes seconds to import, so each command imports what it needs when it runs.
+"""
+
+import json
+import os
+import signal
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+
+from vtok.errors import VtokError
+from vtok.version import __version__
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+EXIT_INCOMPLETE = 3
+
+Force = Annotated[bool, typer.Option("-f", "--force", help="Overwrite the output if it exists.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no notices.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+Threads = Annotated[int | None, typer.Option(help="Processor threads; default: all.", min=1)]
+Model = Annotated[str, typer.Option(help="Name of a model in the package, or a .safetensors file.")]
+DEFAULT_MODEL = "vtok-8x8x8"
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"vtok {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Neural video compression whose codes are also tokens."""
+
+
+@app.command()
+def encode(
+    source: Annotated[Path, typer.Argument(help="The video: any file that FFmpeg reads.")],
+    target: Annotated[Path, typer.Argument(help="The .vtok file to write.")],
+    quality: Annotated[float, typer.Option(help="1 (smallest) to 9 (best).", min=1, max=9)] = 5.0,
+    keyframe_seconds: Annotated[
+        float, typer.Option(help="Length of the groups that can be decoded on their own.", min=0.01)
+    ] = 4.0,
+    force: Force = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+    allow_hdr: Annotated[bool, typer.Option(help="Take HDR video, its colours cut to 8 bits as they are.")] = False,
+    model: Model = DEFAULT_MODEL,
+    threads: Threads = None,
+) -> None:
+    """Compress a video into a .vtok file.
+
+    Example: vtok encode holiday.mp4 holiday.vtok --quality 6
+    """
+    from vtok.codec import encode_file
+    from vtok.progress import frame_progress
+
+    _set_threads(threads)
+    with frame_progress("encode", quiet=quiet or as_json) as progress:
+        result = encode_file(
+            source,
+            target,
+            quality=quality,
+            tokenizer=_load(model),
+            keyframe_seconds=keyframe_seconds,
+            overwrite=force,
+            allow_hdr=allow_hdr,
+            progress=progress,
+        )
+    _finish(result, as_json=as_json, quiet=quiet, incomplete=result.incomplete)
+
+
+@app.command()
+def decode(
+    source: Annotated[Path, typer.Argument(help="The .vtok file.")],
+    target: Annotated[Path, typer.Argument(help="The video to write: .mp4, .mov, .mkv or .webm.")],
+    codec: Annotated[str, typer.Option(help="Video codec of the output; ffv1 is lossless.")] = "libx264",
+    crf: Annotated[float | None, typer.Option(help="Its quality setting; default: visually lossless.")] = None,
+    preset: Annotated[str | None, typer.Option(help="Its speed setting.")] = None,
+    force: Force = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+    model: Annotated[
+        str | None, typer.Option(help="A .safetensors file, for a file that was written with one.")
+    ] = None,
+    threads: Threads = None,
+) -> None:
+    """Decompress a .vtok file into a video.
+
+    Example: vtok decode holiday.vtok holiday-decoded.mp4
+    """
+    from vtok.codec import decode_file
+    from vtok.progress import frame_progress
+
+    _set_threads(threads)
+    options = {key: str(value) for key, value in (("crf", crf), ("preset", preset)) if value is not None}
+    with frame_progress("decode", quiet=quiet or as_json) as progress:
+        result = decode_file(
+            source,
+            target,
+            codec=codec,
+            codec_options=options,
+            tokenizer=_load(model) if model else None,
+            overwrite=force,
+            progress=progress,
+        )
+    _finish(result, as_json=as_json, quiet=quiet, incomplete=result.incomplete)
+
+
+@app.command()
+def stats(
+    reference: Annotated[Path, typer.Argument(help="The source video.")],
+    compressed: Annotated[Path, typer.Argument(help="A .vtok file, or a decoded or otherwise compressed video.")],
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+    model: Annotated[
+        str | None, typer.Option(help="A .safetensors file, for a file that was written with one.")
+    ] = None,
+    threads: Threads = None,
+) -> None:
+    """Measure bitrate, PSNR and SSIM of a compressed video against its source, and how its codes are used.
+
+    Example: vtok stats holiday.mp4 holiday.vtok
+    """
+    from vtok.progress import frame_progress
+    from vtok.stats import file_stats, print_stats
+
+    _set_threads(threads)
+    with frame_progress("stats", quiet=quiet or as_json) as progress:
+        result = file_stats(reference, compressed, tokenizer=_load(model) if model else None, progress=progress)
+    if as_json:
+        _print_json(asdict(result))
+    else:
+        print_stats(result)
+
+
+@app.command()
+def train(
+    videos: Annotated[Path, typer.Argument(help="Folder of videos to train on.")],
+    validation: Annotated[Path, typer.Option(help="Folder of videos to validate on; none of them in VIDEOS.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the run: log, curves, weights.")],
+    minutes: Annotated[float, typer.Option(help="Budget of wall time.", min=0)] = 60.0,
+    config: Annotated[Path | None, typer.Option(help="TOML file; see vtok/training/default.toml.")] = None,
+    weights: Annotated[Path | None, typer.Option(help="Weights to start from instead of the KLT.")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Folder of the clip caches; default: in the run's folder.")] = None,
+    compile_prior: Annotated[
+        bool, typer.Option("--compile", help="Fuse elementwise arithmetic: 12 % faster, needs a C++ compiler.")
+    ] = False,
+    threads: Threads = None,
+) -> None:
+    """Train the tokenizer: a folder of videos in, weights out.
+
+    A run that finds its own checkpoint in the output folder goes on from there.
+
+    Example: vtok train videos/ --validation other-videos/ -o runs/first --minutes 120
+    """
+    from vtok.training.config import load_config
+    from vtok.training.loop import train as run
+
+    _set_threads(threads)
+    run(
+        videos,
+        validation,
+        output,
+        load_config(config),
+        minutes=minutes,
+        weights=weights,
+        cache_folder=cache,
+        compile_prior=compile_prior,
+    )
+
+
+def _set_threads(threads: int | None) -> None:
+    if threads:
+        import torch
+
+        torch.set_num_threads(threads)
+
+
+def _load(model: str) -> Any:
+    from vtok.tokenizer import VideoTokenizer
+
+    return VideoTokenizer.from_pretrained(model)
+
+
+def _finish(result: Any, *, as_json: bool, quiet: bool, incomplete: str | None) -> None:
+    if not quiet:
+        for notice in result.notices:
+            print(f"vtok: notice: {notice}", file=sys.stderr)
+    if as_json:
+        _print_json(asdict(result))
+    elif not quiet:
+        print(result.summary())
+    if incomplete:
+        print(f"vtok: warning: {incomplete}", file=sys.stderr)
+        raise typer.Exit(EXIT_INCOMPLETE)
+
+
+def _print_json(value: dict[str, Any]) -> None:
+    print(json.dumps(value, default=str))
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)  # so that temporary files are removed on the way out
+
+
+def main() -> None:
+    """Entry point of the `vtok` program: one line for bad input, a traceback only with VTOK_DEBUG=1."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        app()
+    except VtokError as error:
+        if os.environ.get("VTOK_DEBUG"):
+            raise
+        print(f"vtok: error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,235 @@
+"""Files in, files out: a video to a `.vtok` file and back, in constant memory, all or nothing.
+
+encode_file   VideoReader -> ChunkEncoder -> GroupEncoder -> ContainerWriter
+decode_file   ContainerReader -> GroupDecoder -> ChunkDecoder (these three: CompressedVideo) -> VideoWriter
+"""
+
+import os
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from vtok.atomic import atomic_write
+from vtok.code_tables import Codes, CodeTables, GroupEncoder
+from vtok.compressed_video import CompressedVideo, code_tables, new_header
+from vtok.container import ContainerWriter, VideoGroup
+from vtok.errors import ConfigError, MediaError
+from vtok.media import Frame, VideoInfo, VideoReader, VideoWriter
+from vtok.streaming import FRAMES_PER_CHUNK, ChunkEncoder
+from vtok.tokenizer import VideoTokenizer
+
+DEFAULT_RATE = 25  # frames per second, to turn seconds into frames where a video does not say
+MAX_GROUP_CHUNKS = 32  # 256 frames, the most that the format takes
+# A chunk of the file holds 64 MiB at most; groups of large frames are cut short so that even at 2 bits per pixel they
+# fill three quarters of that.
+MAX_GROUP_PIXELS = 48 * 2**20 * 8 // 2
+
+Path_ = str | os.PathLike[str]
+Progress = Callable[[VideoInfo], Callable[[int], None]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncodeResult:
+    """What `encode_file` did.
+
+    Attributes:
+        source: The video that was read.
+        target: The file that was written.
+        num_frames: Frames in it.
+        num_bytes: Its size.
+        bits_per_pixel: 8 x bytes / (width x height x frames).
+        kbit_per_second: Over the duration of the frames; None for a single frame without a rate.
+        notices: What was converted or left out, one line each.
+        incomplete: Why the source could not be read to its end, or None.
+    """
+
+    source: str
+    target: str
+    num_frames: int
+    num_bytes: int
+    bits_per_pixel: float
+    kbit_per_second: float | None
+    notices: list[str]
+    incomplete: str | None
+
+    def summary(self) -> str:
+        """One line for people."""
+        rate = f", {self.kbit_per_second:.0f} kbit/s" if self.kbit_per_second else ""
+        return (
+            f"{self.target}: {self.num_frames} frames, {self.num_bytes} bytes, "
+            f"{self.bits_per_pixel:.4f} bits per pixel{rate}"
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecodeResult:
+    """What `decode_file` did; attributes as of `EncodeResult`."""
+
+    source: str
+    target: str
+    num_frames: int
+    notices: list[str]
+    incomplete: str | None = None
+
+    def summary(self) -> str:
+        """One line for people."""
+        return f"{self.target}: {self.num_frames} frames"
+
+
+def encode_file(
+    source: Path_,
+    target: Path_,
+    *,
+    quality: float = 5.0,
+    tokenizer: VideoTokenizer | None = None,
+    keyframe_seconds: float = 4.0,
+    overwrite: bool = False,
+    allow_hdr: bool = False,
+    progress: Progress | None = None,
+) -> EncodeResult:
+    """Compress a video.
+
+    Args:
+        source: Any video file that FFmpeg reads.
+        target: The `.vtok` file to write.
+        quality: 1 (smallest) to 9 (best).
+        tokenizer: Default: the pretrained one of this package.
+        keyframe_seconds: Length of the groups that can be decoded on their own.
+        overwrite: Replace an existing target.
+        allow_hdr: Take HDR video, its colours cut to 8 bits as they are.
+        progress: Told the video's description, returns what is told the number of frames done.
+
+    Raises:
+        VtokError: Of any kind; then nothing was written and an existing target is as it was.
+    """
+    _check_paths(source, target, overwrite)
+    tokenizer = tokenizer or VideoTokenizer.from_pretrained()
+    tables = code_tables(tokenizer)
+    with VideoReader(source, allow_hdr=allow_hdr) as reader, atomic_write(target) as temporary:
+        info = reader.info
+        advance = progress(info) if progress else None
+        encoder = ChunkEncoder(tokenizer, info, quality)
+        chunks_per_group = _chunks_per_group(info, keyframe_seconds)
+        first_pts = last_pts = None
+        with temporary.open("wb") as file:
+            writer = ContainerWriter(file, new_header(tokenizer, info, quality))
+            group = _Group(tables, quality)
+            for frames in _chunks(reader):
+                group.push(encoder.encode(frames), [frame.pts for frame in frames])
+                first_pts, last_pts = frames[0].pts if first_pts is None else first_pts, frames[-1].pts
+                if group.num_chunks == chunks_per_group or len(frames) < FRAMES_PER_CHUNK:
+                    writer.write_group(group.finish(writer.totals.num_frames))
+                    group = _Group(tables, quality)
+                if advance:
+                    advance(len(frames))
+            if group.num_chunks:
+                writer.write_group(group.finish(writer.totals.num_frames))
+            num_frames = writer.finish().num_frames
+        if first_pts is None or last_pts is None:
+            raise MediaError(f"{source}: no frame could be decoded")
+        num_bytes = temporary.stat().st_size
+    seconds = played_seconds(info, first_pts, last_pts)
+    return EncodeResult(
+        source=str(source),
+        target=str(target),
+        num_frames=num_frames,
+        num_bytes=num_bytes,
+        bits_per_pixel=8 * num_bytes / (info.width * info.height * num_frames),
+        kbit_per_second=8e-3 * num_bytes / seconds if seconds else None,
+        notices=list(reader.notices),
+        incomplete=reader.decode_error,
+    )
+
+
+def decode_file(
+    source: Path_,
+    target: Path_,
+    *,
+    codec: str = "libx264",
+    codec_options: Mapping[str, str] | None = None,
+    tokenizer: VideoTokenizer | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> DecodeResult:
+    """Decompress a `.vtok` file into a video.
+
+    Args:
+        source: The `.vtok` file.
+        target: The video to write; its suffix chooses the container.
+        codec: Codec of the video; the default is visually lossless H.264, `ffv1` is lossless.
+        codec_options: FFmpeg options of that codec, such as `{"crf": "20"}`.
+        tokenizer: Default: the one in this package that the file names.
+        overwrite: Replace an existing target.
+        progress: As for `encode_file`.
+
+    Raises:
+        VtokError: Of any kind; then nothing was written and an existing target is as it was.
+    """
+    _check_paths(source, target, overwrite)
+    num_frames = 0
+    with (
+        CompressedVideo(source, tokenizer=tokenizer) as video,
+        VideoWriter(target, video.info, codec=codec, options=codec_options) as writer,
+    ):
+        advance = progress(video.info) if progress else None
+        for frame in video:
+            writer.write(frame)
+            num_frames += 1
+            if advance:
+                advance(1)
+    return DecodeResult(source=str(source), target=str(target), num_frames=num_frames, notices=list(writer.notices))
+
+
+def played_seconds(info: VideoInfo, first_pts: int, last_pts: int) -> float:
+    """From the first frame's timestamp to the end of the last, which lasts as long as the average rate says."""
+    last_frame = 1 / info.average_rate if info.average_rate else 0
+    return float((last_pts - first_pts) * info.time_base + last_frame)
+
+
+class _Group:
+    """The group that is being coded."""
+
+    def __init__(self, tables: CodeTables, quality: float) -> None:
+        self._encoder = GroupEncoder(tables, quality)
+        self._pts: list[int] = []
+        self._codes_crc32 = 0
+        self.num_chunks = 0
+
+    def push(self, codes: Codes, pts: list[int]) -> None:
+        self._encoder.push(codes)
+        self._codes_crc32 = zlib.crc32(codes.data, self._codes_crc32)
+        self._pts += pts
+        self.num_chunks += 1
+
+    def finish(self, first_frame: int) -> VideoGroup:
+        return VideoGroup(
+            first_frame=first_frame,
+            pts=tuple(self._pts),
+            num_latent_frames=self.num_chunks,
+            codes_crc32=self._codes_crc32,
+            coded=self._encoder.finish(),
+        )
+
+
+def _chunks(frames: Iterable[Frame]) -> Iterator[list[Frame]]:
+    """Frames by eight; the last list may be shorter."""
+    iterator = iter(frames)
+    while chunk := list(islice(iterator, FRAMES_PER_CHUNK)):
+        yield chunk
+
+
+def _chunks_per_group(info: VideoInfo, keyframe_seconds: float) -> int:
+    wanted = round(keyframe_seconds * float(info.average_rate or DEFAULT_RATE) / FRAMES_PER_CHUNK)
+    fitting = MAX_GROUP_PIXELS // (info.width * info.height * FRAMES_PER_CHUNK)
+    return max(1, min(wanted, fitting, MAX_GROUP_CHUNKS))
+
+
+def _check_paths(source: Path_, target: Path_, overwrite: bool) -> None:
+    if not Path(target).exists():
+        return
+    if Path(source).exists() and Path(source).samefile(target):
+        raise ConfigError(f"{target}: is the input too. Give the output another name")
+    if not overwrite:
+        raise ConfigError(f"{target}: exists already. Overwrite it with --force")
