@@ -1,0 +1,96 @@
+"""Puts the weights of a finished run into the package, with a card that says what they are.
+
+python -m vtok.training.release runs/first --command "vtok train ..." --figures rd.json
+"""
+
+import json
+import shutil
+from collections import defaultdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from vtok.atomic import atomic_write
+from vtok.errors import WeightsError
+from vtok.pretrained import DEFAULT_MODEL
+from vtok.weights import load_tokenizer, load_weights
+
+MAX_WEIGHTS_BYTES = 16_000_000
+FOLDER = Path(__file__).parent.parent / "pretrained"
+DATA = (
+    "21 minutes of public video: 115 clips from the repositories of open-source projects, mostly 360p to 720p H.264: "
+    "people, faces, animals, streets, driving, nature, robots, screen captures, some animation. Some are under CC BY "
+    "4.0, CC BY 3.0 or CC0, most state no licence for the clip itself; clips restricted to non-commercial or academic "
+    "use were left out. No clip is part of this package. Nine other clips, from other sources, were for validation."
+)
+LIMITS = (
+    "Needs more bits than x264 at equal PSNR, most of all on camera pans and fine moving texture: it has no motion "
+    "compensation for. Below quality 3, fine texture is smoothed away. Little 1080p and animation was trained on."
+)
+
+
+def release(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    command: Annotated[str, typer.Option(help="The command that trained it, to go into the card.")],
+    figures: Annotated[
+        Path | None, typer.Option(help="Results of benchmarks/rate_distortion.py with these weights.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="Name of the model.")] = DEFAULT_MODEL,
+) -> None:
+    """Copy the weights of RUN into the package and write their card."""
+    weights = run / "weights.safetensors"
+    tokenizer = load_tokenizer(weights, name=name)
+    if tokenizer.code_tables is None:
+        raise WeightsError(f"{weights}: has no code tables: let the run end first")
+    if weights.stat().st_size > MAX_WEIGHTS_BYTES:
+        raise WeightsError(f"{weights}: {weights.stat().st_size} bytes; expected at most {MAX_WEIGHTS_BYTES}")
+    card = {
+        "name": name,
+        "tensors_sha256": tokenizer.weights_sha256,
+        "configuration": load_weights(weights)[1],
+        "training": {"command": command, "data": DATA} | _history(run),
+        "figures": _figures(figures) if figures else {},
+        "limits": LIMITS,
+        "licence": "MIT, as the package",
+    }
+    with atomic_write(FOLDER / f"{name}.safetensors") as temporary:
+        shutil.copyfile(weights, temporary)
+    with atomic_write(FOLDER / f"{name}.json") as temporary:
+        temporary.write_text(json.dumps(card, indent=2) + "\n")
+
+
+def _history(run: Path) -> dict[str, Any]:
+    """Minutes, steps and validation results of a run, from its log."""
+    events = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    starts = [event for event in events if event["event"] == "start"]
+    validations = [event for event in events if event["event"] == "validation"]
+    last = validations[-1]
+    return {
+        "started_from": starts[0]["start"],
+        "minutes": last["minutes"],
+        "steps": last["step"],
+        "settings": {key: starts[0]["config"][key] for key in ("data", "objective", "optimizer", "schedule")},
+        "validation_crops": {"before": validations[0]["points"], "after": last["points"]},
+    }
+
+
+def _figures(results: Path) -> dict[str, Any]:
+    """Means over clips of rate and quality, per quality of vtok and setting of x264."""
+    points: dict[str, list[dict[str, float]]] = defaultdict(list)
+    for record in json.loads(results.read_text())["results"]:
+        points[f"{record['codec']} {record['setting']}"].append(record)
+    return {
+        point: {
+            "num_clips": len(records),
+            **{
+                key: round(sum(record[key] for record in records) / len(records), 5)
+                for key in ("bpp", "psnr_yuv", "ssim_y")
+            },
+        }
+        for point, records in points.items()
+    }
+
+
+if __name__ == "__main__":
+    typer.run(release)
