@@ -97,19 +97,31 @@ def test_untrained_model_is_its_linear_transform():
     torch.testing.assert_close(planes_to_blocks(decoded), expected, atol=1e-4, rtol=1e-4)
 
 
-def test_streaming_equals_one_shot(tiny_tokenizer):
+@torch.no_grad()
+def test_streaming_equals_one_shot_exactly(tiny_tokenizer):
     model = tiny_tokenizer.latent_model
     planes, quality = random_planes(32, 24, 16), torch.tensor([4.0])
-    with torch.no_grad():
-        whole, _ = model.encode(planes, quality)
-        decoded, _ = model.decode(model.quantizer(whole), quality)
-        states = [None, None]
-        for i in range(4):
-            chunk = planes.frames(8 * i, 8 * i + 8)
-            latents, states[0] = model.encode(chunk, quality, states[0])
-            torch.testing.assert_close(latents, whole[:, :, i : i + 1], atol=1e-4, rtol=1e-4)
-            out, states[1] = model.decode(model.quantizer(whole[:, :, i : i + 1]), quality, states[1])
-            torch.testing.assert_close(out.y, decoded.frames(8 * i, 8 * i + 8).y, atol=1e-4, rtol=1e-4)
+    whole, _ = model.encode(planes, quality)
+    codes = model.quantizer(whole)
+    decoded, _ = model.decode(codes, quality)
+    states = [None, None]
+    for i in range(4):
+        latents, states[0] = model.encode(planes.frames(8 * i, 8 * i + 8), quality, states[0])
+        assert torch.equal(latents, whole[:, :, i : i + 1])
+        out, states[1] = model.decode(codes[:, :, i : i + 1], quality, states[1])
+        assert torch.equal(out.y, decoded.frames(8 * i, 8 * i + 8).y)
+    # Without the state it is another video: the test would notice if it were dropped.
+    fresh, _ = model.encode(planes.frames(24, 32), quality)
+    assert not torch.equal(fresh, whole[:, :, 3:])
+
+
+@torch.no_grad()
+def test_training_mode_computes_the_same_at_once(tiny_tokenizer):
+    model = tiny_tokenizer.latent_model
+    planes, quality = random_planes(32, 24, 16, b=2), torch.tensor([4.0, 7.5])
+    one_by_one, _ = model.encode(planes, quality)
+    at_once, _ = model.train().encode(planes, quality)
+    torch.testing.assert_close(at_once, one_by_one, atol=1e-4, rtol=1e-4)
 
 
 def pass_order(model, t, h, w):

@@ -104,15 +104,28 @@ class LatentModel(nn.Module):
         Returns:
             Latents `[b, n, T, H, W]`, float32, and the new state.
         """
-        blocks = _fold(planes_to_blocks(planes))
-        latents, state = self.analysis(self.transform, blocks, quality, state)
-        return _unfold(latents, len(quality)) * self._gain(quality), state
+        blocks = planes_to_blocks(planes)
+        parts = []
+        for part in self._portions(blocks):
+            latents, state = self.analysis(self.transform, _fold(part), quality, state)
+            parts.append(_unfold(latents, len(quality)))
+        return torch.cat(parts, dim=2) * self._gain(quality), state or []
 
     def decode(self, codes: Tensor, quality: Tensor, state: State | None = None) -> tuple[Planes, State]:
         """Centred codes (or latents in units of one code step) `[b, n, T, H, W]` to whole blocks of planes."""
-        latents = codes / self._gain(quality)
-        blocks, state = self.synthesis(self.transform, _fold(latents), quality, state)
-        return blocks_to_planes(_unfold(blocks, len(quality))), state
+        parts = []
+        for part in self._portions(codes / self._gain(quality)):
+            blocks, state = self.synthesis(self.transform, _fold(part), quality, state)
+            parts.append(_unfold(blocks, len(quality)))
+        return blocks_to_planes(torch.cat(parts, dim=2)), state or []
+
+    def _portions(self, video: Tensor) -> tuple[Tensor, ...]:
+        """`[b, c, T, H, W]` as what the networks see at once: all of it in training, else one latent frame at a time.
+
+        Convolutions of another batch size may round differently; like this, a whole video and a stream of its chunks
+        give the same bits.
+        """
+        return (video,) if self.training else torch.split(video, 1, dim=2)
 
     def lagrangian(self, quality: Tensor) -> Tensor:
         """Lambda `[b]` at `quality [b]`: what a bit per pixel may cost in distortion."""
