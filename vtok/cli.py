@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+from contextlib import redirect_stdout
 from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
@@ -15,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from vtok.errors import VtokError
+from vtok.pretrained import DEFAULT_MODEL
 from vtok.version import __version__
 
 app = typer.Typer(
@@ -27,11 +29,10 @@ app = typer.Typer(
 EXIT_INCOMPLETE = 3
 
 Force = Annotated[bool, typer.Option("-f", "--force", help="Overwrite the output if it exists.")]
-Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress and no notices.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress, notices or summary.")]
 Threads = Annotated[int | None, typer.Option(help="Processor threads; default: all.", min=1)]
 Model = Annotated[str, typer.Option(help="Name of a model in the package, or a .safetensors file.")]
-DEFAULT_MODEL = "vtok-8x8x8"
+OtherModel = Annotated[str | None, typer.Option(help="A .safetensors file, for a file that was written with one.")]
 
 
 def _print_version(wanted: bool) -> None:
@@ -59,8 +60,12 @@ def encode(
     ] = 4.0,
     force: Force = False,
     quiet: Quiet = False,
-    as_json: AsJson = False,
-    allow_hdr: Annotated[bool, typer.Option(help="Take HDR video, its colours cut to 8 bits as they are.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object: the attributes of vtok.codec.EncodeResult.")
+    ] = False,
+    allow_hdr: Annotated[
+        bool, typer.Option("--allow-hdr", help="Take HDR video, its colours cut to 8 bits as they are.")
+    ] = False,
     model: Model = DEFAULT_MODEL,
     threads: Threads = None,
 ) -> None:
@@ -72,7 +77,7 @@ def encode(
     from vtok.progress import frame_progress
 
     _set_threads(threads)
-    with frame_progress("encode", quiet=quiet or as_json) as progress:
+    with frame_progress("encode", quiet=quiet) as progress:
         result = encode_file(
             source,
             target,
@@ -83,7 +88,7 @@ def encode(
             allow_hdr=allow_hdr,
             progress=progress,
         )
-    _finish(result, as_json=as_json, quiet=quiet, incomplete=result.incomplete)
+    _finish(result, as_json=as_json, quiet=quiet)
 
 
 @app.command()
@@ -95,10 +100,10 @@ def decode(
     preset: Annotated[str | None, typer.Option(help="Its speed setting.")] = None,
     force: Force = False,
     quiet: Quiet = False,
-    as_json: AsJson = False,
-    model: Annotated[
-        str | None, typer.Option(help="A .safetensors file, for a file that was written with one.")
-    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object: the attributes of vtok.codec.DecodeResult.")
+    ] = False,
+    model: OtherModel = None,
     threads: Threads = None,
 ) -> None:
     """Decompress a .vtok file into a video.
@@ -110,7 +115,7 @@ def decode(
 
     _set_threads(threads)
     options = {key: str(value) for key, value in (("crf", crf), ("preset", preset)) if value is not None}
-    with frame_progress("decode", quiet=quiet or as_json) as progress:
+    with frame_progress("decode", quiet=quiet) as progress:
         result = decode_file(
             source,
             target,
@@ -120,7 +125,7 @@ def decode(
             overwrite=force,
             progress=progress,
         )
-    _finish(result, as_json=as_json, quiet=quiet, incomplete=result.incomplete)
+    _finish(result, as_json=as_json, quiet=quiet)
 
 
 @app.command()
@@ -128,10 +133,10 @@ def stats(
     reference: Annotated[Path, typer.Argument(help="The source video.")],
     compressed: Annotated[Path, typer.Argument(help="A .vtok file, or a decoded or otherwise compressed video.")],
     quiet: Quiet = False,
-    as_json: AsJson = False,
-    model: Annotated[
-        str | None, typer.Option(help="A .safetensors file, for a file that was written with one.")
-    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object: the attributes of vtok.stats.FileStats.")
+    ] = False,
+    model: OtherModel = None,
     threads: Threads = None,
 ) -> None:
     """Measure bitrate, PSNR and SSIM of a compressed video against its source, and how its codes are used.
@@ -142,12 +147,15 @@ def stats(
     from vtok.stats import file_stats, print_stats
 
     _set_threads(threads)
-    with frame_progress("stats", quiet=quiet or as_json) as progress:
+    with frame_progress("stats", quiet=quiet) as progress:
         result = file_stats(reference, compressed, tokenizer=_load(model) if model else None, progress=progress)
     if as_json:
         _print_json(asdict(result))
     else:
         print_stats(result)
+    if result.incomplete:
+        print(f"vtok: warning: {result.incomplete}. The figures are of what could be decoded.", file=sys.stderr)
+        raise typer.Exit(EXIT_INCOMPLETE)
 
 
 @app.command()
@@ -162,6 +170,9 @@ def train(
     compile_prior: Annotated[
         bool, typer.Option("--compile", help="Fuse elementwise arithmetic: 12 % faster, needs a C++ compiler.")
     ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object: the path `weights`, and the last line of log.jsonl.")
+    ] = False,
     threads: Threads = None,
 ) -> None:
     """Train the tokenizer: a folder of videos in, weights out.
@@ -174,16 +185,20 @@ def train(
     from vtok.training.loop import train as run
 
     _set_threads(threads)
-    run(
-        videos,
-        validation,
-        output,
-        load_config(config),
-        minutes=minutes,
-        weights=weights,
-        cache_folder=cache,
-        compile_prior=compile_prior,
-    )
+    with redirect_stdout(sys.stderr):  # whatever a run prints is progress
+        run(
+            videos,
+            validation,
+            output,
+            load_config(config),
+            minutes=minutes,
+            weights=weights,
+            cache_folder=cache,
+            compile_prior=compile_prior,
+        )
+    if as_json:
+        last_line = (output / "log.jsonl").read_text().splitlines()[-1]
+        _print_json({"weights": str(output / "weights.safetensors")} | json.loads(last_line))
 
 
 def _set_threads(threads: int | None) -> None:
@@ -199,36 +214,46 @@ def _load(model: str) -> Any:
     return VideoTokenizer.from_pretrained(model)
 
 
-def _finish(result: Any, *, as_json: bool, quiet: bool, incomplete: str | None) -> None:
+def _finish(result: Any, *, as_json: bool, quiet: bool) -> None:
     if not quiet:
         for notice in result.notices:
-            print(f"vtok: notice: {notice}", file=sys.stderr)
+            print(f"vtok: notice: {result.source}: {notice}", file=sys.stderr)
     if as_json:
         _print_json(asdict(result))
     elif not quiet:
         print(result.summary())
-    if incomplete:
-        print(f"vtok: warning: {incomplete}", file=sys.stderr)
+    if result.incomplete:
+        print(
+            f"vtok: warning: {result.source}: {result.incomplete}. {result.target} holds what could be decoded.",
+            file=sys.stderr,
+        )
         raise typer.Exit(EXIT_INCOMPLETE)
 
 
 def _print_json(value: dict[str, Any]) -> None:
-    print(json.dumps(value, default=str))
+    print(json.dumps(value, allow_nan=False))  # NaN is no JSON: better an error here than in every reader
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
     raise SystemExit(128 + number)  # so that temporary files are removed on the way out
 
 
+def _one_line(error: Exception) -> str:
+    """`FILE: cause. hint`, which is what a VtokError says; from the system the hint is missing, sometimes the file."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)
+
+
 def main() -> None:
-    """Entry point of the `vtok` program: one line for bad input, a traceback only with VTOK_DEBUG=1."""
+    """Entry point of the `vtok` program: one line for what is not its fault, a traceback only with VTOK_DEBUG=1."""
     signal.signal(signal.SIGTERM, _terminate)
     try:
         app()
-    except VtokError as error:
+    except (VtokError, OSError) as error:
         if os.environ.get("VTOK_DEBUG"):
             raise
-        print(f"vtok: error: {error}", file=sys.stderr)
+        print(f"vtok: error: {_one_line(error)}", file=sys.stderr)
         raise SystemExit(1) from None
 
 

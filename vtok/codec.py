@@ -7,6 +7,7 @@ decode_file   ContainerReader -> GroupDecoder -> ChunkDecoder (these three: Comp
 import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -65,7 +66,15 @@ class EncodeResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecodeResult:
-    """What `decode_file` did; attributes as of `EncodeResult`."""
+    """What `decode_file` did.
+
+    Attributes:
+        source: The `.vtok` file that was read.
+        target: The video that was written.
+        num_frames: Frames in it.
+        notices: What the target cannot hold as it was, one line each.
+        incomplete: Why the source could not be read to its end, or None.
+    """
 
     source: str
     target: str
@@ -93,7 +102,7 @@ def encode_file(
 
     Args:
         source: Any video file that FFmpeg reads.
-        target: The `.vtok` file to write.
+        target: The file to write; its name ends in `.vtok`.
         quality: 1 (smallest) to 9 (best).
         tokenizer: Default: the pretrained one of this package.
         keyframe_seconds: Length of the groups that can be decoded on their own.
@@ -105,6 +114,8 @@ def encode_file(
         VtokError: Of any kind; then nothing was written and an existing target is as it was.
     """
     _check_paths(source, target, overwrite)
+    if Path(target).suffix != ".vtok":
+        raise ConfigError(f"{target}: unknown suffix {Path(target).suffix!r}. The name of the output ends in .vtok")
     tokenizer = tokenizer or VideoTokenizer.from_pretrained()
     tables = code_tables(tokenizer)
     with VideoReader(source, allow_hdr=allow_hdr) as reader, atomic_write(target) as temporary:
@@ -113,7 +124,7 @@ def encode_file(
         encoder = ChunkEncoder(tokenizer, info, quality)
         chunks_per_group = _chunks_per_group(info, keyframe_seconds)
         first_pts = last_pts = None
-        with temporary.open("wb") as file:
+        with _writing(target), temporary.open("wb") as file:
             writer = ContainerWriter(file, new_header(tokenizer, info, quality))
             group = _Group(tables, quality)
             for frames in _chunks(reader):
@@ -221,15 +232,24 @@ def _chunks(frames: Iterable[Frame]) -> Iterator[list[Frame]]:
 
 
 def _chunks_per_group(info: VideoInfo, keyframe_seconds: float) -> int:
-    wanted = round(keyframe_seconds * float(info.average_rate or DEFAULT_RATE) / FRAMES_PER_CHUNK)
+    wanted = keyframe_seconds * float(info.average_rate or DEFAULT_RATE) / FRAMES_PER_CHUNK
     fitting = MAX_GROUP_PIXELS // (info.width * info.height * FRAMES_PER_CHUNK)
-    return max(1, min(wanted, fitting, MAX_GROUP_CHUNKS))
+    return max(1, round(min(wanted, fitting, MAX_GROUP_CHUNKS)))
 
 
 def _check_paths(source: Path_, target: Path_, overwrite: bool) -> None:
-    if not Path(target).exists():
-        return
+    if not Path(target).is_file():
+        return  # what else it may be, a folder or a device, `atomic_write` refuses with a better reason
     if Path(source).exists() and Path(source).samefile(target):
         raise ConfigError(f"{target}: is the input too. Give the output another name")
     if not overwrite:
         raise ConfigError(f"{target}: exists already. Overwrite it with --force")
+
+
+@contextmanager
+def _writing(target: Path_) -> Iterator[None]:
+    """Say of a full disk and the like which file could not be written."""
+    try:
+        yield
+    except OSError as error:
+        raise MediaError(f"{target}: cannot be written: {error.strerror or error}") from error

@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -15,16 +16,25 @@ Advance = Callable[[int], None]  # called with the number of frames that were do
 
 
 @contextmanager
-def frame_progress(verb: str, *, quiet: bool) -> Iterator[Callable[[VideoInfo], Advance]]:
+def frame_progress(
+    verb: str, *, quiet: bool, console: Console | None = None
+) -> Iterator[Callable[[VideoInfo], Advance]]:
     """A progress display for frames.
+
+    Args:
+        verb: What is being done, in one word.
+        quiet: Show nothing.
+        console: Where to show it; default: stderr.
 
     Yields:
         A function that takes the video's description, once known, and returns the function to call as frames are done.
     """
+    # Left to itself, rich would also draw a bar into a log file where the environment asks for colours (FORCE_COLOR).
+    console = console or Console(stderr=True, force_terminal=sys.stderr.isatty())
     if quiet:
         yield lambda info: lambda frames: None
-    elif not sys.stderr.isatty():
-        yield lambda info: _log_lines(verb, info)
+    elif not console.is_interactive:
+        yield lambda info: _log_lines(verb, info, console)
     else:
         columns = (
             TextColumn(verb),
@@ -33,13 +43,13 @@ def frame_progress(verb: str, *, quiet: bool) -> Iterator[Callable[[VideoInfo], 
             TextColumn("frames  {task.fields[speed]}"),
             TimeRemainingColumn(),
         )
-        with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        with Progress(*columns, console=console, transient=True) as progress:
             yield lambda info: _bar(progress, verb, info)
 
 
 def _bar(progress: Progress, verb: str, info: VideoInfo) -> Advance:
-    task = progress.add_task(verb, total=info.num_frames_from_header, speed="")
     speed = _Speed(info)
+    task = progress.add_task(verb, total=info.num_frames_from_header, speed="")
 
     def advance(frames: int) -> None:
         speed.frames += frames
@@ -48,7 +58,7 @@ def _bar(progress: Progress, verb: str, info: VideoInfo) -> Advance:
     return advance
 
 
-def _log_lines(verb: str, info: VideoInfo) -> Advance:
+def _log_lines(verb: str, info: VideoInfo, console: Console) -> Advance:
     speed = _Speed(info)
     total = f"/{info.num_frames_from_header}" if info.num_frames_from_header else ""
     due = LOG_SECONDS
@@ -58,7 +68,8 @@ def _log_lines(verb: str, info: VideoInfo) -> Advance:
         speed.frames += frames
         if speed.seconds >= due:
             due = speed.seconds + LOG_SECONDS
-            print(f"{verb}: {speed.frames}{total} frames, {speed}", file=sys.stderr, flush=True)
+            line = f"{verb}: {speed.frames}{total} frames, {speed}{speed.remaining(info.num_frames_from_header)}"
+            print(line, file=console.file, flush=True)  # not by rich, which would break the line
 
     return advance
 
@@ -75,7 +86,16 @@ class _Speed:
     def seconds(self) -> float:
         return time.monotonic() - self._begun
 
+    @property
+    def frames_per_second(self) -> float:
+        return self.frames / max(self.seconds, 1e-9)
+
+    def remaining(self, total: int | None) -> str:
+        """The time left, if the number of frames is known (and true: what a header says may not be)."""
+        if not total or not 0 < self.frames <= total:
+            return ""
+        return f", {timedelta(seconds=round((total - self.frames) / self.frames_per_second))} left"
+
     def __str__(self) -> str:
-        rate = self.frames / max(self.seconds, 1e-9)
-        times = f", {rate / self._rate:.2f} x real time" if self._rate else ""
-        return f"{rate:.1f} frames/s{times}"
+        times = f", {self.frames_per_second / self._rate:.2f} x real time" if self._rate else ""
+        return f"{self.frames_per_second:.1f} frames/s{times}"

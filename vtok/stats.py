@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +63,7 @@ class FileStats:
         model: Name of the model of a `.vtok` file, else None.
         model_quality: Its quality setting, else None.
         codes: How the codes of a `.vtok` file are used, else None.
+        incomplete: Why one of the videos could not be read to its end, or None; figures are of what could be.
     """
 
     reference: str
@@ -80,6 +81,7 @@ class FileStats:
     model: str | None
     model_quality: float | None
     codes: CodeUsage | None
+    incomplete: str | None
 
 
 def file_stats(
@@ -121,7 +123,7 @@ def file_stats(
         info = source.info
     num_bytes = Path(compressed).stat().st_size
     seconds = played_seconds(info, pts[0], pts[-1])
-    is_vtok = isinstance(video, CompressedVideo)
+    header = video.header if isinstance(video, CompressedVideo) else None
     return FileStats(
         reference=str(reference),
         compressed=str(compressed),
@@ -135,9 +137,10 @@ def file_stats(
         compression_ratio=quality.num_frames * _raw_frame_bytes(info) / num_bytes,
         reference_ratio=Path(reference).stat().st_size / num_bytes,
         quality=quality,
-        model=video.header.model_name if isinstance(video, CompressedVideo) else None,
-        model_quality=video.header.quality if isinstance(video, CompressedVideo) else None,
-        codes=usage.result(num_bytes) if is_vtok else None,
+        model=header.model_name if header else None,
+        model_quality=header.quality if header else None,
+        codes=usage.result(num_bytes) if header else None,
+        incomplete=source.decode_error or getattr(video, "decode_error", None),
     )
 
 
@@ -168,11 +171,6 @@ def print_stats(stats: FileStats, console: Console | None = None) -> None:
     for row in rows:
         table.add_row(*row)
     (console or Console()).print(table)
-
-
-def stats_as_json(stats: FileStats) -> dict[str, object]:
-    """`stats` as what `--json` prints."""
-    return asdict(stats)
 
 
 def _entropy_line(entropies: list[float]) -> str:

@@ -20,6 +20,7 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Interpolation
 from einops import rearrange
+from rich.console import Console
 from rich.progress import Progress
 
 from vtok.errors import MediaError
@@ -81,7 +82,7 @@ def build_clip_cache(
     with (
         (folder / "clips.bin").open("wb") as file,
         ProcessPoolExecutor(num_workers) as pool,
-        Progress(disable=quiet) as progress,
+        Progress(console=Console(stderr=True), disable=quiet) as progress,
     ):
         task = progress.add_task("cutting clips", total=len(videos))
         jobs = {pool.submit(cut_video, path, config): path for path in videos}

@@ -235,10 +235,12 @@ def train(
 ) -> None:
     """Train on every video below `videos` for `minutes`; see `TrainingRun`. The clip caches are reused if they fit."""
     cache_folder = cache_folder or folder / "cache"
-    train_cache = build_clip_cache(find_videos(videos), cache_folder / "train", config.cache)
-    validation_cache = build_clip_cache(
-        find_videos(validation_videos), cache_folder / "validation", config.validation_cache
-    )
+    # Everything that can be missing is looked for before minutes are spent on the caches.
+    sources = find_videos(videos), find_videos(validation_videos)
+    if weights is not None:
+        load_model_tensors(weights)
+    train_cache = build_clip_cache(sources[0], cache_folder / "train", config.cache)
+    validation_cache = build_clip_cache(sources[1], cache_folder / "validation", config.validation_cache)
     run = TrainingRun(
         config, folder, train=train_cache, validation=validation_cache, weights=weights, compile_prior=compile_prior
     )

@@ -1,0 +1,115 @@
+"""What README.md tells people to type is run, in its order and in one folder; what it links to is there."""
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+import typer
+from made_videos import ROOT, cut_sample, write_video
+
+from vtok.cli import app
+
+README = (ROOT / "README.md").read_text()
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SHELL = ("sh", "bash", "console")
+COMMANDS = typer.main.get_command(app).commands
+
+# A training run of the README takes hours; this one only cuts clips, computes the KLT and saves.
+SMALL_TRAINING = """
+[model]
+num_channels = 24
+dim = 16
+num_analysis_blocks = 1
+num_synthesis_blocks = 1
+refine_dim = 8
+guide_dim = 4
+prior_groups = [8, 24]
+prior_context_dim = 16
+prior_group_dim = 16
+[cache]
+num_frames = 16
+size = 32
+[validation_cache]
+num_frames = 16
+size = 32
+[data]
+num_frames = 16
+size = 32
+"""
+
+
+def shell_lines(block):
+    """The commands of a block as lists of words, up to the first pipe or redirection; `$ ` marks them in a session."""
+    lines = block.replace("\\\n", " ").splitlines()
+    if any(line.startswith("$ ") for line in lines):
+        lines = [line[2:] for line in lines if line.startswith("$ ")]
+    for line in lines:
+        words = shlex.split(line, comments=True)
+        ends = [i for i, word in enumerate(words) if word in ("|", ">", ">>")]
+        if words:
+            yield words[: min(ends, default=None)]
+
+
+def run_shell(words, runner):
+    program, *arguments = words
+    if program == "vtok":
+        if arguments[0] == "train":
+            arguments += ["--minutes", "0", "--config", "small.toml"]  # the last of an option counts
+        result = runner.invoke(app, arguments)
+        assert result.exit_code == 0, f"{shlex.join(words)}: {result.output} {result.exception}"
+    elif program == "make":
+        targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        assert all(word in targets for word in arguments if "=" not in word), f"{shlex.join(words)}: no such target"
+    elif program == "python":
+        assert (ROOT / arguments[0]).is_file(), f"{shlex.join(words)}: no such script"
+    else:
+        assert program in ("git", "pip", "cd"), f"{shlex.join(words)}: no test knows how to try this"
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Where the README's commands run: `holiday.mp4`, the samples and the folders to train on are there."""
+    cut_sample(tmp_path / "holiday.mp4")
+    (tmp_path / "sample_videos").mkdir()
+    shutil.copy(tmp_path / "holiday.mp4", tmp_path / "sample_videos" / "bigbuckbunny.mp4")
+    for split in ("videos", "other-videos"):
+        (tmp_path / split).mkdir()
+        write_video(tmp_path / split / "a.mp4")
+    (tmp_path / "small.toml").write_text(SMALL_TRAINING)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_every_block_runs(folder, cli_runner):
+    blocks = BLOCK.findall(README)
+    assert {language for language, _ in blocks} <= {*SHELL, "python", "toml", "json"}
+    for language, block in blocks:
+        if language in SHELL:
+            for words in shell_lines(block):
+                run_shell(words, cli_runner)
+        elif language == "python":
+            exec(compile(block, f"README.md: {block.splitlines()[0]} ...", "exec"), {"__name__": "__main__"})
+    assert (folder / "holiday.vtok").stat().st_size > 1000
+
+
+def test_the_two_commands_are_on_the_first_screen():
+    first_screen = "\n".join(README.splitlines()[:30])
+    assert "make demo" in first_screen
+    assert "make test" in first_screen
+
+
+def test_every_command_is_described_with_options_that_exist():
+    for name, command in COMMANDS.items():
+        uses = re.findall(rf"\bvtok {name}\b([^`\n#]*)", README)
+        assert uses, f"README.md does not show vtok {name}"
+        known = {option for parameter in command.params for option in parameter.opts}
+        written = {option for use in uses for option in re.findall(r"(?<!\S)--?[a-z][\w-]*", use)}
+        assert written <= known, f"vtok {name} has no option {written - known}"
+
+
+def test_links_lead_somewhere():
+    links = [link for link in re.findall(r"\]\(([^)#]+)[^)]*\)", README) if not link.startswith("http")]
+    assert links
+    assert [link for link in links if not Path(ROOT / link).exists()] == []
