@@ -3,7 +3,6 @@
 import json
 import shutil
 import socket
-from importlib import resources
 
 import pytest
 import torch
@@ -12,22 +11,21 @@ from safetensors import safe_open
 
 from vtok.codec import encode_file
 from vtok.errors import WeightsError
-from vtok.pretrained import DEFAULT_MODEL, load_pretrained, model_card, model_names
+from vtok.pretrained import DEFAULT_MODEL, FOLDER, model_card, model_names
 from vtok.stats import file_stats
 from vtok.tokenizer import VideoTokenizer
 from vtok.weights import load_weights, save_weights, tensors_sha256
 
-FOLDER = resources.files("vtok.pretrained")
 MAX_BYTES = 16_000_000
 
 
 @pytest.mark.parametrize("name", model_names())
 def test_card_and_weights_agree(name):
-    with resources.as_file(FOLDER / f"{name}.safetensors") as path:
-        assert path.stat().st_size <= MAX_BYTES
-        tensors, configuration = load_weights(path)
-        with safe_open(path, framework="pt") as file:
-            assert set(file.keys()) == set(tensors)
+    path = FOLDER / f"{name}.safetensors"
+    assert path.stat().st_size <= MAX_BYTES
+    tensors, configuration = load_weights(path)
+    with safe_open(path, framework="pt") as file:
+        assert set(file.keys()) == set(tensors)
     card = model_card(name)
     assert card.name == card.card["name"] == name
     assert card.tensors_sha256 == tensors_sha256(tensors)
@@ -38,7 +36,7 @@ def test_card_and_weights_agree(name):
 
 def test_default_model_is_there_and_complete():
     assert DEFAULT_MODEL in model_names()
-    tokenizer = load_pretrained(DEFAULT_MODEL)
+    tokenizer = VideoTokenizer.from_pretrained(DEFAULT_MODEL)
     assert (tokenizer.name, tokenizer.weights_sha256) == (DEFAULT_MODEL, model_card(DEFAULT_MODEL).tensors_sha256)
     assert tokenizer.code_tables is not None
     assert not tokenizer.training
@@ -55,9 +53,8 @@ def test_hash_depends_on_names_shapes_types_and_values():
 def installed_copy(tmp_path, monkeypatch):
     """The package's weights in a folder that can be tampered with."""
     for suffix in ("json", "safetensors"):
-        with resources.as_file(FOLDER / f"{DEFAULT_MODEL}.{suffix}") as path:
-            shutil.copy(path, tmp_path)
-    monkeypatch.setattr("vtok.pretrained.resources.files", lambda package: tmp_path)
+        shutil.copy(FOLDER / f"{DEFAULT_MODEL}.{suffix}", tmp_path)
+    monkeypatch.setattr("vtok.pretrained.FOLDER", tmp_path)
     return tmp_path / f"{DEFAULT_MODEL}.safetensors"
 
 

@@ -5,10 +5,8 @@ from dataclasses import dataclass
 from torch import nn
 
 from vtok.causal_layers import CausalConv3d, CausalResidual, Fold, KernelSize, Unfold
-from vtok.errors import ConfigError
 from vtok.quantizer import LFQ
 
-CONV_LAYERS = ("residual", "compress_space", "compress_time")
 # Frames and pixels (of height and width) that one position becomes one of, per layer type.
 _FACTORS = {"residual": (1, 1), "compress_space": (1, 2), "compress_time": (2, 1)}
 
@@ -18,7 +16,7 @@ class ConvModelConfig:
     """What `VideoTokenizer` was told, checked there."""
 
     layers: tuple[tuple[str, int], ...]
-    residual_conv_kernel_size: int
+    residual_conv_kernel_size: KernelSize
     channels: int
     init_dim: int
     input_conv_kernel_size: KernelSize
@@ -46,7 +44,7 @@ class ConvModel(nn.Module):
             self.time_factor *= time
             self.space_factor *= space
             if kind == "residual":
-                kernel_size = (config.residual_conv_kernel_size,) * 3
+                kernel_size = config.residual_conv_kernel_size
                 encoder.append(CausalResidual(dim, dim_out, kernel_size, config.pad_mode))
                 decoder.append(CausalResidual(dim_out, dim, kernel_size, config.pad_mode))
             else:
@@ -55,13 +53,3 @@ class ConvModel(nn.Module):
             dim = dim_out
         self.encoder = nn.Sequential(*encoder, nn.SiLU(), nn.Conv3d(dim, quantizer.dim, 1))
         self.decoder = nn.Sequential(nn.Conv3d(quantizer.dim, dim, 1), *reversed(decoder))
-
-
-def check_layers(layers: tuple[tuple[str, int], ...], allowed: tuple[str, ...]) -> None:
-    """Raise ConfigError unless every layer is a pair of an allowed type and a positive dimension."""
-    for layer in layers:
-        pair = isinstance(layer, tuple) and len(layer) == 2
-        if not pair or layer[0] not in allowed:
-            raise ConfigError(f"layer {layer!r} is not a (type, dimension) pair with a type in {', '.join(allowed)}")
-        if not isinstance(layer[1], int) or layer[1] < 1:
-            raise ConfigError(f"layer {layer!r} has dimension {layer[1]!r}; expected an integer of 1 or more")

@@ -10,14 +10,23 @@ from torch import Tensor, nn
 
 from vtok.causal_layers import PAD_MODES, KernelSize
 from vtok.code_tables import CodeTables
-from vtok.conv_model import CONV_LAYERS, ConvModel, ConvModelConfig, check_layers
-from vtok.errors import ConfigError
+from vtok.conv_model import ConvModel, ConvModelConfig
+from vtok.errors import ConfigError, WeightsError
 from vtok.klt import PATCH, pad_to_blocks
-from vtok.latent_model import LatentModel, LatentModelConfig
+from vtok.latent_model import LatentModel
 from vtok.planes import Planes
+from vtok.pretrained import DEFAULT_MODEL, find_weights
 from vtok.quantizer import LFQ
+from vtok.tokenizer_config import (
+    CONV_LAYERS,
+    are_pairs,
+    check_integer,
+    check_layers,
+    kernel_size,
+    latent_model_config,
+)
+from vtok.weights import load_weights, tensors_sha256, unpack_tables
 
-LATENT_LAYERS = ("klt", "latent_residual")
 DEFAULT_QUALITY = 5.0
 
 
@@ -90,12 +99,12 @@ class VideoTokenizer(nn.Module):
         latent_options: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        layers = tuple((kind, dim) for kind, dim in layers) if _are_pairs(layers) else layers
-        _check_integer("num_codebooks", num_codebooks, minimum=1)
-        _check_integer("codebook_size", codebook_size, minimum=2)
+        layers = tuple((kind, dim) for kind, dim in layers) if are_pairs(layers) else layers
+        check_integer("num_codebooks", num_codebooks, minimum=1)
+        check_integer("codebook_size", codebook_size, minimum=2)
         if codebook_size & (codebook_size - 1) or codebook_size > 2**62:
             raise ConfigError(f"codebook_size is {codebook_size}; expected a power of two from 2 to 2^62")
-        _check_integer("channels", channels, minimum=1)
+        check_integer("channels", channels, minimum=1)
         self.num_codebooks, self.codebook_size, self.channels = num_codebooks, codebook_size, channels
         self.lfq_entropy_loss_weight = lfq_entropy_loss_weight
         self.lfq_diversity_gamma = lfq_diversity_gamma
@@ -105,41 +114,54 @@ class VideoTokenizer(nn.Module):
         self.name, self.weights_sha256 = "untrained", ""
         self.code_tables: CodeTables | None = None
         if layers and layers[0][0] == "klt":
-            self.latent_model = _build_latent_model(layers, num_codebooks, codebook_size, channels, latent_options)
+            config = latent_model_config(layers, num_codebooks, codebook_size, channels, latent_options)
+            self.latent_model = LatentModel(config)
             return
         if latent_options is not None:
             raise ConfigError("latent_options needs ('klt', n) as the first of layers")
         check_layers(layers, CONV_LAYERS)
-        _check_integer("init_dim", init_dim, minimum=1)
-        _check_kernel("residual_conv_kernel_size", (residual_conv_kernel_size,) * 3)
-        _check_kernel("input_conv_kernel_size", input_conv_kernel_size)
-        _check_kernel("output_conv_kernel_size", output_conv_kernel_size)
+        check_integer("init_dim", init_dim, minimum=1)
         if pad_mode not in PAD_MODES:
             raise ConfigError(f"pad_mode is {pad_mode!r}; expected one of {', '.join(PAD_MODES)}")
-        config = ConvModelConfig(
+        conv_config = ConvModelConfig(
             layers=layers,
-            residual_conv_kernel_size=residual_conv_kernel_size,
+            residual_conv_kernel_size=kernel_size("residual_conv_kernel_size", (residual_conv_kernel_size,) * 3),
             channels=channels,
             init_dim=init_dim,
-            input_conv_kernel_size=_kernel(input_conv_kernel_size),
-            output_conv_kernel_size=_kernel(output_conv_kernel_size),
+            input_conv_kernel_size=kernel_size("input_conv_kernel_size", input_conv_kernel_size),
+            output_conv_kernel_size=kernel_size("output_conv_kernel_size", output_conv_kernel_size),
             pad_mode=pad_mode,
         )
         quantizer = LFQ(
             num_codebooks=num_codebooks, codebook_size=codebook_size, inverse_temperature=lfq_inverse_temperature
         )
-        self.conv_model = ConvModel(config, quantizer)
+        self.conv_model = ConvModel(conv_config, quantizer)
 
     @classmethod
-    def from_pretrained(cls, name_or_path: str | Path = "vtok-8x8x8") -> "VideoTokenizer":
+    def from_pretrained(cls, name_or_path: str | Path = DEFAULT_MODEL) -> "VideoTokenizer":
         """The tokenizer with released weights, or with those in a `.safetensors` file; nothing is ever downloaded.
 
         Raises:
             WeightsError: There is no such model, or its tensors are not those its card names.
         """
-        from vtok.pretrained import load_pretrained
-
-        return load_pretrained(name_or_path)
+        path, card = find_weights(name_or_path)
+        tensors, config = load_weights(path)
+        digest = tensors_sha256(tensors)
+        if card and digest != card.tensors_sha256:
+            raise WeightsError(
+                f"{card.name}: the tensors have SHA-256 {digest}, the card says {card.tensors_sha256}: "
+                f"the installation is damaged. Reinstall vtok."
+            )
+        try:
+            tokenizer = cls.from_latent_config(config)
+            assert tokenizer.latent_model is not None
+            tokenizer.code_tables = unpack_tables(tensors, tokenizer.latent_model.quantizer.zero_code)
+            tokenizer.latent_model.load_state_dict({key: tensor.float() for key, tensor in tensors.items()})
+        except (RuntimeError, TypeError, KeyError, ConfigError) as error:
+            cause = str(error).partition("\n")[0]
+            raise WeightsError(f"{path}: the tensors do not fit their configuration: {cause}") from error
+        tokenizer.name, tokenizer.weights_sha256 = card.name if card else path.stem, digest
+        return tokenizer.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
     @classmethod
     def from_latent_config(cls, config: Mapping[str, Any]) -> "VideoTokenizer":
@@ -327,57 +349,3 @@ class VideoTokenizer(nn.Module):
         if is_codes and not (int(codes.min()) >= 0 and int(codes.max()) < self.codebook_size):
             low, high = int(codes.min()), int(codes.max())
             raise ConfigError(f"codes range from {low} to {high}; expected 0 to {self.codebook_size - 1}")
-
-
-def _build_latent_model(
-    layers: tuple[tuple[str, int], ...],
-    num_codebooks: int,
-    codebook_size: int,
-    channels: int,
-    options: Mapping[str, Any] | None,
-) -> LatentModel:
-    check_layers(layers, LATENT_LAYERS)
-    (_, num_channels), *blocks = layers
-    dims = {dim for _, dim in blocks}
-    if len(dims) != 1 or any(kind != "latent_residual" for kind, _ in blocks):
-        raise ConfigError(f"layers are {layers}; expected ('klt', n), then ('latent_residual', dim) of one dimension")
-    if num_codebooks != num_channels:
-        raise ConfigError(f"num_codebooks is {num_codebooks}; expected {num_channels}, the dimension of the klt layer")
-    if codebook_size > 256:
-        raise ConfigError(f"codebook_size is {codebook_size}; expected at most 256 with a klt layer")
-    if channels != 3:
-        raise ConfigError(f"channels is {channels}; expected 3 with a klt layer")
-    fields = dict(options or {})
-    fields.setdefault("num_synthesis_blocks", len(blocks))
-    try:
-        config = LatentModelConfig(
-            num_channels=num_channels,
-            num_stages=codebook_size.bit_length() - 1,
-            dim=dims.pop(),
-            num_analysis_blocks=len(blocks),
-            **fields,
-        )
-    except TypeError as error:
-        raise ConfigError(f"latent_options has a key that LatentModelConfig does not: {error}") from None
-    return LatentModel(config)
-
-
-def _are_pairs(layers: Any) -> bool:
-    return all(isinstance(layer, tuple | list) and len(layer) == 2 for layer in layers)
-
-
-def _check_integer(name: str, value: Any, *, minimum: int) -> None:
-    if not isinstance(value, int) or value < minimum:
-        raise ConfigError(f"{name} is {value!r}; expected an integer of {minimum} or more")
-
-
-def _kernel(size: KernelSize) -> KernelSize:
-    frames, rows, columns = size
-    return frames, rows, columns
-
-
-def _check_kernel(name: str, size: Any) -> None:
-    if not isinstance(size, tuple | list) or len(size) != 3 or not all(isinstance(k, int) and k >= 1 for k in size):
-        raise ConfigError(f"{name} is {size!r}; expected three positive integers: frames, rows, columns")
-    if any(k % 2 == 0 for k in size[1:]):
-        raise ConfigError(f"{name} is {size!r}; expected odd rows and columns")

@@ -8,7 +8,7 @@ import json
 import struct
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,10 +18,7 @@ from torch import Tensor
 from vtok.atomic import atomic_write
 from vtok.code_tables import CodeTables
 from vtok.entropy import FrequencyTables
-from vtok.errors import ConfigError, WeightsError
-
-if TYPE_CHECKING:
-    from vtok.tokenizer import VideoTokenizer
+from vtok.errors import WeightsError
 
 _TABLES = "code_tables."
 _CONFIG_KEY = "vtok_config"
@@ -79,32 +76,13 @@ def load_model_tensors(path: Path) -> dict[str, Tensor]:
     return {key: tensor.float() for key, tensor in tensors.items() if not key.startswith(_TABLES)}
 
 
-def load_tokenizer(path: Path, *, name: str) -> "VideoTokenizer":
-    """A `VideoTokenizer` from a weights file, in float32, ready to code.
+def unpack_tables(tensors: dict[str, Tensor], zero_code: int) -> CodeTables | None:
+    """The code tables among `tensors`, which are taken out; None if there are none.
 
     Raises:
-        WeightsError: The file cannot be read, or its tensors do not fit its configuration.
+        ConfigError: They are not valid tables.
     """
-    from vtok.tokenizer import VideoTokenizer
-
-    tensors, config = load_weights(path)
-    digest = tensors_sha256(tensors)
     tables = {key.removeprefix(_TABLES): tensors.pop(key) for key in list(tensors) if key.startswith(_TABLES)}
-    try:
-        tokenizer = VideoTokenizer.from_latent_config(config)
-        assert tokenizer.latent_model is not None
-        tokenizer.latent_model.load_state_dict({key: tensor.float() for key, tensor in tensors.items()})
-        if tables:
-            tokenizer.code_tables = CodeTables(
-                FrequencyTables(tables["frequencies"].numpy()),
-                tables["index"].numpy(),
-                tokenizer.latent_model.quantizer.zero_code,
-            )
-    except (RuntimeError, TypeError, KeyError, ConfigError) as error:
-        raise WeightsError(f"{path}: the tensors do not fit their configuration: {_first_line(error)}") from error
-    tokenizer.name, tokenizer.weights_sha256 = name, digest
-    return tokenizer.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+    if not tables:
+        return None
+    return CodeTables(FrequencyTables(tables["frequencies"].numpy()), tables["index"].numpy(), zero_code)

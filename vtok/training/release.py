@@ -14,7 +14,8 @@ import typer
 from vtok.atomic import atomic_write
 from vtok.errors import WeightsError
 from vtok.pretrained import DEFAULT_MODEL
-from vtok.weights import load_tokenizer, load_weights
+from vtok.tokenizer import VideoTokenizer
+from vtok.weights import load_weights
 
 MAX_WEIGHTS_BYTES = 16_000_000
 FOLDER = Path(__file__).parent.parent / "pretrained"
@@ -40,7 +41,7 @@ def release(
 ) -> None:
     """Copy the weights of RUN into the package and write their card."""
     weights = run / "weights.safetensors"
-    tokenizer = load_tokenizer(weights, name=name)
+    tokenizer = VideoTokenizer.from_pretrained(weights)
     if tokenizer.code_tables is None:
         raise WeightsError(f"{weights}: has no code tables: let the run end first")
     if weights.stat().st_size > MAX_WEIGHTS_BYTES:
