@@ -1,12 +1,10 @@
 """Fixtures that several test modules share."""
 
-import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
 
-from vtok.code_tables import CodeTables
-from vtok.entropy import FrequencyTables, quantize_probabilities
+from vtok.exact_prior import ExactPrior
 from vtok.tokenizer import VideoTokenizer
 
 
@@ -29,25 +27,15 @@ def new_tiny_tokenizer() -> VideoTokenizer:
     for parameter in tokenizer.parameters():
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.05)
+    assert tokenizer.latent_model is not None
+    tokenizer.exact_prior = ExactPrior.quantize(tokenizer.latent_model.prior)
+    tokenizer.name, tokenizer.weights_sha256 = "tiny", "0" * 64
     return tokenizer.eval()
-
-
-def tiny_tables_of(tokenizer: VideoTokenizer) -> CodeTables:
-    """Code tables of four widths, in turn."""
-    distance = np.abs(np.arange(256) - 128)
-    shapes = [np.exp(-distance / width) for width in (0.5, 2, 8, 32)]
-    index = np.arange(9 * tokenizer.num_codebooks, dtype=np.uint8).reshape(9, -1) % 4
-    return CodeTables(FrequencyTables(quantize_probabilities(shapes)), index)
 
 
 @pytest.fixture
 def tiny_tokenizer() -> VideoTokenizer:
     return new_tiny_tokenizer()
-
-
-@pytest.fixture
-def tiny_tables(tiny_tokenizer) -> CodeTables:
-    return tiny_tables_of(tiny_tokenizer)
 
 
 @pytest.fixture

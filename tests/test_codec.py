@@ -19,7 +19,6 @@ from vtok.errors import (
     MediaError,
     ModelMismatchError,
     TruncatedError,
-    WeightsError,
 )
 from vtok.media import Frame, VideoInfo, VideoReader, VideoWriter
 from vtok.streaming import ChunkDecoder, ChunkEncoder
@@ -52,9 +51,7 @@ def read(path):
 
 
 @pytest.fixture
-def tokenizer(tiny_tokenizer, tiny_tables):
-    tiny_tokenizer.code_tables = tiny_tables
-    tiny_tokenizer.name, tiny_tokenizer.weights_sha256 = "tiny", "0" * 64
+def tokenizer(tiny_tokenizer):
     return tiny_tokenizer
 
 
@@ -188,8 +185,8 @@ def test_damage_is_one_clear_error_and_leaves_nothing(change, error, encoded, to
 
 
 def test_wrong_codes_are_noticed_before_any_network_runs(encoded, tokenizer, monkeypatch):
-    """A wrong table, as a bug or another machine might have, passes every CRC of bytes; that of the codes tells."""
-    tokenizer.code_tables.index[:] = np.roll(tokenizer.code_tables.index, 1, axis=1)
+    """A wrong scale, as a bug or another machine might have, passes every CRC of bytes; that of the codes tells."""
+    tokenizer.exact_prior.magnitude_weights *= 2
     monkeypatch.setattr(ChunkDecoder, "decode", lambda *_: pytest.fail("a network was run"))
     with pytest.raises(FormatError), CompressedVideo(encoded, tokenizer=tokenizer) as video:
         list(video)
@@ -225,8 +222,8 @@ def test_bad_arguments_are_clear_errors(tokenizer, tmp_path):
         decode_file(tmp_path / "missing.vtok", tmp_path / "rec.mp4", tokenizer=tokenizer)
     with pytest.raises(ConfigError, match="pretrained kind"):
         encode_file(source, tmp_path / "out.vtok", tokenizer=vtok.VideoTokenizer())
-    tokenizer.code_tables = None
-    with pytest.raises(WeightsError, match="no code tables"):
+    tokenizer.exact_prior = None
+    with pytest.raises(ConfigError, match="files need trained weights"):
         encode_file(source, tmp_path / "out.vtok", tokenizer=tokenizer)
     assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
 
@@ -236,12 +233,9 @@ def test_memory_does_not_grow_with_duration(tokenizer, tmp_path):
     program = """
 import resource, sys, torch
 sys.path.insert(0, sys.argv[2])
-from conftest import tiny_tables_of, new_tiny_tokenizer
+from conftest import new_tiny_tokenizer
 from vtok.codec import encode_file
-tokenizer = new_tiny_tokenizer()
-tokenizer.code_tables = tiny_tables_of(tokenizer)
-tokenizer.name, tokenizer.weights_sha256 = "tiny", "0" * 64
-encode_file(sys.argv[1], sys.argv[1] + ".vtok", tokenizer=tokenizer)
+encode_file(sys.argv[1], sys.argv[1] + ".vtok", tokenizer=new_tiny_tokenizer())
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
     peaks = []

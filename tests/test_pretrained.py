@@ -38,7 +38,7 @@ def test_default_model_is_there_and_complete():
     assert DEFAULT_MODEL in model_names()
     tokenizer = VideoTokenizer.from_pretrained(DEFAULT_MODEL)
     assert (tokenizer.name, tokenizer.weights_sha256) == (DEFAULT_MODEL, model_card(DEFAULT_MODEL).tensors_sha256)
-    assert tokenizer.code_tables is not None
+    assert tokenizer.exact_prior is not None
     assert not tokenizer.training
 
 

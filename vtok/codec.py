@@ -1,7 +1,7 @@
 """Files in, files out: a video to a `.vtok` file and back, in constant memory, all or nothing.
 
-encode_file   VideoReader -> ChunkEncoder -> GroupEncoder -> ContainerWriter
-decode_file   ContainerReader -> GroupDecoder -> ChunkDecoder (these three: CompressedVideo) -> VideoWriter
+encode_file   VideoReader -> ChunkEncoder -> PriorGroupEncoder -> ContainerWriter
+decode_file   ContainerReader -> PriorGroupDecoder -> ChunkDecoder (these three: CompressedVideo) -> VideoWriter
 """
 
 import os
@@ -13,11 +13,12 @@ from itertools import islice
 from pathlib import Path
 
 from vtok.atomic import atomic_write
-from vtok.code_tables import Codes, CodeTables, GroupEncoder
-from vtok.compressed_video import CompressedVideo, code_tables, new_header
+from vtok.compressed_video import CompressedVideo, file_prior, new_header
 from vtok.container import ContainerWriter, VideoGroup
 from vtok.errors import ConfigError, MediaError
+from vtok.exact_prior import ExactPrior
 from vtok.media import Frame, VideoInfo, VideoReader, VideoWriter
+from vtok.prior_coding import Codes, PriorGroupEncoder
 from vtok.streaming import FRAMES_PER_CHUNK, ChunkEncoder
 from vtok.tokenizer import VideoTokenizer
 
@@ -117,7 +118,7 @@ def encode_file(
     if Path(target).suffix != ".vtok":
         raise ConfigError(f"{target}: unknown suffix {Path(target).suffix!r}. The name of the output ends in .vtok")
     tokenizer = tokenizer or VideoTokenizer.from_pretrained()
-    tables = code_tables(tokenizer)
+    prior = file_prior(tokenizer)
     with VideoReader(source, allow_hdr=allow_hdr) as reader, atomic_write(target) as temporary:
         info = reader.info
         advance = progress(info) if progress else None
@@ -126,13 +127,13 @@ def encode_file(
         first_pts = last_pts = None
         with _writing(target), temporary.open("wb") as file:
             writer = ContainerWriter(file, new_header(tokenizer, info, quality))
-            group = _Group(tables, quality)
+            group = _Group(prior, quality)
             for frames in _chunks(reader):
                 group.push(encoder.encode(frames), [frame.pts for frame in frames])
                 first_pts, last_pts = frames[0].pts if first_pts is None else first_pts, frames[-1].pts
                 if group.num_chunks == chunks_per_group or len(frames) < FRAMES_PER_CHUNK:
                     writer.write_group(group.finish(writer.totals.num_frames))
-                    group = _Group(tables, quality)
+                    group = _Group(prior, quality)
                 if advance:
                     advance(len(frames))
             if group.num_chunks:
@@ -202,8 +203,8 @@ def played_seconds(info: VideoInfo, first_pts: int, last_pts: int) -> float:
 class _Group:
     """The group that is being coded."""
 
-    def __init__(self, tables: CodeTables, quality: float) -> None:
-        self._encoder = GroupEncoder(tables, quality)
+    def __init__(self, prior: ExactPrior, quality: float) -> None:
+        self._encoder = PriorGroupEncoder(prior, quality)
         self._pts: list[int] = []
         self._codes_crc32 = 0
         self.num_chunks = 0

@@ -8,11 +8,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from vtok.code_tables import ENTROPY_CODER, Codes, CodeTables, GroupDecoder
 from vtok.container import ContainerReader, FileHeader, VideoGroup
-from vtok.errors import FormatError, MediaError, ModelMismatchError, WeightsError
+from vtok.errors import ConfigError, FormatError, MediaError, ModelMismatchError
+from vtok.exact_prior import ExactPrior
 from vtok.media import Frame, VideoInfo
 from vtok.pretrained import model_names
+from vtok.prior_coding import ENTROPY_CODER, Codes, PriorGroupDecoder
 from vtok.streaming import FRAMES_PER_CHUNK, ChunkDecoder, file_model, latent_size
 from vtok.tokenizer import VideoTokenizer
 
@@ -46,7 +47,7 @@ class CompressedVideo:
                 self._reader = ContainerReader(self._file)
                 self.header = self._reader.header
                 self.tokenizer = _tokenizer_of(self.header, tokenizer)
-                self._tables = code_tables(self.tokenizer)
+                self._prior = file_prior(self.tokenizer)
                 _check_header(self.header, self.tokenizer)
             self.info = _info(self.header, self._total_frames())
         except BaseException:
@@ -78,8 +79,8 @@ class CompressedVideo:
     def _decode_group(self, group: VideoGroup) -> list[Codes]:
         """Codes of a group's latent frames, checked as a whole before anything is made of them."""
         height, width = latent_size(self.header.height, self.header.width)
-        decoder = GroupDecoder(
-            self._tables,
+        decoder = PriorGroupDecoder(
+            self._prior,
             self.header.quality,
             group.coded,
             num_latent_frames=group.num_latent_frames,
@@ -102,17 +103,16 @@ class CompressedVideo:
         return self._reader.totals.num_frames if self._reader.totals else None
 
 
-def code_tables(tokenizer: VideoTokenizer) -> CodeTables:
-    """The tables that code files with `tokenizer`.
+def file_prior(tokenizer: VideoTokenizer) -> ExactPrior:
+    """The prior that codes files with `tokenizer`.
 
     Raises:
-        ConfigError: It is not of the pretrained kind.
-        WeightsError: Its weights came without tables.
+        ConfigError: It is not of the pretrained kind, or was not loaded from weights.
     """
     file_model(tokenizer)
-    if tokenizer.code_tables is None:
-        raise WeightsError(f"{tokenizer.name}: no code tables: the training run was not finished. Let it end, or go on")
-    return tokenizer.code_tables
+    if tokenizer.exact_prior is None:
+        raise ConfigError("files need trained weights, such as those of VideoTokenizer.from_pretrained()")
+    return tokenizer.exact_prior
 
 
 def new_header(tokenizer: VideoTokenizer, info: VideoInfo, quality: float) -> FileHeader:

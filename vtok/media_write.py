@@ -33,7 +33,7 @@ SUFFIXES = (".mp4", ".mov", ".mkv", ".webm")
 
 _DEFAULT_RATE = Fraction(25)  # only a hint to rate control and header when the true one is unknown
 # x264 and x265 print a line of their own for a preset that they do not know, so they are not asked.
-_PRESETS = "ultrafast superfast veryfast faster fast medium slow slower veryslow placebo".split()
+_PRESETS = ["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo"]
 _EVEN_SIZES_ONLY = ("libx264", "libx265")  # in 4:2:0
 _SMALLEST_SLICED = 64 * 64  # pixels; below, ffv1 may refuse its own default of four slices or more
 _SECONDS_FIELD_MIN = 1000  # ticks per second in an MP4 movie header, at least, as players expect

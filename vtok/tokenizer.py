@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vtok.causal_layers import PAD_MODES, KernelSize
-from vtok.code_tables import CodeTables
 from vtok.conv_model import ConvModel, ConvModelConfig
 from vtok.errors import ConfigError, WeightsError
+from vtok.exact_prior import ExactPrior
 from vtok.klt import PATCH, pad_to_blocks
 from vtok.latent_model import LatentModel
 from vtok.planes import Planes
@@ -25,7 +25,7 @@ from vtok.tokenizer_config import (
     kernel_size,
     latent_model_config,
 )
-from vtok.weights import load_weights, tensors_sha256, unpack_tables
+from vtok.weights import load_weights, split_tensors, tensors_sha256
 
 DEFAULT_QUALITY = 5.0
 
@@ -112,7 +112,7 @@ class VideoTokenizer(nn.Module):
         self.conv_model: ConvModel | None = None
         self.latent_model: LatentModel | None = None
         self.name, self.weights_sha256 = "untrained", ""
-        self.code_tables: CodeTables | None = None
+        self.exact_prior: ExactPrior | None = None
         if layers and layers[0][0] == "klt":
             config = latent_model_config(layers, num_codebooks, codebook_size, channels, latent_options)
             self.latent_model = LatentModel(config)
@@ -155,8 +155,9 @@ class VideoTokenizer(nn.Module):
         try:
             tokenizer = cls.from_latent_config(config)
             assert tokenizer.latent_model is not None
-            tokenizer.code_tables = unpack_tables(tensors, tokenizer.latent_model.quantizer.zero_code)
-            tokenizer.latent_model.load_state_dict({key: tensor.float() for key, tensor in tensors.items()})
+            networks, exact = split_tensors(tensors)
+            tokenizer.latent_model.load_state_dict(networks)
+            tokenizer.exact_prior = ExactPrior.from_tensors(tokenizer.latent_model.prior, exact)
         except (RuntimeError, TypeError, KeyError, ConfigError) as error:
             cause = str(error).partition("\n")[0]
             raise WeightsError(f"{path}: the tensors do not fit their configuration: {cause}") from error

@@ -16,11 +16,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from vtok.atomic import atomic_write
-from vtok.code_tables import CodeTables
-from vtok.entropy import FrequencyTables
 from vtok.errors import WeightsError
 
-_TABLES = "code_tables."
+EXACT_PRIOR = "exact_prior."  # what is stored of it has names that begin so
 _CONFIG_KEY = "vtok_config"
 
 
@@ -62,27 +60,8 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, config
 
 
-def pack_tables(tables: CodeTables) -> dict[str, Tensor]:
-    """Code tables as tensors that go into a weights file."""
-    return {
-        f"{_TABLES}frequencies": torch.from_numpy(tables.tables.frequencies.astype("int32")),
-        f"{_TABLES}index": torch.from_numpy(tables.index.copy()),
-    }
-
-
-def load_model_tensors(path: Path) -> dict[str, Tensor]:
-    """The networks' tensors of a weights file in float32, without its code tables."""
-    tensors, _ = load_weights(path)
-    return {key: tensor.float() for key, tensor in tensors.items() if not key.startswith(_TABLES)}
-
-
-def unpack_tables(tensors: dict[str, Tensor], zero_code: int) -> CodeTables | None:
-    """The code tables among `tensors`, which are taken out; None if there are none.
-
-    Raises:
-        ConfigError: They are not valid tables.
-    """
-    tables = {key.removeprefix(_TABLES): tensors.pop(key) for key in list(tensors) if key.startswith(_TABLES)}
-    if not tables:
-        return None
-    return CodeTables(FrequencyTables(tables["frequencies"].numpy()), tables["index"].numpy(), zero_code)
+def split_tensors(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The networks' tensors, in float32, and those of the exact prior as they are."""
+    networks = {key: tensor.float() for key, tensor in tensors.items() if not key.startswith(EXACT_PRIOR)}
+    exact = {key.removeprefix(EXACT_PRIOR): x for key, x in tensors.items() if key.startswith(EXACT_PRIOR)}
+    return networks, exact

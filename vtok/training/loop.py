@@ -9,7 +9,8 @@ import math
 import signal
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from rich.console import Console
 from torch import Tensor
 
 from vtok.errors import ConfigError
+from vtok.exact_prior import ExactPrior
 from vtok.klt import BLOCK_VALUES, planes_to_blocks
 from vtok.latent_model import LatentModel
 from vtok.precision import has_fast_bfloat16
@@ -28,12 +30,10 @@ from vtok.training.config import TrainConfig
 from vtok.training.curves import plot_curves
 from vtok.training.objective import Outcome, evaluate
 from vtok.training.optimizers import build_optimizers, set_learning_rate
-from vtok.training.table_fitting import fit_code_tables
 from vtok.training.validation import validate
-from vtok.weights import load_model_tensors, pack_tables, save_weights
+from vtok.weights import EXACT_PRIOR, load_weights, save_weights, split_tensors
 
 KLT_CLIPS = 1000
-TABLE_CLIPS = 160
 LOGGED_QUALITIES = (1, 3, 5, 7, 9)
 
 
@@ -70,6 +70,7 @@ class TrainingRun:
         folder.mkdir(parents=True, exist_ok=True)
         self.rng = np.random.default_rng(config.schedule.seed)
         torch.manual_seed(config.schedule.seed)
+        self.noise = torch.Generator().manual_seed(config.schedule.seed)
         self.model = LatentModel(config.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.step, self.elapsed_seconds = 0, 0.0
         checkpoint = folder / "checkpoint.pt"
@@ -77,7 +78,7 @@ class TrainingRun:
             self._start = "checkpoint"
         elif weights is not None:
             self._start = str(weights)
-            self.model.load_state_dict(load_model_tensors(weights))
+            self.model.load_state_dict(split_tensors(load_weights(weights)[0])[0])
         else:
             self._start = "klt"
             self.model.set_klt(self._second_moments())
@@ -93,32 +94,35 @@ class TrainingRun:
 
         SIGINT and SIGTERM end the run early, after it has validated and saved.
         """
-        stop = _stop_on_signals()
-        schedule, budget = self.config.schedule, minutes * 60
         self._log(event="start", start=self._start, minutes=minutes, bfloat16=self.bfloat16, config=asdict(self.config))
+        with _stop_on_signals() as stop:
+            self._train(minutes * 60, stop)
+            self._validate()
+            self.save()
+
+    def _train(self, budget_seconds: float, stop: Callable[[], bool]) -> None:
+        schedule = self.config.schedule
         begun = time.monotonic() - self.elapsed_seconds
         due = {"validate": self.elapsed_seconds, "save": self.elapsed_seconds + schedule.save_every_minutes * 60}
         recent: deque[Outcome] = deque(maxlen=schedule.log_every_steps)
-        while self.elapsed_seconds < budget and not stop():
+        while self.elapsed_seconds < budget_seconds and not stop():
             if self.elapsed_seconds >= due["validate"]:
                 self._validate()
                 due["validate"] += schedule.validate_every_minutes * 60
             if self.elapsed_seconds >= due["save"]:
                 self.save()
                 due["save"] += schedule.save_every_minutes * 60
-            recent.append(self._train_step(self.elapsed_seconds / budget))
+            recent.append(self._train_step(self.elapsed_seconds / budget_seconds))
             self.elapsed_seconds = time.monotonic() - begun
             if self.step % schedule.log_every_steps == 0:
                 self._log_recent(recent)
-        self._validate()
-        self.save(with_tables=True)
 
     def _train_step(self, progress: float) -> Outcome:
         data, optimizer = self.config.data, self.config.optimizer
         planes = self.train.batch(self.rng, batch_size=data.batch_size, num_frames=data.num_frames, size=data.size)
         quality = torch.from_numpy(self.rng.integers(1, self.config.model.num_qualities + 1, data.batch_size)).float()
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
-            outcome = evaluate(self.model, planes, quality, self.config.objective)
+            outcome = evaluate(self.model, planes, quality, self.config.objective, generator=self.noise)
         outcome.loss.mean().backward()  # type: ignore[no-untyped-call]
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), optimizer.max_gradient_norm)
         set_learning_rate(self.optimizers, optimizer, step=self.step, progress=progress)
@@ -173,8 +177,8 @@ class TrainingRun:
         )
         plot_curves(self.folder / "log.jsonl", self.folder / "curves.png")
 
-    def save(self, *, with_tables: bool = False) -> None:
-        """Write checkpoint and weights; weights code files only with their tables, which take some time to fit."""
+    def save(self) -> None:
+        """Write checkpoint and weights."""
         state = {
             "step": self.step,
             "elapsed_seconds": self.elapsed_seconds,
@@ -182,16 +186,14 @@ class TrainingRun:
             "average": self.average,
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "rng": json.dumps(self.rng.bit_generator.state),
+            "noise": self.noise.get_state(),
         }
         temporary = self.folder / "checkpoint.tmp"
         torch.save(state, temporary)
         temporary.replace(self.folder / "checkpoint.pt")
         half = {name: tensor.half() for name, tensor in self.average.items()}
-        if with_tables:
-            self.console.print("fitting the code tables")
-            with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
-                tables = fit_code_tables(self._averaged_model(), self.train, num_clips=TABLE_CLIPS)
-            half |= pack_tables(tables)
+        exact = ExactPrior.quantize(self._averaged_model().prior).tensors()
+        half |= {EXACT_PRIOR + name: tensor for name, tensor in exact.items()}
         save_weights(self.folder / "weights.safetensors", half, asdict(self.config.model))
 
     def _resume(self, checkpoint: Path) -> None:
@@ -201,6 +203,7 @@ class TrainingRun:
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         self.rng.bit_generator.state = json.loads(state["rng"])
+        self.noise.set_state(state["noise"])
         self.step, self.elapsed_seconds = state["step"], state["elapsed_seconds"]
 
     def _log(self, **event: Any) -> None:
@@ -238,7 +241,7 @@ def train(
     # Everything that can be missing is looked for before minutes are spent on the caches.
     sources = find_videos(videos), find_videos(validation_videos)
     if weights is not None:
-        load_model_tensors(weights)
+        load_weights(weights)
     train_cache = build_clip_cache(sources[0], cache_folder / "train", config.cache)
     validation_cache = build_clip_cache(sources[1], cache_folder / "validation", config.validation_cache)
     run = TrainingRun(
@@ -257,11 +260,17 @@ def _check(config: TrainConfig, cache: ClipCache) -> None:
         raise ConfigError(f"data.size is {data.size}; expected a multiple of 8 up to the cache's {cache.size}")
 
 
-def _stop_on_signals() -> Callable[[], bool]:
+@contextmanager
+def _stop_on_signals() -> Iterator[Callable[[], bool]]:
+    """While inside, SIGINT and SIGTERM only make the yielded function return True."""
     stopped: list[int] = []
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, _: stopped.append(number))
-    return lambda: bool(stopped)
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda number, _: stopped.append(number)) for number in numbers]
+    try:
+        yield lambda: bool(stopped)
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 def _summary(event: dict[str, Any]) -> str:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from vtok.latent_model import LatentModel
 from vtok.planes import Planes
+from vtok.prior import Distribution
 from vtok.training.config import ObjectiveConfig
 
 PLANE_WEIGHTS = (0.5, 0.25, 0.25)  # of Y, U and V in the distortion
@@ -32,12 +33,19 @@ class Outcome:
     quality: Tensor
 
 
-def evaluate(model: LatentModel, planes: Planes, quality: Tensor, config: ObjectiveConfig) -> Outcome:
-    """Code `planes` at `quality` with straight-through rounding and say what it costs."""
+def evaluate(
+    model: LatentModel,
+    planes: Planes,
+    quality: Tensor,
+    config: ObjectiveConfig,
+    *,
+    generator: torch.Generator | None = None,
+) -> Outcome:
+    """Code `planes` at `quality` with straight-through rounding and say what it costs; `generator` is for noise."""
     latents, _ = model.encode(planes, quality)
     codes = model.quantizer(latents)
     decoded, _ = model.decode(codes, quality)
-    bits = model.prior.bits(codes, model.prior(codes, quality)).sum((1, 2, 3, 4))
+    bits = code_length(model, latents, codes, model.prior(codes, quality), generator).sum((1, 2, 3, 4))
     bits_per_pixel = bits / planes.y[0].numel()
     errors = torch.stack([((a - b) ** 2).mean((1, 2, 3)) for a, b in zip(planes, decoded, strict=True)])
     weights = errors.new_tensor(PLANE_WEIGHTS)[:, None]
@@ -45,3 +53,24 @@ def evaluate(model: LatentModel, planes: Planes, quality: Tensor, config: Object
     cost = config.distortion_weight * (weights * errors).sum(0) + lam * bits_per_pixel
     loss = cost / (cost.detach() + config.balance_floor * lam.sqrt())
     return Outcome(loss, cost, bits_per_pixel, errors, quality)
+
+
+def code_length(
+    model: LatentModel, latents: Tensor, codes: Tensor, distribution: Distribution, generator: torch.Generator | None
+) -> Tensor:
+    """Bits of every code, with one gradient for the prior and another for the encoder.
+
+    The prior learns from the codes as they are. For the encoder that would be blind where it matters: at a code of zero
+    the code length is at its minimum and flat, so nothing speaks against the distortion's wish to grow small latents
+    until they round to one (at low qualities the rate of unimportant channels doubled within an hour). So the encoder's
+    gradient is that of the length at the latent plus uniform noise, whose mean is the true difference between
+    neighbouring codes (after Balle et al. 2017, https://arxiv.org/abs/1611.01704).
+    """
+    length = model.prior.bits(codes.detach(), distribution)
+    if not torch.is_grad_enabled():
+        return length
+    low, high = model.quantizer.min_code, model.quantizer.max_code
+    noisy = latents.clamp(low, high) + torch.rand(latents.shape, generator=generator) - 0.5
+    frozen = Distribution(distribution.location.detach(), distribution.log2_scale.detach())
+    noisy_length = model.prior.bits(noisy, frozen)
+    return length + (noisy_length - noisy_length.detach())
