@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 SAMPLE ?= sample_videos/bigbuckbunny.mp4
 QUALITY ?= 5
 
-.PHONY: demo test lint types unit bench clean
+.PHONY: demo test lint types unit bench speed clean
 
 demo: $(VENV)/.installed
 	@mkdir -p demo
@@ -29,6 +29,9 @@ unit: $(VENV)/.installed-dev
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/rate_distortion.py sample_videos --json demo/rate_distortion.json
+
+speed: $(VENV)/.installed-dev
+	$(BIN)/python benchmarks/speed.py $(SAMPLE)
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)

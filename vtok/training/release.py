@@ -48,7 +48,7 @@ def release(
         "name": name,
         "tensors_sha256": tokenizer.weights_sha256,
         "configuration": load_weights(weights)[1],
-        "training": {"command": command, "data": DATA} | _history(run),
+        "training": {"command": command, "changed_on_the_way": "docs/training.md", "data": DATA} | _history(run),
         "figures": _figures(figures) if figures else {},
         "limits": LIMITS,
         "licence": "MIT, as the package",
