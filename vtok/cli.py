@@ -249,7 +249,7 @@ def main() -> None:
     """Entry point of the `vtok` program: one line for what is not its fault, a traceback only with VTOK_DEBUG=1."""
     signal.signal(signal.SIGTERM, _terminate)
     try:
-        app()
+        app(prog_name="vtok")
     except (VtokError, OSError) as error:
         if os.environ.get("VTOK_DEBUG"):
             raise
