@@ -26,8 +26,8 @@ DATA = (
     "use were left out. No clip is part of this package. Nine other clips, from other sources, were for validation."
 )
 LIMITS = (
-    "Needs more bits than x264 at equal PSNR, most on landscapes full of fine texture; there is no motion compensation. "
-    "At the lowest qualities fine texture is smoothed away. Little 1080p and animation was trained on."
+    "Needs more bits than x264 at equal PSNR, most on landscapes full of fine texture; there is no motion "
+    "compensation. At the lowest qualities fine texture is smoothed away. Little 1080p and animation was trained on."
 )
 
 
