@@ -19,7 +19,32 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from vtok.klt import PATCH
 from vtok.precision import has_fast_bfloat16
+from vtok.streaming import file_model
+from vtok.tokenizer import VideoTokenizer
+
+
+def multiplications_per_pixel() -> dict[str, float]:
+    """Multiplications per pixel of luma of the pretrained model's parts, counted from its layers, in thousands."""
+    model = file_model(VideoTokenizer.from_pretrained())
+    transform = model.transform.analysis.numel()
+
+    def weights(part: torch.nn.Module) -> int:
+        return sum(layer.weight.numel() for layer in part.modules() if isinstance(layer, torch.nn.Conv2d))
+
+    synthesis = model.synthesis
+    fine = (
+        synthesis.refine_enter,
+        synthesis.refine_hidden,
+        synthesis.refine_leave,
+    )  # four cells a block
+    counts = {
+        "encoder": weights(model.analysis) + transform,
+        "decoder": weights(synthesis) + 3 * sum(weights(layer) for layer in fine) + transform,
+        "prior": weights(model.prior),
+    }
+    return {part: count / PATCH**3 / 1000 for part, count in counts.items()}
 
 
 def measure(arguments: list[str]) -> tuple[float, float, float]:
@@ -42,6 +67,8 @@ def speed(
     console = Console(width=120)
     arithmetic = "bfloat16" if has_fast_bfloat16() else "float32"
     console.print(f"{platform.machine()}, {os.cpu_count()} processors, torch {torch.__version__}, {arithmetic}")
+    counts = ", ".join(f"{part} {count:.1f}" for part, count in multiplications_per_pixel().items())
+    console.print(f"thousand multiplications per pixel: {counts}")
     table = Table(title=f"{clip.name}, {runs} runs")
     for column in ("command", "frames", "frames/s", "wall s (min-max)", "processor s", "peak MB"):
         table.add_column(column, justify="right")

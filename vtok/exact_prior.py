@@ -35,7 +35,6 @@ STEPS = 32  # per unit of an activation
 GATE_STEPS = 64  # per unit of a gate or the correction
 FACTOR_STEPS = 128  # per octave of the scale
 MAX_ACTIVATION = 6 * STEPS
-NUM_STARTS = 3  # no previous latent frame, one, or both
 CHECKERBOARD_TAPS = ((0, 1), (1, 0), (1, 2), (2, 1))  # up, left, right, down: where the first pass is, from the second
 # Largest values of the sums that the magnitudes' weights multiply: 1, change and size around it, size there, and of the
 # four neighbours change and size. Codes are -128 to 127, so sizes are up to 128 and changes up to 255.
