@@ -1,0 +1,42 @@
+"""Points in time as people type them: seconds, or hours, minutes and seconds between colons."""
+
+import re
+from fractions import Fraction
+
+from vtok.errors import ConfigError
+
+_TIME = re.compile(r"(?:(?:([0-9]{1,5}):)?([0-9]{1,5}):)?([0-9]{1,9}(?:\.[0-9]{1,9})?|\.[0-9]{1,9})")
+
+
+def parse_seconds(text: str) -> Fraction:
+    """Seconds, exactly.
+
+    Example:
+        >>> parse_seconds("90.5"), parse_seconds("1:30.5"), parse_seconds("00:01:30.5")
+        (Fraction(181, 2), Fraction(181, 2), Fraction(181, 2))
+
+    Raises:
+        ConfigError: `text` is neither seconds nor [HH:]MM:SS, with or without decimals, or is negative.
+    """
+    match = _TIME.fullmatch(text.strip())
+    if match is None:
+        raise ConfigError(f"{text!r} is no time; expected seconds (90.5) or HH:MM:SS (00:01:30.5)")
+    hours, minutes, seconds = match.groups()
+    return 3600 * int(hours or 0) + 60 * int(minutes or 0) + Fraction(seconds)
+
+
+def parse_range(start: str | None, end: str | None, duration: str | None) -> tuple[Fraction, Fraction | None]:
+    """Start and end in seconds from what the options `--start`, `--end` and `--duration` say; no end is None.
+
+    Raises:
+        ConfigError: Both end and duration are given, a time cannot be read, or the range is empty.
+    """
+    if end is not None and duration is not None:
+        raise ConfigError("--end and --duration say the same thing: give one of them")
+    begin = parse_seconds(start) if start is not None else Fraction(0)
+    stop = parse_seconds(end) if end is not None else None
+    if duration is not None:
+        stop = begin + parse_seconds(duration)
+    if stop is not None and stop <= begin:
+        raise ConfigError(f"the range ends at {float(stop):g} s: must be after its start, {float(begin):g} s")
+    return begin, stop
