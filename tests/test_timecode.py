@@ -10,8 +10,15 @@ from vtok.timecode import parse_range, parse_seconds
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("0", 0), ("90.5", Fraction(181, 2)), (".25", Fraction(1, 4)), ("1:30", 90), ("01:02:03.001", Fraction(3723001, 1000)), ("100:00:00", 360000)],
-)  # fmt: skip
+    [
+        ("0", 0),
+        ("90.5", Fraction(181, 2)),
+        (".25", Fraction(1, 4)),
+        ("1:30", 90),
+        ("01:02:03.001", Fraction(3723001, 1000)),
+        ("100:00:00", 360000),
+    ],
+)
 def test_times_are_exact(text, seconds):
     assert parse_seconds(text) == seconds
 
