@@ -66,7 +66,7 @@ def _history(run: Path) -> dict[str, Any]:
     validations = [event for event in events if event["event"] == "validation"]
     last = validations[-1]
     return {
-        "started_from": starts[0]["start"],
+        "started_from": Path(starts[0]["start"]).name,  # the folder is of no use elsewhere
         "minutes": last["minutes"],
         "steps": last["step"],
         "settings": {key: starts[0]["config"][key] for key in ("data", "objective", "optimizer", "schedule")},
