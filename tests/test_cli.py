@@ -98,6 +98,23 @@ def test_there_and_back_and_measured(vtok, made):
     assert in_folder() == ["a.mkv", "a.vtok"]
 
 
+def test_a_part_of_a_file(vtok, made):
+    """24 frames at 25 per second, in groups of 8."""
+    outcome = vtok("decode", made / "good.vtok", "a.mkv", "--start", "0.4", "--duration", "0:00.2")
+    assert outcome == (0, "a.mkv: 5 frames, from frame 10 on\n", "")
+    assert vtok("decode", made / "good.vtok", "b.mkv", "--end", ".4").out == "b.mkv: 10 frames\n"
+    # What lies before the damage can still be had.
+    assert vtok("decode", made / "truncated.vtok", "c.mkv", "--end", "0.2").out == "c.mkv: 5 frames\n"
+    for options, message in [
+        (["--start", "x"], "'x' is no time; expected seconds"),
+        (["--end", "1", "--duration", "1"], "--end and --duration say the same"),
+        (["--start", "2", "--end", "1"], "the range ends at 1 s: must be after"),
+        (["--start", "60"], f"{made / 'good.vtok'}: no frame begins from 60 s to the end; its 24 frames last 0.96 s"),
+    ]:
+        assert_failed(vtok("decode", made / "good.vtok", "d.mkv", *options), re.escape(message))
+    assert in_folder() == ["a.mkv", "b.mkv", "c.mkv"]
+
+
 # -- what can be wrong with the inputs
 
 

@@ -109,7 +109,7 @@ def test_decoded_frames_are_those_of_the_networks(tokenizer, tmp_path):
             assert np.array_equal(a.y, b.y)
             assert np.array_equal(a.v, b.v)
     with CompressedVideo(tmp_path / "out.vtok", tokenizer=tokenizer) as video:
-        stored = [chunk for chunk, _ in video.chunks()]
+        stored = [latent.codes for latent in video.latent_frames()]
     assert all(np.array_equal(a, b) for a, b in zip(stored, codes, strict=True))
     assert len(np.unique(stored[0])) > 5
 

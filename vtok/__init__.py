@@ -5,6 +5,7 @@
     tokenizer = vtok.VideoTokenizer.from_pretrained()
     vtok.encode_file("in.mp4", "out.vtok", quality=5)
     vtok.decode_file("out.vtok", "rec.mp4")
+    vtok.open("out.vtok")[100:110]  # RGB, uint8 [10, 3, h, w]
 
 Symbols in shapes, everywhere in the package: `b` batch, `c` channels, `t h w` frames and pixels, `T H W` latent frames
 and positions, `n` codebooks (channels of codes).
@@ -22,23 +23,28 @@ if TYPE_CHECKING:
     from vtok.codec import decode_file, encode_file
     from vtok.stats import file_stats
     from vtok.tokenizer import LossBreakdown, VideoTokenizer
+    from vtok.video_decoder import VideoDecoder, open
 
 __all__ = [
     "LossBreakdown",
+    "VideoDecoder",
     "VideoTokenizer",
     "VtokError",
     "__version__",
     "decode_file",
     "encode_file",
     "file_stats",
+    "open",
 ]
 
 _HOMES = {
     "LossBreakdown": "vtok.tokenizer",
+    "VideoDecoder": "vtok.video_decoder",
     "VideoTokenizer": "vtok.tokenizer",
     "decode_file": "vtok.codec",
     "encode_file": "vtok.codec",
     "file_stats": "vtok.stats",
+    "open": "vtok.video_decoder",
 }
 
 

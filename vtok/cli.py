@@ -31,6 +31,9 @@ EXIT_INCOMPLETE = 3
 Force = Annotated[bool, typer.Option("-f", "--force", help="Overwrite the output if it exists.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress, notices or summary.")]
 Threads = Annotated[int | None, typer.Option(help="Processor threads; default: all.", min=1)]
+Start = Annotated[str | None, typer.Option(help="Begin here: seconds or HH:MM:SS after the first frame.")]
+End = Annotated[str | None, typer.Option(help="Stop before this: seconds or HH:MM:SS after the first frame.")]
+Duration = Annotated[str | None, typer.Option(help="Stop so long after the start.")]
 Model = Annotated[str, typer.Option(help="Name of a model in the package, or a .safetensors file.")]
 OtherModel = Annotated[str | None, typer.Option(help="A .safetensors file, for a file that was written with one.")]
 
@@ -98,6 +101,9 @@ def decode(
     codec: Annotated[str, typer.Option(help="Video codec of the output; ffv1 is lossless.")] = "libx264",
     crf: Annotated[float | None, typer.Option(help="Its quality setting; default: visually lossless.")] = None,
     preset: Annotated[str | None, typer.Option(help="Its speed setting.")] = None,
+    start: Start = None,
+    end: End = None,
+    duration: Duration = None,
     force: Force = False,
     quiet: Quiet = False,
     as_json: Annotated[
@@ -106,12 +112,17 @@ def decode(
     model: OtherModel = None,
     threads: Threads = None,
 ) -> None:
-    """Decompress a .vtok file into a video.
+    """Decompress a .vtok file, or a part of it, into a video.
 
-    Example: vtok decode holiday.vtok holiday-decoded.mp4
+    Times are seconds or HH:MM:SS from the first frame on; only the needed part of the file is read.
+
+    Example: vtok decode holiday.vtok holiday-decoded.mp4 --start 1:30 --duration 10
     """
     from vtok.codec import decode_file
     from vtok.progress import frame_progress
+    from vtok.timecode import parse_range
+
+    start_seconds, end_seconds = parse_range(start, end, duration)
 
     _set_threads(threads)
     options = {key: str(value) for key, value in (("crf", crf), ("preset", preset)) if value is not None}
@@ -121,6 +132,8 @@ def decode(
             target,
             codec=codec,
             codec_options=options,
+            start_seconds=start_seconds,
+            end_seconds=end_seconds,
             tokenizer=_load(model) if model else None,
             overwrite=force,
             progress=progress,

@@ -8,7 +8,8 @@ import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 
@@ -73,6 +74,7 @@ class DecodeResult:
         source: The `.vtok` file that was read.
         target: The video that was written.
         num_frames: Frames in it.
+        first_frame: Number of the first of them in the source.
         notices: What the target cannot hold as it was, one line each.
         incomplete: Why the source could not be read to its end, or None.
     """
@@ -80,12 +82,14 @@ class DecodeResult:
     source: str
     target: str
     num_frames: int
+    first_frame: int
     notices: list[str]
     incomplete: str | None = None
 
     def summary(self) -> str:
         """One line for people."""
-        return f"{self.target}: {self.num_frames} frames"
+        source_range = f", from frame {self.first_frame} on" if self.first_frame else ""
+        return f"{self.target}: {self.num_frames} frames{source_range}"
 
 
 def encode_file(
@@ -161,17 +165,24 @@ def decode_file(
     *,
     codec: str = "libx264",
     codec_options: Mapping[str, str] | None = None,
+    start_seconds: Fraction | float = 0,
+    end_seconds: Fraction | float | None = None,
     tokenizer: VideoTokenizer | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> DecodeResult:
-    """Decompress a `.vtok` file into a video.
+    """Decompress a `.vtok` file, or a part of it, into a video.
+
+    Of a part only the groups that it lies in are read. Its frames are those of the whole, to the last bit before
+    `codec`; its timestamps begin with that of the source's first frame.
 
     Args:
         source: The `.vtok` file.
         target: The video to write; its suffix chooses the container.
         codec: Codec of the video; the default is visually lossless H.264, `ffv1` is lossless.
         codec_options: FFmpeg options of that codec, such as `{"crf": "20"}`.
+        start_seconds: Leave out frames that begin earlier than this after the first frame.
+        end_seconds: Leave out frames that begin at this time or later.
         tokenizer: Default: the one in this package that the file names.
         overwrite: Replace an existing target.
         progress: As for `encode_file`.
@@ -180,18 +191,42 @@ def decode_file(
         VtokError: Of any kind; then nothing was written and an existing target is as it was.
     """
     _check_paths(source, target, overwrite)
-    num_frames = 0
-    with (
-        CompressedVideo(source, tokenizer=tokenizer) as video,
-        VideoWriter(target, video.info, codec=codec, options=codec_options) as writer,
-    ):
-        advance = progress(video.info) if progress else None
-        for frame in video:
-            writer.write(frame)
-            num_frames += 1
-            if advance:
-                advance(1)
-    return DecodeResult(source=str(source), target=str(target), num_frames=num_frames, notices=list(writer.notices))
+    with CompressedVideo(source, tokenizer=tokenizer) as video:
+        first_frame, info, frames = _part(video, Fraction(start_seconds), end_seconds)
+        num_frames = 0
+        with VideoWriter(target, info, codec=codec, options=codec_options) as writer:
+            advance = progress(info) if progress else None
+            for frame in frames:
+                writer.write(frame)
+                num_frames += 1
+                if advance:
+                    advance(1)
+    return DecodeResult(
+        source=str(source),
+        target=str(target),
+        num_frames=num_frames,
+        first_frame=first_frame,
+        notices=list(writer.notices),
+    )
+
+
+def _part(
+    video: CompressedVideo, start_seconds: Fraction, end_seconds: Fraction | float | None
+) -> tuple[int, VideoInfo, Iterable[Frame]]:
+    """The first frame of a part of a video, the part's description and its frames, moved to where the video begins."""
+    if not start_seconds and end_seconds is None:
+        return 0, video.info, video
+    part = video.frame_range(start_seconds, None if end_seconds is None else Fraction(end_seconds))
+    info = replace(video.info, num_frames_from_header=len(part))
+    return part.start, info, _moved(video.frames(part.start, part.stop), video.first_pts)
+
+
+def _moved(frames: Iterable[Frame], first_pts: int) -> Iterator[Frame]:
+    """The same frames, the first of them at `first_pts`."""
+    shift: int | None = None
+    for frame in frames:
+        shift = first_pts - frame.pts if shift is None else shift
+        yield replace(frame, pts=frame.pts + shift)
 
 
 def played_seconds(info: VideoInfo, first_pts: int, last_pts: int) -> float:

@@ -1,14 +1,20 @@
-"""A `.vtok` file as codes and as frames, read from front to back in constant memory."""
+"""A `.vtok` file as codes and as frames, all of them or a range, in constant memory."""
 
+import math
 import os
 import zlib
-from collections.abc import Iterator
+from bisect import bisect_left, bisect_right
+from collections import deque
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from fractions import Fraction
+from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, NamedTuple, Self
 
-from vtok.container import ContainerReader, FileHeader, VideoGroup
+from vtok.container import ContainerReader, FileHeader, GroupLocation, VideoGroup
 from vtok.errors import ConfigError, FormatError, MediaError, ModelMismatchError
 from vtok.exact_prior import ExactPrior
 from vtok.media import Frame, VideoInfo
@@ -18,8 +24,16 @@ from vtok.streaming import FRAMES_PER_CHUNK, ChunkDecoder, file_model, latent_si
 from vtok.tokenizer import VideoTokenizer
 
 
+class LatentFrame(NamedTuple):
+    """One latent frame and the frames that it stands for."""
+
+    codes: Codes  # uint8 [n, H, W]
+    first_frame: int
+    pts: tuple[int, ...]  # of 1 to 8 frames
+
+
 class CompressedVideo:
-    """A `.vtok` file as frames, decoded as they are asked for; like `VideoReader`, it can be iterated once.
+    """A `.vtok` file as frames, decoded as they are asked for.
 
     Attributes:
         path: The file.
@@ -44,8 +58,7 @@ class CompressedVideo:
             raise MediaError(f"{path}: cannot be opened: {error.strerror}") from error
         try:
             with _naming(self.path):
-                self._reader = ContainerReader(self._file)
-                self.header = self._reader.header
+                self.header = self._read_header(self._file)
                 self.tokenizer = _tokenizer_of(self.header, tokenizer)
                 self._prior = file_prior(self.tokenizer)
                 _check_header(self.header, self.tokenizer)
@@ -60,24 +73,139 @@ class CompressedVideo:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
         self._file.close()
 
-    def chunks(self) -> Iterator[tuple[Codes, tuple[int, ...]]]:
-        """Codes uint8 `[n, H, W]` and timestamps of each chunk of up to 8 frames; no network runs."""
+    def __iter__(self) -> Iterator[Frame]:
+        """All frames, in order; once. Of a damaged file those before the damage, then the error."""
+        return self.decoded(self.latent_frames())
+
+    def latent_frames(self) -> Iterator[LatentFrame]:
+        """All latent frames, in order, read from front to back, once; no network runs."""
         with _naming(self.path):
             for group in self._reader:
-                codes = self._decode_group(group)
-                for i, frame_codes in enumerate(codes):
-                    yield frame_codes, group.pts[FRAMES_PER_CHUNK * i : FRAMES_PER_CHUNK * (i + 1)]
+                yield from self._latent_frames_of(group)
 
-    def __iter__(self) -> Iterator[Frame]:
-        """The frames, in order."""
+    def decoded(self, latents: Iterable[LatentFrame]) -> Iterator[Frame]:
+        """The frames of successive latent frames, as the networks decode them."""
         decoder = ChunkDecoder(self.tokenizer, self.info, self.header.quality)
-        for codes, pts in self.chunks():
-            yield from decoder.decode(codes, pts)
+        for latent in latents:
+            yield from decoder.decode(latent.codes, latent.pts)
 
-    def _decode_group(self, group: VideoGroup) -> list[Codes]:
-        """Codes of a group's latent frames, checked as a whole before anything is made of them."""
+    def frames(self, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
+        """Frames `start` to `stop` (exclusive; default: the end), to the last bit those of a whole decode.
+
+        Read are only the groups that these frames are in, and what the networks need to know of those before.
+
+        Raises:
+            FormatError: One of these groups is damaged; then the frames before it come first.
+        """
+        stop = self.num_frames if stop is None else min(stop, self.num_frames)
+        if start >= stop:
+            return
+        latents = self._latents_for(start, stop)
+        first = next(latents)
+        rest = self.decoded(chain([first], latents))
+        for index, frame in enumerate(rest, first.first_frame):
+            if start <= index < stop:
+                yield frame
+
+    def frame_range(self, start_seconds: Fraction, end_seconds: Fraction | None) -> range:
+        """The frames that begin at or after one time and before another, both counted from the first frame's.
+
+        Raises:
+            ConfigError: There are none.
+        """
+        start = self.first_frame_at(start_seconds)
+        stop = self.num_frames if end_seconds is None else self.first_frame_at(end_seconds)
+        if start >= stop:
+            end = "the end" if end_seconds is None else f"{float(end_seconds):g} s"
+            raise ConfigError(
+                f"{self.path}: no frame begins from {float(start_seconds):g} s to {end}; its {self.num_frames} frames "
+                f"last {float(self.duration):g} s"
+            )
+        return range(start, stop)
+
+    def first_frame_at(self, seconds: Fraction) -> int:
+        """The first frame that begins `seconds` after frame 0 or later; behind the last if there is none."""
+        if not self.locations:
+            return 0
+        with _naming(self.path):
+            target = math.ceil(self.first_pts + seconds / self.header.time_base)
+            place = bisect_left(self.locations, target, key=self._first_pts) - 1
+            if place < 0:
+                return 0
+            group = self._read_group(self.locations[place])
+        return group.first_frame + bisect_left(group.pts, target)
+
+    @property
+    def num_frames(self) -> int:
+        """Frames in the file, as far as its groups can be found."""
+        return self.locations[-1].end_frame if self.locations else 0
+
+    @property
+    def first_pts(self) -> int:
+        """Timestamp of the first frame; 0 if there is none."""
+        return self._first_pts(self.locations[0]) if self.locations else 0
+
+    @property
+    def duration(self) -> Fraction:
+        """Seconds from when the first frame begins to the end of the last, which lasts as the rate says, or a tick."""
+        if not self.locations:
+            return Fraction(0)
+        with _naming(self.path):
+            last_pts = self._read_group(self.locations[-1]).pts[-1]
+        last_frame = 1 / self.header.average_rate if self.header.average_rate else self.header.time_base
+        return (last_pts - self.first_pts) * self.header.time_base + last_frame
+
+    @cached_property
+    def locations(self) -> list[GroupLocation]:
+        """Where the groups are.
+
+        Raises:
+            FormatError: There is no index, and a walk over the chunks came upon damage.
+        """
+        with _naming(self.path):
+            return self._reader.read_index()
+
+    def _read_header(self, file: BinaryIO) -> FileHeader:
+        self._reader = ContainerReader(file)
+        return self._reader.header
+
+    def _read_group(self, location: GroupLocation) -> VideoGroup:
+        return self._reader.read_group(location)
+
+    def _first_pts(self, location: GroupLocation) -> int:
+        return self._reader.read_group_head(location).first_pts
+
+    def _latents_for(self, start: int, stop: int) -> Iterator[LatentFrame]:
+        """The latent frames of frames `start` to `stop`, and before them those that the networks' state depends on."""
+        memory = file_model(self.tokenizer).config.num_synthesis_blocks
+        groups = self.locations
+        first = bisect_right(groups, start, key=_first_frame) - 1
+        missing = memory - (start - groups[first].first_frame) // FRAMES_PER_CHUNK
+        while missing > 0 and first > 0 and groups[first - 1].end_frame == groups[first].first_frame:
+            first -= 1
+            missing -= self.header.num_latent_frames(groups[first].num_frames)
+        before: deque[LatentFrame] = deque(maxlen=memory)
+        for location in groups[first : bisect_left(groups, stop, key=_first_frame)]:
+            with _naming(self.path):
+                latents = self._latent_frames_of(self._read_group(location))
+            for latent in latents:
+                if latent.first_frame >= stop:
+                    return
+                if latent.first_frame + len(latent.pts) <= start:
+                    before.append(latent)
+                    continue
+                yield from before
+                before.clear()
+                yield latent
+
+    def _latent_frames_of(self, group: VideoGroup) -> list[LatentFrame]:
+        """A group's latent frames, checked as a whole before anything is made of them."""
         height, width = latent_size(self.header.height, self.header.width)
         decoder = PriorGroupDecoder(
             self._prior,
@@ -92,7 +220,14 @@ class CompressedVideo:
         for frame_codes in codes:
             crc = zlib.crc32(frame_codes.data, crc)
         group.check_codes(crc)
-        return codes
+        return [
+            LatentFrame(
+                frame_codes,
+                group.first_frame + FRAMES_PER_CHUNK * i,
+                group.pts[FRAMES_PER_CHUNK * i : FRAMES_PER_CHUNK * (i + 1)],
+            )
+            for i, frame_codes in enumerate(codes)
+        ]
 
     def _total_frames(self) -> int | None:
         """The number of frames if the file is sound; damage is for iterating to report, after what comes before it."""
@@ -101,6 +236,10 @@ class CompressedVideo:
         except (FormatError, OSError):
             return None
         return self._reader.totals.num_frames if self._reader.totals else None
+
+
+def _first_frame(location: GroupLocation) -> int:
+    return location.first_frame
 
 
 def file_prior(tokenizer: VideoTokenizer) -> ExactPrior:

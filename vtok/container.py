@@ -60,6 +60,11 @@ class GroupLocation(NamedTuple):
     first_frame: int
     num_frames: int
 
+    @property
+    def end_frame(self) -> int:
+        """Number of the frame behind its last."""
+        return self.first_frame + self.num_frames
+
 
 class ContainerWriter:
     """Writes a file from front to back, never seeking, so a pipe will do.
@@ -201,6 +206,21 @@ class ContainerReader:
         if (group.first_frame, group.num_frames) != location[2:]:
             raise FormatError(f"{head.place} is not that of {frame_range(*location[2:])}, as the index promises")
         return group
+
+    def read_group_head(self, location: GroupLocation) -> GroupHead:
+        """What a group says of itself, checked, without the rest of it; leaves the position of the file as it was.
+
+        Raises:
+            FormatError: It is damaged, or there is no group.
+        """
+        with self._position_kept():
+            head = self._chunks_at(location.byte_offset, location.sequence).read_head()
+            if head.kind != chunks.GROUP:
+                raise FormatError(f"{head.place} is where the index promises a group")
+            try:
+                return GroupHead.from_bytes(self._file.read(min(head.length, GROUP_HEAD_BYTES)))
+            except FormatError as error:
+                raise type(error)(f"{head.place}: {error}") from None
 
     def _parse_group(self, head: ChunkHead, payload: bytes) -> VideoGroup:
         try:

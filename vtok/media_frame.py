@@ -115,6 +115,24 @@ def frame_from_planes(frame: Frame, pixel_format: str) -> VideoFrame:
     return picture
 
 
+def rgb_from_planes(frame: Frame, info: VideoInfo, reformatter: VideoReformatter) -> Plane:
+    """A picture as full-range RGB, uint8 `[h, w, 3]`; an unspecified matrix is guessed as players do."""
+    matrix = info.color_matrix
+    if matrix not in _SWSCALE_MATRICES:
+        matrix = BT709 if info.height >= 720 else BT601
+    picture = reformatter.reformat(
+        frame_from_planes(frame, "yuv420p"),
+        format="rgb24",
+        src_colorspace=_SWSCALE_MATRICES[matrix],
+        dst_colorspace=_SWSCALE_MATRICES[matrix],
+        src_color_range=info.color_range or LIMITED_RANGE,
+        dst_color_range=FULL_RANGE,
+        interpolation=_SWSCALE_FLAGS | int(Interpolation.FULL_CHR_H_INT),  # else white is 253
+        threads=1,
+    )
+    return np.asarray(picture.to_ndarray(), np.uint8)
+
+
 def _rows(plane: VideoPlane) -> Plane:
     """View a plane as uint8 `[height, width]`, without the padding at the end of its lines."""
     lines: Plane = np.frombuffer(memoryview(plane), np.uint8).reshape(plane.height, abs(plane.line_size))

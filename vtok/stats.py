@@ -12,11 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from vtok.codec import Progress, played_seconds
-from vtok.compressed_video import CompressedVideo
+from vtok.compressed_video import CompressedVideo, LatentFrame
 from vtok.errors import MediaError
 from vtok.media import Frame, VideoInfo, VideoReader
 from vtok.metrics import Quality, QualityMeter
-from vtok.streaming import ChunkDecoder
 from vtok.tokenizer import VideoTokenizer
 
 
@@ -109,7 +108,7 @@ def file_stats(
         video: CompressedVideo | VideoReader
         if Path(compressed).suffix == ".vtok":
             video = stack.enter_context(CompressedVideo(compressed, tokenizer=tokenizer))
-            frames: Iterable[Frame] = usage.count(video)
+            frames: Iterable[Frame] = video.decoded(usage.count(video.latent_frames()))
         else:
             frames = video = stack.enter_context(VideoReader(compressed))
         advance = progress(source.info) if progress else None
@@ -185,15 +184,14 @@ class _CodeHistogram:
         self._counts: NDArray[np.int64] | None = None
         self._zero = 0
 
-    def count(self, video: CompressedVideo) -> Iterator[Frame]:
-        """The frames of `video`, its codes counted on the way."""
-        decoder = ChunkDecoder(video.tokenizer, video.info, video.header.quality)
-        for codes, pts in video.chunks():
-            n = len(codes)
+    def count(self, latents: Iterable[LatentFrame]) -> Iterator[LatentFrame]:
+        """The same `latents`, their codes counted on the way."""
+        for latent in latents:
+            n = len(latent.codes)
             offsets = 256 * np.arange(n)[:, None, None]
-            counts = np.bincount((codes + offsets).reshape(-1), minlength=256 * n).reshape(n, 256)
+            counts = np.bincount((latent.codes + offsets).reshape(-1), minlength=256 * n).reshape(n, 256)
             self._counts = counts if self._counts is None else self._counts + counts
-            yield from decoder.decode(codes, pts)
+            yield latent
 
     def result(self, num_bytes: int) -> CodeUsage:
         assert self._counts is not None  # the meter has seen frames
