@@ -92,6 +92,18 @@ def test_an_index_that_lies_is_not_believed():
             ContainerReader(io.BytesIO(FILE)).read_group(wrong)
 
 
+def test_the_head_of_a_group_is_checked_by_itself():
+    reader = ContainerReader(io.BytesIO(FILE))
+    heads = [reader.read_group_head(location) for location in LOCATIONS]
+    assert [(head.first_frame, head.first_pts) for head in heads] == [(g.first_frame, g.pts[0]) for g in GROUPS]
+    with pytest.raises(FormatError, match="where the index promises a group"):
+        reader.read_group_head(LOCATIONS[0]._replace(byte_offset=chunk_offsets(FILE)[4], sequence=4))
+    damaged = bytearray(FILE)
+    damaged[LOCATIONS[1].byte_offset + 20] ^= 1
+    with pytest.raises(ChecksumError, match="description of the group"):
+        ContainerReader(io.BytesIO(damaged)).read_group_head(LOCATIONS[1])
+
+
 def test_single_groups_in_any_order_do_not_disturb_iterating():
     reader = ContainerReader(io.BytesIO(FILE))
     groups = iter(reader)

@@ -68,6 +68,11 @@ def test_a_range_equals_the_same_frames_of_a_whole_decode(start, stop, encoded, 
         assert_equal(list(video.frames(start, stop)), whole[start:stop])
 
 
+def test_ranges_begin_at_zero_or_later(encoded, tokenizer):
+    with CompressedVideo(encoded, tokenizer=tokenizer) as video, pytest.raises(ConfigError, match="from -1 on"):
+        list(video.frames(-1, 3))
+
+
 def test_without_warming_up_the_networks_a_range_would_differ(encoded, tokenizer, whole, monkeypatch):
     """The test above can only fail if the networks remember; one latent frame less of warming up must show."""
     config = type("Config", (), {"num_synthesis_blocks": 1, "num_qualities": 9})

@@ -12,7 +12,7 @@ from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, NamedTuple, Self
+from typing import NamedTuple, Self
 
 from vtok.container import ContainerReader, FileHeader, GroupLocation, VideoGroup
 from vtok.errors import ConfigError, FormatError, MediaError, ModelMismatchError
@@ -58,7 +58,8 @@ class CompressedVideo:
             raise MediaError(f"{path}: cannot be opened: {error.strerror}") from error
         try:
             with _naming(self.path):
-                self.header = self._read_header(self._file)
+                self._reader = ContainerReader(self._file)
+                self.header = self._reader.header
                 self.tokenizer = _tokenizer_of(self.header, tokenizer)
                 self._prior = file_prior(self.tokenizer)
                 _check_header(self.header, self.tokenizer)
@@ -101,8 +102,11 @@ class CompressedVideo:
         Read are only the groups that these frames are in, and what the networks need to know of those before.
 
         Raises:
+            ConfigError: `start` is negative.
             FormatError: One of these groups is damaged; then the frames before it come first.
         """
+        if start < 0:
+            raise ConfigError(f"frames from {start} on: must be 0 or more")
         stop = self.num_frames if stop is None else min(stop, self.num_frames)
         if start >= stop:
             return
@@ -138,7 +142,7 @@ class CompressedVideo:
             place = bisect_left(self.locations, target, key=self._first_pts) - 1
             if place < 0:
                 return 0
-            group = self._read_group(self.locations[place])
+            group = self._reader.read_group(self.locations[place])
         return group.first_frame + bisect_left(group.pts, target)
 
     @property
@@ -157,7 +161,7 @@ class CompressedVideo:
         if not self.locations:
             return Fraction(0)
         with _naming(self.path):
-            last_pts = self._read_group(self.locations[-1]).pts[-1]
+            last_pts = self._reader.read_group(self.locations[-1]).pts[-1]
         last_frame = 1 / self.header.average_rate if self.header.average_rate else self.header.time_base
         return (last_pts - self.first_pts) * self.header.time_base + last_frame
 
@@ -171,13 +175,6 @@ class CompressedVideo:
         with _naming(self.path):
             return self._reader.read_index()
 
-    def _read_header(self, file: BinaryIO) -> FileHeader:
-        self._reader = ContainerReader(file)
-        return self._reader.header
-
-    def _read_group(self, location: GroupLocation) -> VideoGroup:
-        return self._reader.read_group(location)
-
     def _first_pts(self, location: GroupLocation) -> int:
         return self._reader.read_group_head(location).first_pts
 
@@ -187,13 +184,13 @@ class CompressedVideo:
         groups = self.locations
         first = bisect_right(groups, start, key=_first_frame) - 1
         missing = memory - (start - groups[first].first_frame) // FRAMES_PER_CHUNK
-        while missing > 0 and first > 0 and groups[first - 1].end_frame == groups[first].first_frame:
+        while missing > 0 and first > 0:
             first -= 1
             missing -= self.header.num_latent_frames(groups[first].num_frames)
         before: deque[LatentFrame] = deque(maxlen=memory)
         for location in groups[first : bisect_left(groups, stop, key=_first_frame)]:
             with _naming(self.path):
-                latents = self._latent_frames_of(self._read_group(location))
+                latents = self._latent_frames_of(self._reader.read_group(location))
             for latent in latents:
                 if latent.first_frame >= stop:
                     return
