@@ -7,7 +7,7 @@ import pytest
 import torch
 from conftest import new_tiny_tokenizer
 
-from vtok.dyadic import EXACT_LIMIT, MAX_EXPONENT, Accumulator, convolve, powers_of_two
+from vtok.dyadic import EXACT_LIMIT, MAX_EXPONENT, Accumulator, convolve, fast_factors, powers_of_two
 from vtok.entropy import FREQUENCY_TOTAL, reference_encode
 from vtok.errors import FormatError, TruncatedError, WeightsError
 from vtok.exact_prior import ExactPrior
@@ -59,12 +59,15 @@ def decode(prior, quality, payload, shape):
     return np.stack([decoder.pull() for _ in range(num_frames)])
 
 
-def coded_channels(frame):
-    return max((c + 1 for c in range(len(frame)) if (frame[c] != 128).any()), default=0)
+def used_channels(frame):
+    return np.flatnonzero((frame != 128).any(axis=(1, 2)))
 
 
 class IntegerReference:
-    """The exact prior in Python integers, one output value at a time; it shares nothing but the stored weights."""
+    """The exact prior in Python integers, one output value at a time; it shares nothing but the stored weights.
+
+    It codes the channels that are used; an encoder may code more.
+    """
 
     def __init__(self, prior, quality, height, width):
         self.prior, self.weights, self.size = prior, prior.of_quality(quality), (height, width)
@@ -76,10 +79,10 @@ class IntegerReference:
         inside = [(y, x) for y in range(self.size[0]) for x in range(self.size[1])]
         context = self.context(inside)
         for group in self.weights.groups:
-            channels = range(group.start, min(group.end, coded_channels(frame)))
+            channels = [c for c in used_channels(frame) if group.start <= c < group.end]
             for parity in (0, 1):
                 places = [(y, x) for y, x in inside if (y + x) % 2 == parity]
-                if places and len(channels):
+                if places and channels:
                     yield [self.symbol(frame, context, group, c, y, x) for y, x in places for c in channels]
         self.previous, self.before = frame, self.previous
         self.num_known = min(self.num_known + 1, 2)
@@ -107,7 +110,7 @@ class IntegerReference:
             terms.append(convolved(group.from_lower, lambda k, i, j: self.companded(frame, k, i, j), y, x))
         if second:
             terms.append(units(group.second_pass))
-            # What lies behind the coded channels is zero in the frame too.
+            # Channels that are not coded are zero in the frame too.
             own = [[self.companded(frame, k, i, j) for k in range(group.start, group.end)] for i, j in around]
             terms += [times(group.from_own[:, tap], own[tap]) for tap in range(4)]
         hidden = [activation(sum(values)) for values in zip(*terms, strict=True)]
@@ -142,7 +145,7 @@ class IntegerReference:
         scale = sum(w * m for w, m in zip(weights, magnitudes, strict=False))
         octave = scale.bit_length() - 1
         mantissa = scale * 128 // 2**octave - 128
-        log2_scale = octave * 128 + mantissa + mantissa * (128 - mantissa) * 11 // 4096 + factor
+        log2_scale = octave * 128 + mantissa + mantissa * (128 - mantissa) // 8 * 11 // 512 + factor
         lowest = (self.prior.magnitude_exponent - 4) * 128 - 4
         return max(0, min(11 * 16, (log2_scale - lowest) // 8))
 
@@ -178,29 +181,40 @@ def activation(total):
     return max(0, min(192, total // ONE))
 
 
-def test_symbols_tables_and_bytes_equal_the_integer_reference(exact_prior):
+def test_symbols_tables_and_bytes_equal_the_integer_reference(exact_prior, monkeypatch):
     codes, quality = video_of_codes(4, 3, 4), 4.3
     coder, reference = FrameCoder(exact_prior, quality, 3, 4), IntegerReference(exact_prior, quality, 3, 4)
-    coder_passes = []
+    payload_symbols, payload_runs, counts, was_coded = [], [], [], None
+    monkeypatch.setattr("vtok.prior_coding.CHANNEL_MULTIPLE", 1)
     for frame in codes:
         rows = frame.reshape(12, -1).T[coder.order]
         passes = []
+        channels = used_channels(frame)
 
-        def spy(of_pass, channels, symbols, rows=rows, passes=passes):
-            known = rows[of_pass, channels]
+        def spy(of_pass, columns, symbols, rows=rows, passes=passes, channels=channels):
+            known = rows[of_pass, channels[columns]]
             passes.append((symbols.to_symbols(known).ravel(), symbols.tables.ravel()))
             return known
 
-        coder.code(coded_channels(frame), spy)
+        coder.code(channels, spy)
         expected = [tuple(np.array(column) for column in zip(*p, strict=True)) for p in reference.passes(frame)]
         assert len(passes) == len(expected)
         for got, want in zip(passes, expected, strict=True):
             assert got[0].tolist() == want[0].tolist()
             assert got[1].tolist() == want[1].tolist()
-        coder_passes += [step for p in expected for step in plain_passes(exact_prior.tables, *p)]
-    counts = np.array([coded_channels(frame) for frame in codes], "<u2").tobytes()
-    assert encode(exact_prior, quality, codes) == counts + reference_encode(
-        exact_prior.tables.coder_tables, coder_passes
+        counts.append(max(channels, default=-1) + 1)
+        kinds = [0 if was_coded is None else 1 + (c in was_coded) for c in range(counts[-1])]
+        was_coded = set(channels.tolist())
+        num_coder_tables = exact_prior.tables.coder_tables.num_tables
+        flags = sorted((kind, c) for c, kind in enumerate(kinds))
+        payload_symbols += [int(c in was_coded) for _, c in flags]
+        payload_runs += [(num_coder_tables - 3 + kind, 1) for kind, _ in flags]
+        for symbols, index in expected:
+            for step_symbols, step_tables in plain_passes(exact_prior.tables, symbols, index):
+                payload_symbols += step_symbols
+                payload_runs += [(table, 1) for table in step_tables]
+    assert encode(exact_prior, quality, codes) == np.array(counts, "<u2").tobytes() + reference_encode(
+        exact_prior.tables.coder_tables, payload_symbols, payload_runs
     )
 
 
@@ -219,11 +233,7 @@ def plain_passes(tables, symbols, index):
                 flagged_tables += [num_tables + tables.num_sparse + table for s in block if s]
         others += of_table
         other_tables += [table] * len(of_table)
-    integers = lambda values: np.array(values, np.int64)  # noqa: E731
-    return [
-        (integers(flags + others), integers(flag_tables + other_tables)),
-        (integers(flagged), integers(flagged_tables)),
-    ]
+    return [(flags + others, flag_tables + other_tables), (flagged, flagged_tables)]
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 2), (5, 1), (3, 5), (17, 30)])
@@ -268,11 +278,42 @@ def test_settings_around_the_coder_change_nothing(float_prior, exact_prior):
     assert encode(ExactPrior.from_tensors(other_layout, exact_prior.tensors()), 5, codes) == expected
 
 
+def test_any_set_of_channels_that_has_the_used_ones_may_be_coded(exact_prior, monkeypatch):
+    codes = video_of_codes(4, 5, 6)
+    codes[:, [2, 5, 7]] = 128
+    sizes = []
+    for multiple in (1, 2, 16):
+        monkeypatch.setattr("vtok.prior_coding.CHANNEL_MULTIPLE", multiple)
+        payload = encode(exact_prior, 5, codes)
+        sizes.append(len(payload))
+        assert np.array_equal(decode(exact_prior, 5, payload, codes.shape), codes)
+    assert sizes[0] < sizes[-1]
+
+
+def test_the_setting_for_convolutions_is_restored(monkeypatch):
+    monkeypatch.setattr("vtok.dyadic.has_fast_bfloat16", lambda: True)
+    settings = torch.backends.mkldnn.conv
+    before = settings.fp32_precision
+    first, second = fast_factors(), fast_factors()
+    # As two threads may: the first to begin is the first to end.
+    first.__enter__()
+    assert settings.fp32_precision == "bf16"
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert settings.fp32_precision == "bf16"
+    second.__exit__(None, None, None)
+    assert settings.fp32_precision == before
+    with pytest.raises(KeyError), fast_factors():
+        raise KeyError
+    assert settings.fp32_precision == before
+
+
 def test_any_convolution_gives_the_same(exact_prior, monkeypatch):
     codes = video_of_codes(3, 9, 11)
     expected = encode(exact_prior, 5, codes)
     with monkeypatch.context() as patch:
         patch.setattr("torch.backends.mkldnn.is_available", lambda: False)
+        patch.setattr("vtok.dyadic.has_fast_bfloat16", lambda: False)
         assert encode(exact_prior, 5, codes) == expected
     monkeypatch.setattr(
         "vtok.dyadic.torch.mkldnn_convolution",
@@ -306,8 +347,8 @@ def test_it_says_what_the_float_prior_says(float_prior, exact_prior):
         # Not `bits`, which has a floor of probability for training.
         distance = (centred - distribution.location).abs().double()
         bits = -probabilities_of(float_prior, distance, distribution.log2_scale.double())[0].log2().transpose(0, 1)
-    ideal = sum(bits[t, : coded_channels(frame)].clamp_max(24).sum().item() for t, frame in enumerate(codes))
-    assert 8 * len(encode(exact_prior, 4, codes)) < 1.02 * ideal + 8 * (2 * len(codes) + 8)
+    ideal = sum(bits[t, used_channels(frame)].clamp_max(24).sum().item() for t, frame in enumerate(codes))
+    assert 8 * len(encode(exact_prior, 4, codes)) < 1.02 * ideal + 8 * (4 * len(codes) + 8)
 
 
 def test_sums_are_exact_at_the_bound():

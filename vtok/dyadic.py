@@ -10,7 +10,9 @@ float32 products are rounded to TF32 or bfloat16, as settings of PyTorch and of 
 float32.
 """
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,9 +21,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vtok.errors import WeightsError
+from vtok.precision import has_fast_bfloat16
 
 EXACT_LIMIT = 2.0**24  # float32 holds all integers up to this
 MAX_EXPONENT = 60
+
+_lock = threading.Lock()
+_before: list[str] = []  # for each `fast_factors` that is under way, what the setting was before the first of them
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,6 +132,29 @@ def convolve(image: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tenso
     if torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return torch.mkldnn_convolution(image, weight, bias, padding, (1, 1), (1, 1), 1)
     return F.conv2d(image, weight, bias, padding=padding)
+
+
+@contextmanager
+def fast_factors() -> Iterator[None]:
+    """Let convolutions round their factors to bfloat16, which changes no exact sum, where the processor gains by it.
+
+    The setting is the process's, so convolutions of other threads are rounded too meanwhile; those of this package
+    compute in bfloat16 anyway where that is fast. Of uses at the same time the last to end restores the setting.
+    """
+    settings = getattr(torch.backends.mkldnn, "conv", None)  # not in older versions of PyTorch
+    if settings is None or not has_fast_bfloat16():
+        yield
+        return
+    with _lock:
+        _before.append(_before[0] if _before else settings.fp32_precision)
+        settings.fp32_precision = "bf16"
+    try:
+        yield
+    finally:
+        with _lock:
+            precision = _before.pop()
+            if not _before:
+                settings.fp32_precision = precision
 
 
 def to_image(rows: Tensor, height: int, width: int) -> Tensor:

@@ -15,7 +15,7 @@ exponents of the units, the magnitudes' weights and the tables.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -67,6 +67,16 @@ class GroupWeights:
     hidden_bias: Tensor
     out: Tensor
     out_bias: Tensor
+
+    def restricted(self, lower: Tensor, own: Tensor) -> "GroupWeights":
+        """Those of some channels only: `lower` of the groups before, `own` counted from `start`; int64."""
+        return replace(
+            self,
+            from_lower=None if self.from_lower is None else self.from_lower.index_select(1, lower),
+            from_own=self.from_own.index_select(2, own),
+            out=self.out.index_select(1, own),
+            out_bias=self.out_bias.index_select(1, own),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -288,10 +298,7 @@ def _interpolate(rows: Tensor, quality: float, exponents: Tensor) -> Tensor:
 
 
 def _float(values: Tensor) -> Tensor:
-    """Float32, in the layout that convolutions are fastest in."""
-    if values.ndim == 4:
-        return values.float().contiguous(memory_format=torch.channels_last)
-    return values.float()
+    return values.float().contiguous()
 
 
 def _check_companded(companded: Tensor) -> None:

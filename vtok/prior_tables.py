@@ -7,6 +7,8 @@ symbol, without escapes, and 0 is the most probable.
 Most symbols of a video are 0 with a probability near 1. A table whose symbol 0 has at least `SPARSE_PROBABILITY` is
 coded in two steps, which cost the same bits but take up to 8 times fewer calls of the range coder: a byte says which of
 eight symbols are not 0, then the symbols that are not. Both tables follow from the first by integer arithmetic.
+
+Which channels of a latent frame are coded at all are flags with tables of their own.
 """
 
 from dataclasses import dataclass
@@ -16,8 +18,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vtok.entropy import FREQUENCY_TOTAL, FrequencyTables, SymbolDecoder, SymbolEncoder, quantize_probabilities
-from vtok.errors import ConfigError, WeightsError
+from vtok.entropy import (
+    FREQUENCY_TOTAL,
+    FrequencyTables,
+    Runs,
+    SymbolDecoder,
+    SymbolEncoder,
+    quantize_probabilities,
+)
+from vtok.errors import ConfigError, FormatError, WeightsError
 from vtok.prior import LOG2_SCALE_RANGE, Prior, _logistic_bin
 
 NUM_SYMBOLS = 256
@@ -27,6 +36,9 @@ LEVELS_PER_OCTAVE = 16
 NUM_LEVELS = int((LOG2_SCALE_RANGE[1] - LOG2_SCALE_RANGE[0]) * LEVELS_PER_OCTAVE) + 1
 SPARSE_PROBABILITY = 0.8
 BLOCK = 8  # symbols that share a byte of flags
+# How often a channel is coded: without a previous latent frame in the group; if it was not coded in that; if it was.
+CODED_PROBABILITIES = (1 / 2, 1 / 8, 7 / 8)
+NO_PREVIOUS, WAS_NOT_CODED, WAS_CODED = range(3)
 
 # Tables that are stored: their log2 scales, and from each log2 scale on so many offsets per code. The wider the
 # distribution, the less either matters.
@@ -46,7 +58,8 @@ class PriorTables:
         frequencies: uint32 `[num_tables, 256]`, the most peaked table first; at most 256 tables.
         lookup: uint8 `[NUM_LEVELS * NUM_OFFSETS]`: the table of each scale level and absolute offset.
         num_sparse: Tables that are coded in two steps: the first ones.
-        coder_tables: What the range coder uses: all tables, then the flags' of the sparse ones, then their symbols'.
+        coder_tables: What the range coder uses: all tables, then those of the sparse ones' flags, then of their symbols
+            that are not 0, then of the channels' flags.
     """
 
     frequencies: NDArray[np.uint32]
@@ -73,6 +86,7 @@ class PriorTables:
         num_sparse = int((peaks >= SPARSE_PROBABILITY * FREQUENCY_TOTAL).sum())
         sparse = frequencies[:num_sparse].astype(np.int64)
         rows = [frequencies.astype(np.int64), _flag_frequencies(sparse[:, 0]), _nonzero_frequencies(sparse)]
+        rows.append(_channel_flag_frequencies())
         return cls(frequencies, lookup, num_sparse, FrequencyTables(np.concatenate(rows)))
 
     @classmethod
@@ -107,14 +121,19 @@ class PassEncoder:
         self._tables = tables
         self._coder = SymbolEncoder(tables.coder_tables)
 
+    def push_channels(self, flags: NDArray[np.bool_], kinds: Bytes) -> None:
+        """Append which channels are coded; `kinds` of `CODED_PROBABILITIES`, both `[num]`."""
+        order, runs = _channel_runs(self._tables, kinds)
+        self._coder.push(flags[order].astype(np.uint8), runs)
+
     def push(self, symbols: Bytes, table_index: Bytes) -> None:
         """Append one pass: symbols and tables `[num]`."""
         layout = _PassLayout(self._tables, table_index)
         in_blocks, others = np.split(symbols[layout.order], [layout.num_in_blocks])
         flags = in_blocks != 0
-        self._coder.push(np.concatenate([np.packbits(flags), others]), layout.first_tables)
+        self._coder.push(np.concatenate([np.packbits(flags), others]), layout.first_runs)
         nonzero = np.flatnonzero(flags)
-        self._coder.push(in_blocks[nonzero], layout.nonzero_tables(nonzero))
+        self._coder.push(in_blocks[nonzero], layout.nonzero_runs(nonzero))
 
     def finish(self) -> bytes:
         """The bytes of all passes."""
@@ -132,15 +151,27 @@ class PassDecoder:
         self._tables = tables
         self._coder = SymbolDecoder(tables.coder_tables, data)
 
+    def pull_channels(self, kinds: Bytes) -> NDArray[np.bool_]:
+        """Which channels are coded, `[num]`.
+
+        Raises:
+            FormatError: A flag is neither 0 nor 1.
+        """
+        order, runs = _channel_runs(self._tables, kinds)
+        symbols = self._coder.pull(runs)
+        if symbols.max(initial=0) > 1:
+            raise FormatError(f"flag of a coded channel is {symbols.max()}; expected 0 or 1")
+        flags = np.empty(len(kinds), np.bool_)
+        flags[order] = symbols
+        return flags
+
     def pull(self, table_index: Bytes) -> Bytes:
         """The symbols `[num]` of the next pass from their tables `[num]`."""
         layout = _PassLayout(self._tables, table_index)
-        flags, others = np.split(
-            self._coder.pull(layout.first_tables).astype(np.uint8), [layout.num_in_blocks // BLOCK]
-        )
+        flags, others = np.split(self._coder.pull(layout.first_runs).astype(np.uint8), [layout.num_in_blocks // BLOCK])
         nonzero = np.flatnonzero(np.unpackbits(flags).view(np.bool_))
         in_blocks = np.zeros(layout.num_in_blocks, np.uint8)
-        in_blocks[nonzero] = self._coder.pull(layout.nonzero_tables(nonzero))
+        in_blocks[nonzero] = self._coder.pull(layout.nonzero_runs(nonzero))
         symbols = np.empty_like(table_index)
         symbols[layout.order] = np.concatenate([in_blocks, others])
         return symbols
@@ -152,29 +183,39 @@ class _PassLayout:
     Attributes:
         order: The symbols in the order of coding: those in blocks of eight, then the others; both sorted by table.
         num_in_blocks: Symbols in blocks: as many of each sparse table as make whole blocks.
-        first_tables: Coder tables of the blocks' flags, then of the other symbols.
+        first_runs: Coder tables of the blocks' flags, then of the other symbols.
     """
 
     def __init__(self, tables: PriorTables, table_index: Bytes) -> None:
-        num_tables, num_sparse = len(tables.frequencies), tables.num_sparse
-        counts = np.bincount(table_index, minlength=num_tables)
-        blocks = counts[:num_sparse] // BLOCK
-        self._in_blocks = BLOCK * blocks
-        self.num_in_blocks = int(self._in_blocks.sum())
-        counts_of_others = counts.copy()
-        counts_of_others[:num_sparse] -= self._in_blocks
-        by_table = np.split(np.argsort(table_index, kind="stable"), np.cumsum(counts)[:num_sparse])
-        blocked = [places[:num] for places, num in zip(by_table[:-1], self._in_blocks, strict=True)]
-        others = [places[num:] for places, num in zip(by_table[:-1], self._in_blocks, strict=True)]
-        self.order = np.concatenate([*blocked, *others, by_table[-1]])
-        flag_tables = np.repeat(np.arange(num_tables, num_tables + num_sparse), blocks)
-        self.first_tables = np.concatenate([flag_tables, np.repeat(np.arange(num_tables), counts_of_others)])
-        self._first_nonzero_table = num_tables + num_sparse
+        num_tables, self._num_sparse = len(tables.frequencies), tables.num_sparse
+        order = np.argsort(table_index, kind="stable")
+        bounds = np.searchsorted(table_index[order], np.arange(num_tables + 1))
+        counts = np.diff(bounds)
+        blocks = counts[: self._num_sparse] // BLOCK
+        in_blocks = BLOCK * blocks
+        self._block_bounds = np.concatenate([[0], np.cumsum(in_blocks)])
+        self.num_in_blocks = int(self._block_bounds[-1])
+        parts = [order[start : start + num] for start, num in zip(bounds[:-1], in_blocks, strict=False)]
+        counts[: self._num_sparse] -= in_blocks
+        rests = [order[end - num : end] for end, num in zip(bounds[1:], counts[: self._num_sparse], strict=False)]
+        self.order = np.concatenate([*parts, *rests, order[bounds[self._num_sparse] :]])
+        self.first_runs = [*_runs(blocks, num_tables), *_runs(counts, 0)]
+        self._first_nonzero_table = num_tables + self._num_sparse
 
-    def nonzero_tables(self, nonzero: NDArray[np.intp]) -> NDArray[np.intp]:
+    def nonzero_runs(self, nonzero: NDArray[np.intp]) -> Runs:
         """Coder tables of the symbols in blocks at the places `nonzero` of their order, ascending."""
-        table = np.searchsorted(np.cumsum(self._in_blocks), nonzero, side="right")
-        return self._first_nonzero_table + table
+        return _runs(np.diff(np.searchsorted(nonzero, self._block_bounds)), self._first_nonzero_table)
+
+
+def _runs(counts: NDArray[np.intp], first_table: int) -> Runs:
+    """As many symbols of each table as `counts [num]` says, in the order of tables from `first_table` on."""
+    return [(first_table + table, int(counts[table])) for table in np.flatnonzero(counts).tolist()]
+
+
+def _channel_runs(tables: PriorTables, kinds: Bytes) -> tuple[NDArray[np.intp], Runs]:
+    """The order in which flags of channels are coded, and their coder tables."""
+    counts = np.bincount(kinds, minlength=len(CODED_PROBABILITIES))
+    return np.argsort(kinds, kind="stable"), _runs(counts, tables.coder_tables.num_tables - len(counts))
 
 
 def _offsets_per_code(log2_scale: float) -> int:
@@ -208,6 +249,14 @@ def _nonzero_frequencies(frequencies: NDArray[np.int64]) -> NDArray[np.int64]:
     scaled = frequencies * (FREQUENCY_TOTAL - NUM_SYMBOLS) // rest
     scaled[:, 0] = 1  # the coder has no frequency 0; 2^-24 costs nothing
     return _filled_up(np.maximum(scaled, 1))
+
+
+def _channel_flag_frequencies() -> NDArray[np.int64]:
+    """Frequencies `[3, 256]` of flags that say whether a channel is coded: of 0 and 1; no others occur."""
+    rows = np.ones((len(CODED_PROBABILITIES), NUM_SYMBOLS), np.int64)
+    rows[:, 1] = [int(p * FREQUENCY_TOTAL) - NUM_SYMBOLS // 2 for p in CODED_PROBABILITIES]
+    rows[:, 0] += FREQUENCY_TOTAL - rows.sum(1)
+    return rows
 
 
 def _filled_up(frequencies: NDArray[np.int64]) -> NDArray[np.int64]:
