@@ -18,6 +18,7 @@ class Chunk(NamedTuple):
     kind: str
     sequence: int
     offset: int
+    flags: int
     payload: bytes
 
 
@@ -29,6 +30,7 @@ class Group(NamedTuple):
     num_latent_frames: int
     codes_crc32: int
     coded: bytes
+    is_restart: bool
 
 
 class Parsed(NamedTuple):
@@ -89,7 +91,7 @@ def read_chunks(data: bytes):
         require(re.fullmatch(rb"[A-Za-z]{4}", kind) is not None, "chunk type")
         require(number == sequence, "sequence number")
         ancillary = 0x61 <= kind[0] <= 0x7A
-        known = kind in (b"HEAD", b"VGRP", b"indx", b"DONE") and flags & 0xFFFF == 0
+        known = kind in (b"HEAD", b"VGRP", b"head", b"indx", b"DONE") and flags & 0xFFFF == 0
         require(known or ancillary, "unknown critical chunk")
         require(length <= (1048576 if kind == b"HEAD" else 67108864), "length of a chunk")
         end = offset + 20 + length
@@ -97,7 +99,7 @@ def read_chunks(data: bytes):
         payload = data[offset + 20 : end]
         require(zlib.crc32(payload) == struct.unpack_from("<I", data, end)[0], "CRC of a payload")
         if known:
-            yield Chunk(kind.decode(), sequence, offset, payload)
+            yield Chunk(kind.decode(), sequence, offset, flags, payload)
         offset, sequence = end + 4, sequence + 1
 
 
@@ -142,7 +144,8 @@ def read_group(chunk: Chunk, frames_per_latent: int) -> Group:
     require(latents == -(-frames // frames_per_latent), "latent frames of a group")
     require(36 + pts_length <= len(payload), "length of the timestamps")
     pts = read_pts(payload[36 : 36 + pts_length], first_pts, frames)
-    return Group(chunk.sequence, chunk.offset, first_frame, pts, latents, codes_crc, payload[36 + pts_length :])
+    coded, is_restart = payload[36 + pts_length :], bool(chunk.flags & 0x10000)
+    return Group(chunk.sequence, chunk.offset, first_frame, pts, latents, codes_crc, coded, is_restart)
 
 
 def read_pts(data: bytes, first_pts: int, num_frames: int) -> list[int]:

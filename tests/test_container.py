@@ -110,6 +110,7 @@ def as_ours(groups):
             num_latent_frames=g.num_latent_frames,
             codes_crc32=g.codes_crc32,
             coded=g.coded,
+            is_restart=g.is_restart,
         )
         for g in groups
     ]
@@ -256,7 +257,11 @@ def test_flags():
         data[offset + 16 : offset + 20] = struct.pack("<I", zlib.crc32(data[offset : offset + 16]))
         return bytes(data)
 
-    assert read(flagged(2, 0x80010000)) == (GROUPS, None)
+    assert read(flagged(2, 0x80020000)) == (GROUPS, None)
+    restarting = [GROUPS[0], dataclasses.replace(GROUPS[1], is_restart=True), GROUPS[2]]
+    assert read(flagged(2, 0x00010000)) == (restarting, None)
+    assert written(restarting) == flagged(2, 0x00010000)
+    assert as_ours(independent_reader.read(written(restarting)).groups) == restarting
     assert isinstance(read(flagged(2, 0x8000))[1], UnsupportedVersionError)
     # An index with such a flag is none that this version knows, so the walk over the chunks must answer.
     assert read(flagged(4, 1)) == (GROUPS, None)

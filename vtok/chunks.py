@@ -25,7 +25,8 @@ FORMAT_VERSION = 1
 OLDEST_READER_VERSION = 1
 MAX_CHUNK_BYTES = 64 << 20
 
-HEAD, GROUP, INDEX, DONE = b"HEAD", b"VGRP", b"indx", b"DONE"
+HEAD, GROUP, HEAD_COPY, INDEX, DONE = b"HEAD", b"VGRP", b"head", b"indx", b"DONE"
+_KINDS = (HEAD, GROUP, HEAD_COPY, INDEX, DONE)
 
 CHUNK_HEAD_BYTES = 20
 CRC_BYTES = 4
@@ -33,8 +34,10 @@ _VERSIONS = struct.Struct("<HH")
 _CHUNK_FIELDS = struct.Struct("<4sIII")
 _CRC = struct.Struct("<I")
 _LETTERS = re.compile(rb"[A-Za-z]{4}")
-_FLAGS_MUST_BE_ZERO = 0x0000FFFF  # the upper half is ignored
+_FLAGS_MUST_BE_ZERO = 0x0000FFFF  # in the upper half, those that a reader does not know are ignored
+_RESTART = 1 << 16
 _READ_STEP = 1 << 20
+_SEARCH_STEP = 1 << 12  # to begin with: behind damage the next chunk is mostly near
 
 
 class ChunkHead(NamedTuple):
@@ -57,6 +60,11 @@ class ChunkHead(NamedTuple):
         return self.byte_offset + CHUNK_HEAD_BYTES + self.length + CRC_BYTES
 
     @property
+    def limit(self) -> int:
+        """Most bytes that its payload may have."""
+        return MAX_HEADER_BYTES if self.kind == HEAD else MAX_CHUNK_BYTES
+
+    @property
     def is_ancillary(self) -> bool:
         """Whether a reader may skip the chunk."""
         return self.kind[:1].islower()
@@ -64,7 +72,12 @@ class ChunkHead(NamedTuple):
     @property
     def is_known(self) -> bool:
         """Whether this version of the format says what the chunk means."""
-        return self.kind in (HEAD, GROUP, INDEX, DONE) and not self.flags & _FLAGS_MUST_BE_ZERO
+        return self.kind in _KINDS and not self.flags & _FLAGS_MUST_BE_ZERO
+
+    @property
+    def is_restart(self) -> bool:
+        """Of a group: whether the networks begin anew with it."""
+        return bool(self.flags & _RESTART)
 
 
 def with_crc(data: bytes) -> bytes:
@@ -83,15 +96,16 @@ def pack_preamble() -> bytes:
     return with_crc(SIGNATURE + _VERSIONS.pack(FORMAT_VERSION, OLDEST_READER_VERSION))
 
 
-def pack_chunk(kind: bytes, sequence: int, payload: bytes) -> bytes:
-    """A whole chunk.
+def pack_chunk(kind: bytes, sequence: int, payload: bytes, *, is_restart: bool = False) -> bytes:
+    """A whole chunk; `is_restart` as in `ChunkHead`.
 
     Raises:
         ConfigError: The payload is longer than 64 MiB.
     """
     if len(payload) > MAX_CHUNK_BYTES:
         raise ConfigError(f"chunk of {len(payload)} bytes, of at most {MAX_CHUNK_BYTES}: make the groups shorter")
-    return with_crc(_CHUNK_FIELDS.pack(kind, 0, sequence, len(payload))) + with_crc(payload)
+    flags = _RESTART if is_restart else 0
+    return with_crc(_CHUNK_FIELDS.pack(kind, flags, sequence, len(payload))) + with_crc(payload)
 
 
 class ChunkReader:
@@ -151,9 +165,8 @@ class ChunkReader:
             raise UnsupportedVersionError(
                 f"{head.place} with flags {head.flags:#010x} is unknown to vtok {__version__}: install a newer vtok"
             )
-        limit = MAX_HEADER_BYTES if head.kind == HEAD else MAX_CHUNK_BYTES
-        if head.length > limit:
-            raise LimitError(f"{head.place} declares {head.length} bytes: the limit is {limit}")
+        if head.length > head.limit:
+            raise LimitError(f"{head.place} declares {head.length} bytes: the limit is {head.limit}")
         return head
 
     def read_payload(self, head: ChunkHead) -> tuple[bytes, bool]:
@@ -198,9 +211,9 @@ def find_next_chunk(file: BinaryIO, byte_offset: int) -> ChunkHead | None:
     For recovery: behind damage, the next chunk is found by its letters and the CRC of its header. One false header in
     10^12 random bytes can be expected, and the CRC of its payload tells.
     """
-    carried = b""
+    carried, step = b"", _SEARCH_STEP
     file.seek(byte_offset)
-    while block := file.read(_READ_STEP):
+    while block := file.read(step):
         data = carried + block
         position = 0
         while letters := _LETTERS.search(data, position):
@@ -212,6 +225,7 @@ def find_next_chunk(file: BinaryIO, byte_offset: int) -> ChunkHead | None:
         # A header may lie across two blocks.
         carried = data[-CHUNK_HEAD_BYTES + 1 :]
         byte_offset += len(data) - len(carried)
+        step = min(2 * step, _READ_STEP)
     return None
 
 

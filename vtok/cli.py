@@ -27,6 +27,7 @@ app = typer.Typer(
 )
 
 EXIT_INCOMPLETE = 3
+_MOST_FAULTS = 20  # that are printed
 
 Force = Annotated[bool, typer.Option("-f", "--force", help="Overwrite the output if it exists.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress, notices or summary.")]
@@ -104,6 +105,9 @@ def decode(
     start: Start = None,
     end: End = None,
     duration: Duration = None,
+    recover: Annotated[
+        bool, typer.Option("--recover", help="Write what is intact of a damaged file, and hold the picture in gaps.")
+    ] = False,
     force: Force = False,
     quiet: Quiet = False,
     as_json: Annotated[
@@ -114,7 +118,8 @@ def decode(
 ) -> None:
     """Decompress a .vtok file, or a part of it, into a video.
 
-    Times are seconds or HH:MM:SS from the first frame on; only the needed part of the file is read.
+    Times are seconds or HH:MM:SS from the first frame on; only the needed part of the file is read. A damaged file is
+    refused; with --recover its faults are listed, and the exit code is 3 if there are any.
 
     Example: vtok decode holiday.vtok holiday-decoded.mp4 --start 1:30 --duration 10
     """
@@ -134,6 +139,7 @@ def decode(
             codec_options=options,
             start_seconds=start_seconds,
             end_seconds=end_seconds,
+            recover=recover,
             tokenizer=_load(model) if model else None,
             overwrite=force,
             progress=progress,
@@ -231,6 +237,11 @@ def _finish(result: Any, *, as_json: bool, quiet: bool) -> None:
     if not quiet:
         for notice in result.notices:
             print(f"vtok: notice: {result.source}: {notice}", file=sys.stderr)
+        faults = getattr(result, "faults", [])
+        for fault in faults[:_MOST_FAULTS]:
+            print(f"vtok: fault: {result.source}: {fault}", file=sys.stderr)
+        if len(faults) > _MOST_FAULTS:
+            print(f"vtok: fault: {result.source}: {len(faults) - _MOST_FAULTS} more; see --json", file=sys.stderr)
     if as_json:
         _print_json(asdict(result))
     elif not quiet:

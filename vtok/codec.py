@@ -8,22 +8,22 @@ import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 
 from vtok.atomic import atomic_write
-from vtok.compressed_video import CompressedVideo, file_prior, new_header
+from vtok.compressed_video import DEFAULT_RATE, CompressedVideo, file_prior, new_header
 from vtok.container import ContainerWriter, VideoGroup
-from vtok.errors import ConfigError, MediaError
+from vtok.errors import ChecksumError, ConfigError, MediaError, TruncatedError
 from vtok.exact_prior import ExactPrior
 from vtok.media import Frame, VideoInfo, VideoReader, VideoWriter
 from vtok.prior_coding import Codes, PriorGroupEncoder
+from vtok.recovery import RecoveredVideo
 from vtok.streaming import FRAMES_PER_CHUNK, ChunkEncoder
 from vtok.tokenizer import VideoTokenizer
 
-DEFAULT_RATE = 25  # frames per second, to turn seconds into frames where a video does not say
 MAX_GROUP_CHUNKS = 32  # 256 frames, the most that the format takes
 # A chunk of the file holds 64 MiB at most; groups of large frames are cut short so that even at 2 bits per pixel they
 # fill three quarters of that.
@@ -76,7 +76,9 @@ class DecodeResult:
         num_frames: Frames in it.
         first_frame: Number of the first of them in the source.
         notices: What the target cannot hold as it was, one line each.
-        incomplete: Why the source could not be read to its end, or None.
+        num_held_frames: How many of the frames are pictures held in place of lost ones.
+        faults: What is wrong with the source, one line each.
+        incomplete: What that means, or None if nothing is wrong.
     """
 
     source: str
@@ -84,6 +86,8 @@ class DecodeResult:
     num_frames: int
     first_frame: int
     notices: list[str]
+    num_held_frames: int = 0
+    faults: list[str] = field(default_factory=list)
     incomplete: str | None = None
 
     def summary(self) -> str:
@@ -167,6 +171,7 @@ def decode_file(
     codec_options: Mapping[str, str] | None = None,
     start_seconds: Fraction | float = 0,
     end_seconds: Fraction | float | None = None,
+    recover: bool = False,
     tokenizer: VideoTokenizer | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -183,6 +188,7 @@ def decode_file(
         codec_options: FFmpeg options of that codec, such as `{"crf": "20"}`.
         start_seconds: Leave out frames that begin earlier than this after the first frame.
         end_seconds: Leave out frames that begin at this time or later.
+        recover: Of a damaged source write what is intact, and hold the last good picture in place of lost frames.
         tokenizer: Default: the one in this package that the file names.
         overwrite: Replace an existing target.
         progress: As for `encode_file`.
@@ -191,7 +197,8 @@ def decode_file(
         VtokError: Of any kind; then nothing was written and an existing target is as it was.
     """
     _check_paths(source, target, overwrite)
-    with CompressedVideo(source, tokenizer=tokenizer) as video:
+    opened = RecoveredVideo if recover else CompressedVideo
+    with _hint_at_recovery(recover), opened(source, tokenizer=tokenizer) as video:
         first_frame, info, frames = _part(video, Fraction(start_seconds), end_seconds)
         num_frames = 0
         with VideoWriter(target, info, codec=codec, options=codec_options) as writer:
@@ -201,13 +208,31 @@ def decode_file(
                 num_frames += 1
                 if advance:
                     advance(1)
+    faults = video.faults if isinstance(video, RecoveredVideo) else []
+    num_held = video.num_held_frames if isinstance(video, RecoveredVideo) else 0
     return DecodeResult(
         source=str(source),
         target=str(target),
         num_frames=num_frames,
         first_frame=first_frame,
         notices=list(writer.notices),
+        num_held_frames=num_held,
+        faults=faults,
+        incomplete=f"damaged, {num_held} of {num_frames} pictures are held ones in place of lost ones"
+        if faults
+        else None,
     )
+
+
+@contextmanager
+def _hint_at_recovery(recover: bool) -> Iterator[None]:
+    """Say of a file that is damaged how to get the rest."""
+    try:
+        yield
+    except (ChecksumError, TruncatedError) as error:
+        if recover:
+            raise
+        raise type(error)(f"{error}. What is intact can be had with --recover") from error
 
 
 def _part(

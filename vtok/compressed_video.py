@@ -23,6 +23,8 @@ from vtok.prior_coding import ENTROPY_CODER, Codes, PriorGroupDecoder
 from vtok.streaming import FRAMES_PER_CHUNK, ChunkDecoder, file_model, latent_size
 from vtok.tokenizer import VideoTokenizer
 
+DEFAULT_RATE = 25  # frames per second, where a video does not say
+
 
 class LatentFrame(NamedTuple):
     """One latent frame and the frames that it stands for."""
@@ -30,6 +32,7 @@ class LatentFrame(NamedTuple):
     codes: Codes  # uint8 [n, H, W]
     first_frame: int
     pts: tuple[int, ...]  # of 1 to 8 frames
+    is_restart: bool  # the networks begin anew with it
 
 
 class CompressedVideo:
@@ -58,8 +61,7 @@ class CompressedVideo:
             raise MediaError(f"{path}: cannot be opened: {error.strerror}") from error
         try:
             with _naming(self.path):
-                self._reader = ContainerReader(self._file)
-                self.header = self._reader.header
+                self.header = self._read_header()
                 self.tokenizer = _tokenizer_of(self.header, tokenizer)
                 self._prior = file_prior(self.tokenizer)
                 _check_header(self.header, self.tokenizer)
@@ -94,6 +96,8 @@ class CompressedVideo:
         """The frames of successive latent frames, as the networks decode them."""
         decoder = ChunkDecoder(self.tokenizer, self.info, self.header.quality)
         for latent in latents:
+            if latent.is_restart:
+                decoder.restart()
             yield from decoder.decode(latent.codes, latent.pts)
 
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
@@ -142,7 +146,7 @@ class CompressedVideo:
             place = bisect_left(self.locations, target, key=self._first_pts) - 1
             if place < 0:
                 return 0
-            group = self._reader.read_group(self.locations[place])
+            group = self._read_group(self.locations[place])
         return group.first_frame + bisect_left(group.pts, target)
 
     @property
@@ -161,7 +165,7 @@ class CompressedVideo:
         if not self.locations:
             return Fraction(0)
         with _naming(self.path):
-            last_pts = self._reader.read_group(self.locations[-1]).pts[-1]
+            last_pts = self._read_group(self.locations[-1]).pts[-1]
         last_frame = 1 / self.header.average_rate if self.header.average_rate else self.header.time_base
         return (last_pts - self.first_pts) * self.header.time_base + last_frame
 
@@ -175,6 +179,14 @@ class CompressedVideo:
         with _naming(self.path):
             return self._reader.read_index()
 
+    def _read_header(self) -> FileHeader:
+        """Read from the beginning of the file what it says of itself."""
+        self._reader = ContainerReader(self._file)
+        return self._reader.header
+
+    def _read_group(self, location: GroupLocation) -> VideoGroup:
+        return self._reader.read_group(location)
+
     def _first_pts(self, location: GroupLocation) -> int:
         return self._reader.read_group_head(location).first_pts
 
@@ -184,16 +196,18 @@ class CompressedVideo:
         groups = self.locations
         first = bisect_right(groups, start, key=_first_frame) - 1
         missing = memory - (start - groups[first].first_frame) // FRAMES_PER_CHUNK
-        while missing > 0 and first > 0:
+        while missing > 0 and first > 0 and groups[first - 1].end_frame == groups[first].first_frame:
             first -= 1
             missing -= self.header.num_latent_frames(groups[first].num_frames)
         before: deque[LatentFrame] = deque(maxlen=memory)
         for location in groups[first : bisect_left(groups, stop, key=_first_frame)]:
             with _naming(self.path):
-                latents = self._latent_frames_of(self._reader.read_group(location))
+                latents = self._latent_frames_of(self._read_group(location))
             for latent in latents:
                 if latent.first_frame >= stop:
                     return
+                if latent.is_restart:
+                    before.clear()
                 if latent.first_frame + len(latent.pts) <= start:
                     before.append(latent)
                     continue
@@ -222,6 +236,7 @@ class CompressedVideo:
                 frame_codes,
                 group.first_frame + FRAMES_PER_CHUNK * i,
                 group.pts[FRAMES_PER_CHUNK * i : FRAMES_PER_CHUNK * (i + 1)],
+                group.is_restart and i == 0,
             )
             for i, frame_codes in enumerate(codes)
         ]

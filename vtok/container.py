@@ -1,7 +1,7 @@
 """What a `.vtok` file holds: a header, groups of frames, and an end. `docs/format.md` is the specification.
 
-    file      16 bytes, HEAD, VGRP, VGRP, ..., [indx], DONE    (vtok/chunks.py draws what is around each payload)
-    HEAD      JSON (vtok/file_header.py)
+    file      16 bytes, HEAD, VGRP, ..., [head], [indx], DONE  (vtok/chunks.py draws what is around each payload)
+    HEAD      JSON (vtok/file_header.py); head is a copy of it
     VGRP      a group of frames: its numbers, its timestamps, its entropy-coded codes (vtok/groups.py)
     indx      for each group: sequence number u32, byte offset of its chunk u64, first frame u64, frames u32
     DONE      frames u64, groups u32, latent frames u64, byte offset of the indx chunk or 0 u64
@@ -33,6 +33,7 @@ __all__ = [
     "find_next_chunk",
 ]
 
+_COPY_SHARE = 128  # a copy of the header must not take more than one in so many bytes
 _LOCATION = struct.Struct("<IQQI")
 _DONE_FIELDS = struct.Struct("<QIQQ")
 _DONE_CHUNK_BYTES = chunks.CHUNK_HEAD_BYTES + _DONE_FIELDS.size + chunks.CRC_BYTES
@@ -98,12 +99,15 @@ class ContainerWriter:
         if group.num_latent_frames != expected:
             raise ConfigError(f"{group.num_frames} frames in {group.num_latent_frames} latent ones: must be {expected}")
         location = GroupLocation(self._sequence, self._byte_offset, group.first_frame, group.num_frames)
-        self._write_chunk(chunks.GROUP, group.to_bytes())
+        self._write_chunk(chunks.GROUP, group.to_bytes(), is_restart=group.is_restart)
         self._locations += _LOCATION.pack(*location)
         self.totals = self.totals.plus(group)
 
     def finish(self) -> Totals:
-        """Write index and end chunk, without which the file counts as cut off."""
+        """Write what helps after damage or to seek, and the end chunk, without which the file counts as cut off."""
+        header = self._header.to_bytes()
+        if self._byte_offset >= _COPY_SHARE * len(header):
+            self._write_chunk(chunks.HEAD_COPY, header)
         index_offset = 0
         if len(self._locations) <= chunks.MAX_CHUNK_BYTES:  # true for 129 days in groups of 4 seconds
             index_offset = self._byte_offset
@@ -111,8 +115,8 @@ class ContainerWriter:
         self._write_chunk(chunks.DONE, _DONE_FIELDS.pack(*self.totals, index_offset))
         return self.totals
 
-    def _write_chunk(self, kind: bytes, payload: bytes) -> None:
-        data = pack_chunk(kind, self._sequence, payload)
+    def _write_chunk(self, kind: bytes, payload: bytes, *, is_restart: bool = False) -> None:
+        data = pack_chunk(kind, self._sequence, payload, is_restart=is_restart)
         self._file.write(data)
         self._sequence += 1
         self._byte_offset += len(data)
@@ -141,6 +145,7 @@ class ContainerReader:
         self.totals: Totals | None = None
         self._file = file
         self._is_done = False
+        self._index_byte_offset = 0
         self._chunks = ChunkReader(file)
         self._chunks.read_preamble()
         head = self._chunks.read_head()
@@ -190,6 +195,17 @@ class ContainerReader:
             except FormatError:
                 return self._walked_groups()
 
+    def check_index(self) -> None:
+        """Compare the index, if there is one, with the groups. Needs a sound file that can seek.
+
+        Raises:
+            FormatError: It says something else.
+        """
+        with self._position_kept():
+            walked = self._walked_groups()
+            if self._index_byte_offset and self._indexed_groups() != walked:
+                raise FormatError("the index does not agree with the groups")
+
     def read_group(self, location: GroupLocation) -> VideoGroup:
         """The group at a place that `read_index` gave, checked; leaves the position of the file as it was.
 
@@ -224,7 +240,7 @@ class ContainerReader:
 
     def _parse_group(self, head: ChunkHead, payload: bytes) -> VideoGroup:
         try:
-            group = VideoGroup.from_bytes(payload)
+            group = VideoGroup.from_bytes(payload, is_restart=head.is_restart)
         except FormatError as error:
             raise type(error)(f"{head.place}: {error}") from None
         expected = self.header.num_latent_frames(group.num_frames)
@@ -236,7 +252,7 @@ class ContainerReader:
 
     def _end(self, head: ChunkHead, payload: bytes) -> None:
         """Check the end of the file against what came before."""
-        totals, _ = _parse_done(head, payload)
+        totals, _ = parse_done(head, payload)
         if totals != self.progress:
             raise FormatError(f"{head.place} promises {totals}, but the file has {self.progress}")
         if not self._chunks.is_at_end():
@@ -252,7 +268,7 @@ class ContainerReader:
         if done is None or done.kind != chunks.DONE:
             raise FormatError("no end chunk of this version at the end of the file")
         reader = self._chunks_at(done_offset, done.sequence)
-        totals, index_offset = _parse_done(done, _read_payload(reader, reader.read_head()))
+        totals, index_offset = parse_done(done, _read_payload(reader, reader.read_head()))
         reader = self._chunks_at(index_offset, done.sequence - 1)
         head = reader.read_head()
         payload = _read_payload(reader, head)
@@ -288,7 +304,7 @@ class ContainerReader:
                 group = GroupHead.from_bytes(self._file.read(min(head.length, GROUP_HEAD_BYTES)))
                 locations.append(GroupLocation(sequence, byte_offset, group.first_frame, group.num_frames))
             elif head.kind == chunks.DONE:
-                self.totals, _ = _parse_done(head, _read_payload(reader, head))
+                self.totals, self._index_byte_offset = parse_done(head, _read_payload(reader, head))
                 break
             byte_offset, sequence = head.end_offset, sequence + 1
         return locations
@@ -322,7 +338,7 @@ def _read_payload(reader: ChunkReader, head: ChunkHead) -> bytes:
     raise ChecksumError(f"{head.place} is damaged{lost}")
 
 
-def _parse_done(head: ChunkHead, payload: bytes) -> tuple[Totals, int]:
+def parse_done(head: ChunkHead, payload: bytes) -> tuple[Totals, int]:
     """The totals, and the byte offset of the index; later versions may add more behind them."""
     if len(payload) < _DONE_FIELDS.size:
         raise FormatError(f"{head.place} has {len(payload)} bytes: must be at least {_DONE_FIELDS.size}")

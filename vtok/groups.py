@@ -36,6 +36,7 @@ class VideoGroup:
         num_latent_frames: How many latent frames stand for them.
         codes_crc32: CRC-32 of the codes, uint8 `[T, n, H, W]` in C order, before entropy coding.
         coded: The entropy-coded codes.
+        is_restart: Whether the networks begin anew with it, as at the beginning of a file: where files were joined.
     """
 
     first_frame: int
@@ -43,6 +44,7 @@ class VideoGroup:
     num_latent_frames: int
     codes_crc32: int
     coded: bytes
+    is_restart: bool = False
 
     @property
     def num_frames(self) -> int:
@@ -58,7 +60,7 @@ class VideoGroup:
             )
 
     def to_bytes(self) -> bytes:
-        """The payload of a VGRP chunk.
+        """The payload of a VGRP chunk; `is_restart` is in the chunk's header.
 
         Raises:
             ConfigError: A value is outside its range.
@@ -76,7 +78,7 @@ class VideoGroup:
         return with_crc(head) + pts_bytes + self.coded
 
     @classmethod
-    def from_bytes(cls, payload: bytes) -> "VideoGroup":
+    def from_bytes(cls, payload: bytes, *, is_restart: bool = False) -> "VideoGroup":
         """The group in the payload of a VGRP chunk.
 
         Raises:
@@ -93,6 +95,7 @@ class VideoGroup:
             num_latent_frames=head.num_latent_frames,
             codes_crc32=head.codes_crc32,
             coded=payload[pts_end:],
+            is_restart=is_restart,
         )
 
 

@@ -51,6 +51,10 @@ class _Coder:
         self._quality = torch.tensor([float(quality)])
         self._state: State | None = None
 
+    def restart(self) -> None:
+        """Forget what came before, as at the beginning of a video."""
+        self._state = None
+
     @staticmethod
     def _arithmetic() -> AbstractContextManager[object]:
         return torch.autocast("cpu", torch.bfloat16, enabled=has_fast_bfloat16())
