@@ -5,7 +5,7 @@ from fractions import Fraction
 import pytest
 
 from vtok.errors import ConfigError
-from vtok.timecode import parse_range, parse_seconds
+from vtok.timecode import exact_seconds, parse_range, parse_seconds
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,12 @@ def test_ranges():
     for wrong in [("1", "1", None), ("2", "1", None), ("1", "2", "1"), (None, None, "0")]:
         with pytest.raises(ConfigError):
             parse_range(*wrong)
+
+
+def test_a_float_is_the_number_that_was_written():
+    assert [exact_seconds(x) for x in (1.28, 0.1, 3, Fraction(1, 3))] == [
+        Fraction(32, 25),
+        Fraction(1, 10),
+        3,
+        Fraction(1, 3),
+    ]

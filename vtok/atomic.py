@@ -6,11 +6,11 @@ is complete and on the disk. Killed at any moment, a run leaves the old file or 
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from vtok.errors import MediaError
+from vtok.errors import ConfigError, MediaError
 
 
 @contextmanager
@@ -50,6 +50,20 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def check_target(target: str | os.PathLike[str], sources: Iterable[str | os.PathLike[str]], *, overwrite: bool) -> None:
+    """Refuse to replace a file unasked, or one that is about to be read.
+
+    Raises:
+        ConfigError: `target` exists and `overwrite` is false, or is one of `sources`.
+    """
+    if not Path(target).is_file():
+        return  # what else it may be, a folder or a device, `atomic_write` refuses with a better reason
+    if any(Path(source).exists() and Path(source).samefile(target) for source in sources):
+        raise ConfigError(f"{target}: is the input too. Give the output another name")
+    if not overwrite:
+        raise ConfigError(f"{target}: exists already. Overwrite it with --force")
 
 
 def _move_into_place(temporary: Path, target: Path) -> None:

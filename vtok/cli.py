@@ -26,6 +26,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+EXIT_FAILED = 1
 EXIT_INCOMPLETE = 3
 _MOST_FAULTS = 20  # that are printed
 
@@ -178,6 +179,87 @@ def stats(
 
 
 @app.command()
+def info(
+    file: Annotated[Path, typer.Argument(help="The .vtok file.")],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object: the attributes of vtok.inspection.FileInfo.")
+    ] = False,
+) -> None:
+    """Say what is in a .vtok file: video, rate, model, groups. Nothing is decoded.
+
+    Example: vtok info holiday.vtok
+    """
+    from vtok.inspection import file_info
+
+    _print_result(file_info(file), as_json=as_json, quiet=False)
+
+
+@app.command()
+def verify(
+    file: Annotated[Path, typer.Argument(help="The .vtok file.")],
+    quiet: Quiet = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object: the attributes of vtok.inspection.Verification.")
+    ] = False,
+) -> None:
+    """Check all checksums and the structure of a .vtok file; list every fault, exit 1 if there are any.
+
+    Example: vtok verify holiday.vtok
+    """
+    from vtok.inspection import verify_file
+
+    result = verify_file(file)
+    _print_faults(result.path, [str(fault["message"]) for fault in result.faults], quiet=quiet)
+    _print_result(result, as_json=as_json, quiet=quiet)
+    if not result.is_sound:
+        raise typer.Exit(EXIT_FAILED)
+
+
+@app.command()
+def cut(
+    source: Annotated[Path, typer.Argument(help="The .vtok file.")],
+    target: Annotated[Path, typer.Argument(help="The .vtok file to write.")],
+    start: Start = None,
+    end: End = None,
+    duration: Duration = None,
+    force: Force = False,
+    quiet: Quiet = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object: the attributes of vtok.editing.EditResult.")
+    ] = False,
+) -> None:
+    """Copy a part of a .vtok file without decoding it; begins and ends where groups of frames do.
+
+    Example: vtok cut holiday.vtok beach.vtok --start 1:30 --duration 20
+    """
+    from vtok.editing import cut_file
+    from vtok.timecode import parse_range
+
+    start_seconds, end_seconds = parse_range(start, end, duration)
+    result = cut_file(source, target, start_seconds=start_seconds, end_seconds=end_seconds, overwrite=force)
+    _print_result(result, as_json=as_json, quiet=quiet)
+
+
+@app.command()
+def concat(
+    files: Annotated[list[Path], typer.Argument(help="The .vtok files to join, then the .vtok file to write.")],
+    force: Force = False,
+    quiet: Quiet = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object: the attributes of vtok.editing.EditResult.")
+    ] = False,
+) -> None:
+    """Join .vtok files of the same model, quality and size without decoding them.
+
+    Example: vtok concat morning.vtok evening.vtok day.vtok
+    """
+    from vtok.editing import concat_files
+
+    *sources, target = files
+    _print_result(concat_files(sources, target, overwrite=force), as_json=as_json, quiet=quiet)
+
+
+@app.command()
 def train(
     videos: Annotated[Path, typer.Argument(help="Folder of videos to train on.")],
     validation: Annotated[Path, typer.Option(help="Folder of videos to validate on; none of them in VIDEOS.")],
@@ -237,21 +319,30 @@ def _finish(result: Any, *, as_json: bool, quiet: bool) -> None:
     if not quiet:
         for notice in result.notices:
             print(f"vtok: notice: {result.source}: {notice}", file=sys.stderr)
-        faults = getattr(result, "faults", [])
-        for fault in faults[:_MOST_FAULTS]:
-            print(f"vtok: fault: {result.source}: {fault}", file=sys.stderr)
-        if len(faults) > _MOST_FAULTS:
-            print(f"vtok: fault: {result.source}: {len(faults) - _MOST_FAULTS} more; see --json", file=sys.stderr)
-    if as_json:
-        _print_json(asdict(result))
-    elif not quiet:
-        print(result.summary())
+    _print_faults(result.source, getattr(result, "faults", []), quiet=quiet)
+    _print_result(result, as_json=as_json, quiet=quiet)
     if result.incomplete:
         print(
             f"vtok: warning: {result.source}: {result.incomplete}. {result.target} holds what could be decoded.",
             file=sys.stderr,
         )
         raise typer.Exit(EXIT_INCOMPLETE)
+
+
+def _print_result(result: Any, *, as_json: bool, quiet: bool) -> None:
+    if as_json:
+        _print_json(asdict(result))
+    elif not quiet:
+        print(result.summary())
+
+
+def _print_faults(path: str, faults: list[str], *, quiet: bool) -> None:
+    if quiet:
+        return
+    for fault in faults[:_MOST_FAULTS]:
+        print(f"vtok: fault: {path}: {fault}", file=sys.stderr)
+    if len(faults) > _MOST_FAULTS:
+        print(f"vtok: fault: {path}: {len(faults) - _MOST_FAULTS} more; see --json", file=sys.stderr)
 
 
 def _print_json(value: dict[str, Any]) -> None:
@@ -278,7 +369,7 @@ def main() -> None:
         if os.environ.get("VTOK_DEBUG"):
             raise
         print(f"vtok: error: {_one_line(error)}", file=sys.stderr)
-        raise SystemExit(1) from None
+        raise SystemExit(EXIT_FAILED) from None
 
 
 if __name__ == "__main__":

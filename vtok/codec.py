@@ -13,15 +13,16 @@ from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 
-from vtok.atomic import atomic_write
+from vtok.atomic import atomic_write, check_target
 from vtok.compressed_video import DEFAULT_RATE, CompressedVideo, file_prior, new_header
 from vtok.container import ContainerWriter, VideoGroup
-from vtok.errors import ChecksumError, ConfigError, MediaError, TruncatedError
+from vtok.errors import ChecksumError, ConfigError, MediaError, TruncatedError, writing
 from vtok.exact_prior import ExactPrior
 from vtok.media import Frame, VideoInfo, VideoReader, VideoWriter
 from vtok.prior_coding import Codes, PriorGroupEncoder
 from vtok.recovery import RecoveredVideo
 from vtok.streaming import FRAMES_PER_CHUNK, ChunkEncoder
+from vtok.timecode import exact_seconds
 from vtok.tokenizer import VideoTokenizer
 
 MAX_GROUP_CHUNKS = 32  # 256 frames, the most that the format takes
@@ -122,7 +123,7 @@ def encode_file(
     Raises:
         VtokError: Of any kind; then nothing was written and an existing target is as it was.
     """
-    _check_paths(source, target, overwrite)
+    check_target(target, [source], overwrite=overwrite)
     if Path(target).suffix != ".vtok":
         raise ConfigError(f"{target}: unknown suffix {Path(target).suffix!r}. The name of the output ends in .vtok")
     tokenizer = tokenizer or VideoTokenizer.from_pretrained()
@@ -133,7 +134,7 @@ def encode_file(
         encoder = ChunkEncoder(tokenizer, info, quality)
         chunks_per_group = _chunks_per_group(info, keyframe_seconds)
         first_pts = last_pts = None
-        with _writing(target), temporary.open("wb") as file:
+        with writing(target), temporary.open("wb") as file:
             writer = ContainerWriter(file, new_header(tokenizer, info, quality))
             group = _Group(prior, quality)
             for frames in _chunks(reader):
@@ -196,10 +197,10 @@ def decode_file(
     Raises:
         VtokError: Of any kind; then nothing was written and an existing target is as it was.
     """
-    _check_paths(source, target, overwrite)
+    check_target(target, [source], overwrite=overwrite)
     opened = RecoveredVideo if recover else CompressedVideo
     with _hint_at_recovery(recover), opened(source, tokenizer=tokenizer) as video:
-        first_frame, info, frames = _part(video, Fraction(start_seconds), end_seconds)
+        first_frame, info, frames = _part(video, start_seconds, end_seconds)
         num_frames = 0
         with VideoWriter(target, info, codec=codec, options=codec_options) as writer:
             advance = progress(info) if progress else None
@@ -236,12 +237,12 @@ def _hint_at_recovery(recover: bool) -> Iterator[None]:
 
 
 def _part(
-    video: CompressedVideo, start_seconds: Fraction, end_seconds: Fraction | float | None
+    video: CompressedVideo, start_seconds: Fraction | float, end_seconds: Fraction | float | None
 ) -> tuple[int, VideoInfo, Iterable[Frame]]:
     """The first frame of a part of a video, the part's description and its frames, moved to where the video begins."""
     if not start_seconds and end_seconds is None:
         return 0, video.info, video
-    part = video.frame_range(start_seconds, None if end_seconds is None else Fraction(end_seconds))
+    part = video.frame_range(exact_seconds(start_seconds), None if end_seconds is None else exact_seconds(end_seconds))
     info = replace(video.info, num_frames_from_header=len(part))
     return part.start, info, _moved(video.frames(part.start, part.stop), video.first_pts)
 
@@ -296,21 +297,3 @@ def _chunks_per_group(info: VideoInfo, keyframe_seconds: float) -> int:
     wanted = keyframe_seconds * float(info.average_rate or DEFAULT_RATE) / FRAMES_PER_CHUNK
     fitting = MAX_GROUP_PIXELS // (info.width * info.height * FRAMES_PER_CHUNK)
     return max(1, round(min(wanted, fitting, MAX_GROUP_CHUNKS)))
-
-
-def _check_paths(source: Path_, target: Path_, overwrite: bool) -> None:
-    if not Path(target).is_file():
-        return  # what else it may be, a folder or a device, `atomic_write` refuses with a better reason
-    if Path(source).exists() and Path(source).samefile(target):
-        raise ConfigError(f"{target}: is the input too. Give the output another name")
-    if not overwrite:
-        raise ConfigError(f"{target}: exists already. Overwrite it with --force")
-
-
-@contextmanager
-def _writing(target: Path_) -> Iterator[None]:
-    """Say of a full disk and the like which file could not be written."""
-    try:
-        yield
-    except OSError as error:
-        raise MediaError(f"{target}: cannot be written: {error.strerror or error}") from error

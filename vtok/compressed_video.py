@@ -6,7 +6,6 @@ import zlib
 from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from fractions import Fraction
 from functools import cached_property
 from itertools import chain
@@ -15,7 +14,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from vtok.container import ContainerReader, FileHeader, GroupLocation, VideoGroup
-from vtok.errors import ConfigError, FormatError, MediaError, ModelMismatchError
+from vtok.errors import ConfigError, FormatError, MediaError, ModelMismatchError, naming
 from vtok.exact_prior import ExactPrior
 from vtok.media import Frame, VideoInfo
 from vtok.pretrained import model_names
@@ -60,7 +59,7 @@ class CompressedVideo:
         except OSError as error:
             raise MediaError(f"{path}: cannot be opened: {error.strerror}") from error
         try:
-            with _naming(self.path):
+            with naming(self.path):
                 self.header = self._read_header()
                 self.tokenizer = _tokenizer_of(self.header, tokenizer)
                 self._prior = file_prior(self.tokenizer)
@@ -88,7 +87,7 @@ class CompressedVideo:
 
     def latent_frames(self) -> Iterator[LatentFrame]:
         """All latent frames, in order, read from front to back, once; no network runs."""
-        with _naming(self.path):
+        with naming(self.path):
             for group in self._reader:
                 yield from self._latent_frames_of(group)
 
@@ -141,7 +140,7 @@ class CompressedVideo:
         """The first frame that begins `seconds` after frame 0 or later; behind the last if there is none."""
         if not self.locations:
             return 0
-        with _naming(self.path):
+        with naming(self.path):
             target = math.ceil(self.first_pts + seconds / self.header.time_base)
             place = bisect_left(self.locations, target, key=self._first_pts) - 1
             if place < 0:
@@ -161,13 +160,12 @@ class CompressedVideo:
 
     @property
     def duration(self) -> Fraction:
-        """Seconds from when the first frame begins to the end of the last, which lasts as the rate says, or a tick."""
+        """Seconds from when the first frame begins to the end of the last."""
         if not self.locations:
             return Fraction(0)
-        with _naming(self.path):
+        with naming(self.path):
             last_pts = self._read_group(self.locations[-1]).pts[-1]
-        last_frame = 1 / self.header.average_rate if self.header.average_rate else self.header.time_base
-        return (last_pts - self.first_pts) * self.header.time_base + last_frame
+        return self.header.seconds_shown(self.first_pts, last_pts)
 
     @cached_property
     def locations(self) -> list[GroupLocation]:
@@ -176,7 +174,7 @@ class CompressedVideo:
         Raises:
             FormatError: There is no index, and a walk over the chunks came upon damage.
         """
-        with _naming(self.path):
+        with naming(self.path):
             return self._reader.read_index()
 
     def _read_header(self) -> FileHeader:
@@ -201,7 +199,7 @@ class CompressedVideo:
             missing -= self.header.num_latent_frames(groups[first].num_frames)
         before: deque[LatentFrame] = deque(maxlen=memory)
         for location in groups[first : bisect_left(groups, stop, key=_first_frame)]:
-            with _naming(self.path):
+            with naming(self.path):
                 latents = self._latent_frames_of(self._read_group(location))
             for latent in latents:
                 if latent.first_frame >= stop:
@@ -333,12 +331,3 @@ def _check_header(header: FileHeader, tokenizer: VideoTokenizer) -> None:
     highest = file_model(tokenizer).config.num_qualities
     if not 1 <= header.quality <= highest:
         raise FormatError(f"quality {header.quality:g} declared; expected 1 to {highest}")
-
-
-@contextmanager
-def _naming(path: Path) -> Iterator[None]:
-    """Put the file's name before what is wrong with it."""
-    try:
-        yield
-    except (FormatError, ModelMismatchError) as error:
-        raise type(error)(f"{path}: {error}") from error

@@ -10,14 +10,16 @@ The writer never seeks, and the reader seeks only when asked for a single group.
 nothing at the end of a file is needed to read what comes before.
 """
 
+import os
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from vtok import chunks
 from vtok.chunks import ChunkHead, ChunkReader, find_next_chunk, pack_chunk, pack_preamble, parse_head
-from vtok.errors import ChecksumError, ConfigError, FormatError, TruncatedError
+from vtok.errors import ChecksumError, ConfigError, FormatError, MediaError, TruncatedError, naming
 from vtok.file_header import MAX_FRAMES_PER_GROUP, FileHeader
 from vtok.groups import HEAD_BYTES as GROUP_HEAD_BYTES
 from vtok.groups import GroupHead, VideoGroup, frame_range
@@ -31,6 +33,7 @@ __all__ = [
     "Totals",
     "VideoGroup",
     "find_next_chunk",
+    "opened",
 ]
 
 _COPY_SHARE = 128  # a copy of the header must not take more than one in so many bytes
@@ -323,6 +326,21 @@ class ContainerReader:
             yield
         finally:
             self._file.seek(position)
+
+
+@contextmanager
+def opened(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """The file at `path`, for reading; errors while it is open say its name.
+
+    Raises:
+        MediaError: It cannot be opened or read.
+    """
+    with naming(path):
+        try:
+            with Path(path).open("rb") as file:
+                yield file
+        except OSError as error:
+            raise MediaError(f"{path}: cannot be opened: {error.strerror}") from error
 
 
 def _read_payload(reader: ChunkReader, head: ChunkHead) -> bytes:

@@ -16,6 +16,10 @@ VtokError
 Every message is one line: the value, the allowed set, and the way out.
 """
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class VtokError(Exception):
     """Base of all errors that are the input's fault, not the program's."""
@@ -55,3 +59,21 @@ class WeightsError(VtokError):
 
 class ConfigError(VtokError, ValueError):
     """A parameter has a value outside its allowed set."""
+
+
+@contextmanager
+def naming(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Put a `.vtok` file's name before what is wrong with it."""
+    try:
+        yield
+    except (FormatError, ModelMismatchError) as error:
+        raise type(error)(f"{path}: {error}") from error
+
+
+@contextmanager
+def writing(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Say of a full disk and the like which file could not be written."""
+    try:
+        yield
+    except OSError as error:
+        raise MediaError(f"{path}: cannot be written: {error.strerror or error}") from error

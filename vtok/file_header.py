@@ -114,6 +114,11 @@ class FileHeader:
         """How many latent frames a group of `num_frames` frames has."""
         return -(-num_frames // self.frames_per_latent)
 
+    def seconds_shown(self, first_pts: int, last_pts: int) -> Fraction:
+        """From when the first frame begins to the end of the last, which lasts as the rate says, or one tick."""
+        last_frame = 1 / self.average_rate if self.average_rate else self.time_base
+        return (last_pts - first_pts) * self.time_base + last_frame
+
     def to_bytes(self) -> bytes:
         """The header as canonical JSON.
 

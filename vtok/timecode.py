@@ -25,6 +25,16 @@ def parse_seconds(text: str) -> Fraction:
     return 3600 * int(hours or 0) + 60 * int(minutes or 0) + Fraction(seconds)
 
 
+def exact_seconds(seconds: Fraction | float) -> Fraction:
+    """The number that was written, not the nearest binary one: frames at 25 per second begin at 1.28, not after it.
+
+    Example:
+        >>> exact_seconds(1.28), Fraction(1.28) > Fraction(32, 25)
+        (Fraction(32, 25), True)
+    """
+    return Fraction(str(seconds)) if isinstance(seconds, float) else Fraction(seconds)
+
+
 def parse_range(start: str | None, end: str | None, duration: str | None) -> tuple[Fraction, Fraction | None]:
     """Start and end in seconds from what the options `--start`, `--end` and `--duration` say; no end is None.
 

@@ -1,0 +1,194 @@
+"""What a `.vtok` file says of itself, and whether all of it is sound. Neither needs the model, or torch."""
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from fractions import Fraction
+
+from vtok.container import ContainerReader, opened
+from vtok.errors import FormatError
+from vtok.file_header import FileHeader
+from vtok.pretrained import model_card, model_names
+from vtok.survey import survey
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileInfo:
+    """What a file says of itself.
+
+    Attributes:
+        path: The file.
+        num_bytes: Its size.
+        writer: Program and version that wrote it.
+        model_name: The model whose codes these are.
+        model_sha256: Hash of the model's tensors.
+        has_model: Whether this package has that model, so that the file can be decoded without `--model`.
+        quality: Quality setting.
+        entropy_coder: How codes became bytes.
+        width: Columns of pixels.
+        height: Rows of pixels.
+        sample_aspect_ratio: Width of a pixel over its height, as a fraction.
+        color_range: 0 unspecified, 1 limited, 2 full.
+        color_matrix: As in H.273, 2 unspecified; so the next two.
+        color_primaries: See above.
+        color_transfer: See above.
+        time_base: Seconds per unit of the timestamps, as a fraction.
+        average_rate: Frames per second, a hint, as a fraction; None if the source did not say.
+        tags: Title, date and so on.
+        num_frames: Number of frames.
+        num_latent_frames: Number of latent frames.
+        codes_per_latent_frame: Codes in each of them, one byte each before entropy coding.
+        duration_seconds: From the first frame's timestamp to the end of the last; None if one of them is damaged.
+        kbit_per_second: 8e-3 x bytes / duration.
+        bits_per_pixel: 8 x bytes / (width x height x frames); None without frames.
+        is_complete: Whether the file has its end.
+        groups: For each group of frames its chunk's `sequence` number and `byte_offset`, `first_frame`, `num_frames`.
+    """
+
+    path: str
+    num_bytes: int
+    writer: str
+    model_name: str
+    model_sha256: str
+    has_model: bool
+    quality: float
+    entropy_coder: str
+    width: int
+    height: int
+    sample_aspect_ratio: str
+    color_range: int
+    color_matrix: int
+    color_primaries: int
+    color_transfer: int
+    time_base: str
+    average_rate: str | None
+    tags: dict[str, str]
+    num_frames: int
+    num_latent_frames: int
+    codes_per_latent_frame: int
+    duration_seconds: float | None
+    kbit_per_second: float | None
+    bits_per_pixel: float | None
+    is_complete: bool
+    groups: list[dict[str, int]]
+
+    def summary(self) -> str:
+        """A few lines for people."""
+        rate = f", {float(Fraction(self.average_rate)):.6g} frames/s" if self.average_rate else ""
+        lines = [
+            f"{self.path}: {self.num_bytes} bytes" + ("" if self.is_complete else ", cut off: its end is missing"),
+            f"video     {self.width}x{self.height}, {self.num_frames} frames{rate}"
+            + ("" if self.duration_seconds is None else f", {self.duration_seconds:.3f} s"),
+        ]
+        if self.bits_per_pixel is not None:
+            kbit = "" if self.kbit_per_second is None else f", {self.kbit_per_second:.1f} kbit/s"
+            lines.append(f"rate      {self.bits_per_pixel:.4f} bits per pixel{kbit}")
+        where = "in this package" if self.has_model else "not in this package: decode with --model"
+        lines += [
+            f"model     {self.model_name} {self.model_sha256[:16]} ({where})",
+            f"codes     quality {self.quality:g}, {self.codes_per_latent_frame} in each of {self.num_latent_frames} "
+            f"latent frames, {self.entropy_coder}",
+            f"groups    {len(self.groups)}",
+            f"writer    {self.writer}",
+        ]
+        lines += [f"tag       {key}: {value}" for key, value in self.tags.items()]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """Whether all of a file is sound.
+
+    Attributes:
+        path: The file.
+        num_bytes: Its size.
+        is_sound: Whether there are no faults.
+        num_frames: Frames in the file as it was written, as far as that is known.
+        num_intact_frames: How many of them are in intact groups.
+        faults: What is wrong, in the order of the file: `byte_offset`, `end_offset` and `message` each.
+    """
+
+    path: str
+    num_bytes: int
+    is_sound: bool
+    num_frames: int
+    num_intact_frames: int
+    faults: list[dict[str, int | str]]
+
+    def summary(self) -> str:
+        """One line for people."""
+        if self.is_sound:
+            return f"{self.path}: sound, {self.num_frames} frames, {self.num_bytes} bytes"
+        return f"{self.path}: {self.num_intact_frames} of {self.num_frames} frames are intact"
+
+
+def file_info(path: str | os.PathLike[str]) -> FileInfo:
+    """What the file at `path` says of itself.
+
+    Raises:
+        FormatError: It is no `.vtok` file, or so damaged that its groups cannot be found.
+    """
+    with opened(path) as file:
+        reader = ContainerReader(file)
+        header, locations = reader.header, reader.read_index()
+        num_bytes = file.seek(0, os.SEEK_END)
+        num_frames = locations[-1].end_frame if locations else 0
+        duration = None
+        with suppress(FormatError):  # of a damaged group; all others can still be told
+            if locations:
+                first_pts = reader.read_group_head(locations[0]).first_pts
+                duration = float(header.seconds_shown(first_pts, reader.read_group(locations[-1]).pts[-1]))
+    return FileInfo(
+        path=str(path),
+        num_bytes=num_bytes,
+        writer=header.writer,
+        model_name=header.model_name,
+        model_sha256=header.model_sha256,
+        has_model=_has_model(header),
+        quality=header.quality,
+        entropy_coder=header.entropy_coder,
+        width=header.width,
+        height=header.height,
+        sample_aspect_ratio=str(header.sample_aspect_ratio),
+        color_range=header.color_range,
+        color_matrix=header.color_matrix,
+        color_primaries=header.color_primaries,
+        color_transfer=header.color_transfer,
+        time_base=str(header.time_base),
+        average_rate=str(header.average_rate) if header.average_rate else None,
+        tags=dict(header.tags),
+        num_frames=num_frames,
+        num_latent_frames=sum(header.num_latent_frames(location.num_frames) for location in locations),
+        codes_per_latent_frame=header.num_codebooks
+        * -(-header.height // header.patch_size)
+        * -(-header.width // header.patch_size),
+        duration_seconds=duration,
+        kbit_per_second=8e-3 * num_bytes / duration if duration else None,
+        bits_per_pixel=8 * num_bytes / (header.width * header.height * num_frames) if num_frames else None,
+        is_complete=reader.totals is not None,
+        groups=[location._asdict() for location in locations],
+    )
+
+
+def verify_file(path: str | os.PathLike[str]) -> Verification:
+    """Check everything in the file at `path` that can be checked without its model.
+
+    Raises:
+        FormatError: It is no `.vtok` file.
+        UnsupportedVersionError: It needs a newer reader.
+    """
+    with opened(path) as file:
+        found = survey(file)
+        num_bytes = file.seek(0, os.SEEK_END)
+    return Verification(
+        path=str(path),
+        num_bytes=num_bytes,
+        is_sound=not found.faults,
+        num_frames=found.num_frames,
+        num_intact_frames=sum(location.num_frames for location in found.groups),
+        faults=[fault._asdict() for fault in found.faults],
+    )
+
+
+def _has_model(header: FileHeader) -> bool:
+    return header.model_name in model_names() and model_card(header.model_name).tensors_sha256 == header.model_sha256
