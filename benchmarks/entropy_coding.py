@@ -1,0 +1,216 @@
+"""What the entropy coding of `.vtok` files saves, costs and takes: the same codes in bytes of five kinds, and seconds.
+
+    raw       one byte per code
+    frozen    the best static table per channel and quality, as learned from other videos (--tables)
+    ideal     the best static table per channel, quality and clip: its entropy, tables not counted
+    float     code length under the learned prior in floating point, no coder
+    exact     what files have: the prior in exact arithmetic and the range coder
+
+Example: python benchmarks/entropy_coding.py VIDEOS --tables TRAINING_VIDEOS
+"""
+
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from time import perf_counter
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from measured_codecs import make_reference
+from numpy.typing import NDArray
+from rate_distortion import find_clips, parse_integers
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from vtok.codec import MAX_GROUP_CHUNKS
+from vtok.compressed_video import file_prior
+from vtok.media import Frame, VideoInfo, VideoReader, VideoWriter
+from vtok.prior_coding import Codes, PriorGroupDecoder, PriorGroupEncoder
+from vtok.streaming import FRAMES_PER_CHUNK, ChunkDecoder, ChunkEncoder, file_model
+from vtok.tokenizer import VideoTokenizer
+
+NUM_TABLE_FRAMES = 16  # of each video that tables are learned from
+STEPS = {
+    "encode": ("read video", "analysis", "entropy coding"),
+    "decode": ("entropy decoding", "synthesis", "write video"),
+}
+Histograms = NDArray[np.int64]  # [n, 256]
+
+
+class Clock:
+    """Seconds by what they were spent on."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+        self._last = perf_counter()
+
+    def start(self) -> None:
+        """Forget the time since the last lap."""
+        self._last = perf_counter()
+
+    def lap(self, name: str) -> None:
+        """Count the time since the last lap as spent on `name`."""
+        now = perf_counter()
+        self.seconds[name] += now - self._last
+        self._last = now
+
+
+def chunks_of(frames: list[Frame]) -> Iterator[list[Frame]]:
+    """Frames by eight."""
+    iterator = iter(frames)
+    while chunk := list(islice(iterator, FRAMES_PER_CHUNK)):
+        yield chunk
+
+
+def code_frames(tokenizer: VideoTokenizer, info: VideoInfo, frames: list[Frame], quality: int) -> list[Codes]:
+    """The codes `[n, H, W]` of each latent frame."""
+    encoder = ChunkEncoder(tokenizer, info, quality)
+    return [encoder.encode(chunk) for chunk in chunks_of(frames)]
+
+
+def histograms(codes: list[Codes]) -> Histograms:
+    """How often each channel takes each value."""
+    stacked = np.stack(codes, axis=1).reshape(len(codes[0]), -1)
+    return np.stack([np.bincount(channel, minlength=256) for channel in stacked])
+
+
+def static_bits(counts: Histograms, table_counts: Histograms) -> float:
+    """Bits of codes with `counts` under the best tables for `table_counts`, each value seen once more than it was."""
+    smoothed = table_counts + 1.0
+    return float(-(counts * np.log2(smoothed / smoothed.sum(1, keepdims=True))).sum())
+
+
+def entropy_bits(counts: Histograms) -> float:
+    """Bits under tables that are exactly the codes' own frequencies."""
+    shares = counts / counts.sum(1, keepdims=True)
+    return float(-(counts * np.log2(np.where(counts > 0, shares, 1))).sum())
+
+
+@torch.inference_mode()
+def float_prior_bits(tokenizer: VideoTokenizer, codes: list[Codes], quality: int) -> float:
+    """Code length under the prior in floating point."""
+    model = file_model(tokenizer)
+    centred = model.quantizer.from_uint8(torch.from_numpy(np.stack(codes, axis=1)))[None]
+    return float(model.prior.bits(centred, model.prior(centred, torch.tensor([float(quality)]))).double().sum())
+
+
+def through_files(
+    tokenizer: VideoTokenizer, reference: Path, quality: int, folder: Path, num_frames: int
+) -> tuple[VideoInfo, list[Codes], int, Clock]:
+    """What `vtok encode` and `vtok decode` do, step by step against the clock; returns codes and coded bytes."""
+    clock, prior = Clock(), file_prior(tokenizer)
+    with VideoReader(reference) as reader:
+        info, chunks = reader.info, []
+        clock.start()
+        for chunk in chunks_of(list(islice(reader, num_frames))):
+            chunks.append(chunk)
+        clock.lap("read video")
+    encoder, group = ChunkEncoder(tokenizer, info, quality), PriorGroupEncoder(prior, quality)
+    codes = []
+    for chunk in chunks:
+        clock.start()
+        codes.append(encoder.encode(chunk))
+        clock.lap("analysis")
+        group.push(codes[-1])
+        clock.lap("entropy coding")
+    payload = group.finish()
+    clock.lap("entropy coding")
+    _, height, width = codes[0].shape
+    coded = PriorGroupDecoder(prior, quality, payload, num_latent_frames=len(codes), height=height, width=width)
+    decoder = ChunkDecoder(tokenizer, info, quality)
+    with VideoWriter(folder / "decoded.mp4", info, codec="libx264") as writer:
+        for chunk, expected in zip(chunks, codes, strict=True):
+            clock.start()
+            pulled = coded.pull()
+            clock.lap("entropy decoding")
+            assert np.array_equal(pulled, expected)
+            clock.start()
+            frames = decoder.decode(pulled, [frame.pts for frame in chunk])
+            clock.lap("synthesis")
+            for frame in frames:
+                writer.write(frame)
+            clock.lap("write video")
+    return info, codes, len(payload), clock
+
+
+def learn_tables(tokenizer: VideoTokenizer, videos: list[Path], qualities: list[int], max_width: int) -> Histograms:
+    """Histograms `[quality, n, 256]` of the first frames of `videos`."""
+    total = np.zeros((len(qualities), tokenizer.num_codebooks, 256), np.int64)
+    with tempfile.TemporaryDirectory() as folder:
+        reference = Path(folder) / "reference.mp4"
+        for video in track(videos, "learning tables", console=Console(stderr=True)):
+            make_reference(video, reference, num_frames=NUM_TABLE_FRAMES, max_width=max_width)
+            with VideoReader(reference) as reader:
+                info, frames = reader.info, list(reader)
+            for row, quality in zip(total, qualities, strict=True):
+                row += histograms(code_frames(tokenizer, info, frames, quality))
+    return total
+
+
+def entropy_coding(
+    clips: Annotated[list[Path], typer.Argument(help="Video files, or folders of them.", exists=True)],
+    tables: Annotated[Path | None, typer.Option(help="Folder of other videos, for the frozen tables.")] = None,
+    qualities: Annotated[str, typer.Option(help="Such as 1,5,9 or 1-9.")] = "1-9",
+    frames: Annotated[int, typer.Option(help="Only the first so many frames.", min=1, max=8 * MAX_GROUP_CHUNKS)] = 64,
+    max_width: Annotated[int, typer.Option(help="Scale wider clips down to this width, in pixels.", min=2)] = 640,
+) -> None:
+    """Print bytes of each kind, summed over the clips, and the share of time in entropy coding, per quality."""
+    chosen = parse_integers(qualities)
+    tokenizer = VideoTokenizer.from_pretrained()
+    learned = learn_tables(tokenizer, find_clips([tables]), chosen, max_width) if tables else None
+    num_bytes: dict[int, dict[str, float]] = {quality: defaultdict(float) for quality in chosen}
+    seconds: dict[int, dict[str, float]] = {quality: defaultdict(float) for quality in chosen}
+    num_frames = 0
+    with tempfile.TemporaryDirectory() as folder:
+        reference = Path(folder) / "reference.mp4"
+        for clip in track(find_clips(clips), "measuring", console=Console(stderr=True)):
+            make_reference(clip, reference, num_frames=frames, max_width=max_width)
+            for place, quality in enumerate(chosen):
+                _, codes, coded, clock = through_files(tokenizer, reference, quality, Path(folder), frames)
+                counts, kinds = histograms(codes), num_bytes[quality]
+                kinds["raw"] += counts.sum()
+                if learned is not None:
+                    kinds["frozen"] += static_bits(counts, learned[place]) / 8
+                kinds["ideal"] += entropy_bits(counts) / 8
+                kinds["float"] += float_prior_bits(tokenizer, codes, quality) / 8
+                kinds["exact"] += coded
+                for name, spent in clock.seconds.items():
+                    seconds[quality][name] += spent
+            num_frames += FRAMES_PER_CHUNK * len(codes)
+    console = Console(width=120)
+    console.print(_bytes_table(num_bytes))
+    console.print(_time_table(seconds, num_frames))
+
+
+def _bytes_table(num_bytes: dict[int, dict[str, float]]) -> Table:
+    kinds = list(next(iter(num_bytes.values())))
+    table = Table(title="bytes, all clips")
+    for column in ("quality", *kinds, *(f"exact saves of {kind}" for kind in kinds if kind not in ("raw", "exact"))):
+        table.add_column(column, justify="right")
+    for quality, of in num_bytes.items():
+        saved = (f"{1 - of['exact'] / of[kind]:.1%}" for kind in kinds if kind not in ("raw", "exact"))
+        table.add_row(str(quality), *(f"{of[kind]:.0f}" for kind in kinds), *saved)
+    return table
+
+
+def _time_table(seconds: dict[int, dict[str, float]], num_frames: int) -> Table:
+    table = Table(title=f"milliseconds per frame ({num_frames} frames), one step after the other")
+    columns = [step for steps in STEPS.values() for step in steps]
+    for column in ("quality", *columns, "share of encode", "share of decode"):
+        table.add_column(column, justify="right")
+    for quality, of in seconds.items():
+        shares = (
+            sum(of[s] for s in steps if s.startswith("entropy")) / sum(of[s] for s in steps) for steps in STEPS.values()
+        )
+        times = (f"{1000 * of[step] / num_frames:.1f}" for step in columns)
+        table.add_row(str(quality), *times, *(f"{share:.0%}" for share in shares))
+    return table
+
+
+if __name__ == "__main__":
+    typer.run(entropy_coding)
