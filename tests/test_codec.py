@@ -196,7 +196,9 @@ def test_other_weights_are_refused_with_both_ids(encoded, tokenizer):
     tokenizer.weights_sha256 = "f" * 64
     with pytest.raises(ModelMismatchError, match=f"{'0' * 64}.*{'f' * 64}"):
         decode_file(encoded, encoded.with_name("rec.mp4"), tokenizer=tokenizer)
-    with pytest.raises(ModelMismatchError, match=r"needs the model 'tiny'.*not in this package"):
+    with pytest.raises(
+        ModelMismatchError, match=rf"the model tiny {'0' * 64}; at hand are only .*--model.*VTOK_MODELS"
+    ):
         decode_file(encoded, encoded.with_name("rec.mp4"))
 
 

@@ -62,7 +62,7 @@ def test_what_a_file_says_of_itself(encode):
     assert info.kbit_per_second == pytest.approx(8e-3 * info.num_bytes / 1.6)
     assert (info.model_name, info.has_model) == ("tiny", False)
     assert [(group["first_frame"], group["num_frames"]) for group in info.groups] == [(0, 16), (16, 16), (32, 8)]
-    assert "not in this package" in info.summary()
+    assert "not at hand" in info.summary()
 
 
 def test_a_file_that_was_cut_off_is_described_as_far_as_it_goes(encode):
@@ -108,7 +108,7 @@ def test_commands_for_files_as_they_are(vtok, made):  # noqa: F811
     outcome = vtok("info", good)
     assert (outcome.code, outcome.err) == (0, "")
     assert re.search(r"64x48, 24 frames, 25 frames/s, 0\.960 s", outcome.out)
-    assert "in this package" in outcome.out
+    assert "(at hand)" in outcome.out
     assert list(json.loads(vtok("info", good, "--json").out)) == documented_attributes(FileInfo)
     size = good.stat().st_size
     assert vtok("verify", good) == (0, f"{good}: sound, 24 frames, {size} bytes\n", "")

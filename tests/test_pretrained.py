@@ -1,20 +1,23 @@
 """The weights in the package: they are what their card says, need no network, and compress a real video well."""
 
 import json
+import os
 import shutil
 import socket
+from dataclasses import asdict
 
 import pytest
 import torch
 from made_videos import cut_sample
 from safetensors import safe_open
 
-from vtok.codec import encode_file
-from vtok.errors import WeightsError
+from vtok.codec import decode_file, encode_file
+from vtok.errors import ModelMismatchError, WeightsError
+from vtok.inspection import file_info
 from vtok.pretrained import DEFAULT_MODEL, FOLDER, model_card, model_names
 from vtok.stats import file_stats
 from vtok.tokenizer import VideoTokenizer
-from vtok.weights import load_weights, save_weights, tensors_sha256
+from vtok.weights import EXACT_PRIOR, load_weights, save_card, save_weights, tensors_sha256
 
 MAX_BYTES = 16_000_000
 
@@ -76,6 +79,44 @@ def test_broken_file_is_refused(damage, installed_copy):
     installed_copy.write_bytes(damage(installed_copy.read_bytes()))
     with pytest.raises(WeightsError, match=rf"{DEFAULT_MODEL}.safetensors: not a readable safetensors file"):
         VideoTokenizer.from_pretrained()
+
+
+def test_models_are_found_by_their_hash_in_folders_that_the_user_names(tiny_tokenizer, tmp_path, monkeypatch):
+    """Two weights of one name, one of them not in the package: each file gets the ones it was written with."""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    path = folder / f"{DEFAULT_MODEL}.safetensors"
+    assert tiny_tokenizer.latent_model is not None
+    assert tiny_tokenizer.exact_prior is not None
+    tensors = {name: tensor.half() for name, tensor in tiny_tokenizer.latent_model.state_dict().items()}
+    tensors |= {EXACT_PRIOR + name: tensor for name, tensor in tiny_tokenizer.exact_prior.tensors().items()}
+    save_weights(path, tensors, asdict(tiny_tokenizer.latent_model.config))
+    source = cut_sample(tmp_path / "cut.mkv", num_frames=8)
+    with_own, with_packaged = tmp_path / "own.vtok", tmp_path / "packaged.vtok"
+    encode_file(source, with_own, tokenizer=VideoTokenizer.from_pretrained(path))
+    encode_file(source, with_packaged)
+    assert file_info(with_own).model_name == file_info(with_packaged).model_name == DEFAULT_MODEL
+
+    assert not file_info(with_own).has_model
+    with pytest.raises(ModelMismatchError, match=rf"{DEFAULT_MODEL} {tensors_sha256(tensors)}; at hand are only"):
+        decode_file(with_own, tmp_path / "own.mp4")
+    monkeypatch.setenv("VTOK_MODELS", os.pathsep.join([str(tmp_path / "missing"), str(folder)]))
+    assert not file_info(with_own).has_model  # without a card, weights are not looked at
+    save_card(path, tensors_sha256(tensors), {})
+    assert model_names().count(DEFAULT_MODEL) == 2
+    assert file_info(with_own).has_model
+    for coded in (with_own, with_packaged):
+        assert decode_file(coded, coded.with_suffix(".mp4")).num_frames == 8
+    assert VideoTokenizer.from_pretrained().weights_sha256 == model_card(DEFAULT_MODEL).tensors_sha256 != "0" * 64
+
+
+def test_a_card_that_is_none_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("VTOK_MODELS", str(tmp_path))
+    (tmp_path / "a.safetensors").touch()
+    for text in ("{", "[]", "{}"):
+        (tmp_path / "a.json").write_text(text)
+        with pytest.raises(WeightsError, match=r"a\.json: not a model's card"):
+            model_names()
 
 
 def test_unknown_names_list_what_there_is(tmp_path):

@@ -17,7 +17,7 @@ from vtok.container import ContainerReader, FileHeader, GroupLocation, VideoGrou
 from vtok.errors import ConfigError, FormatError, MediaError, ModelMismatchError, naming
 from vtok.exact_prior import ExactPrior
 from vtok.media import Frame, VideoInfo
-from vtok.pretrained import model_names
+from vtok.pretrained import FOLDERS_VARIABLE, model_cards, model_with_hash
 from vtok.prior_coding import ENTROPY_CODER, Codes, PriorGroupDecoder
 from vtok.streaming import FRAMES_PER_CHUNK, ChunkDecoder, file_model, latent_size
 from vtok.tokenizer import VideoTokenizer
@@ -304,12 +304,14 @@ def _info(header: FileHeader, num_frames: int | None) -> VideoInfo:
 def _tokenizer_of(header: FileHeader, tokenizer: VideoTokenizer | None) -> VideoTokenizer:
     """The tokenizer that wrote the file: the given one, or that of the package, if it is the same."""
     if tokenizer is None:
-        if header.model_name not in model_names():
+        card = model_with_hash(header.model_sha256)
+        if card is None:
+            at_hand = ", ".join(f"{card.name} {card.tensors_sha256[:16]}" for card in model_cards())
             raise ModelMismatchError(
-                f"needs the model {header.model_name!r} ({header.model_sha256[:16]}), which is not in this package "
-                f"({', '.join(model_names())}). Name its weights with --model"
+                f"was written with the model {header.model_name} {header.model_sha256}; at hand are only {at_hand}. "
+                f"Name its weights with --model, or their folder with {FOLDERS_VARIABLE}"
             )
-        tokenizer = VideoTokenizer.from_pretrained(header.model_name)
+        tokenizer = VideoTokenizer.from_pretrained(card.path)
     if tokenizer.weights_sha256 != header.model_sha256:
         raise ModelMismatchError(
             f"was written with {header.model_name} {header.model_sha256}; "

@@ -7,8 +7,7 @@ from fractions import Fraction
 
 from vtok.container import ContainerReader, opened
 from vtok.errors import FormatError
-from vtok.file_header import FileHeader
-from vtok.pretrained import model_card, model_names
+from vtok.pretrained import model_with_hash
 from vtok.survey import survey
 
 
@@ -22,7 +21,7 @@ class FileInfo:
         writer: Program and version that wrote it.
         model_name: The model whose codes these are.
         model_sha256: Hash of the model's tensors.
-        has_model: Whether this package has that model, so that the file can be decoded without `--model`.
+        has_model: Whether that model is at hand, so that the file can be decoded without `--model`.
         quality: Quality setting.
         entropy_coder: How codes became bytes.
         width: Columns of pixels.
@@ -83,7 +82,7 @@ class FileInfo:
         if self.bits_per_pixel is not None:
             kbit = "" if self.kbit_per_second is None else f", {self.kbit_per_second:.1f} kbit/s"
             lines.append(f"rate      {self.bits_per_pixel:.4f} bits per pixel{kbit}")
-        where = "in this package" if self.has_model else "not in this package: decode with --model"
+        where = "at hand" if self.has_model else "not at hand: decode with --model"
         lines += [
             f"model     {self.model_name} {self.model_sha256[:16]} ({where})",
             f"codes     quality {self.quality:g}, {self.codes_per_latent_frame} in each of {self.num_latent_frames} "
@@ -144,7 +143,7 @@ def file_info(path: str | os.PathLike[str]) -> FileInfo:
         writer=header.writer,
         model_name=header.model_name,
         model_sha256=header.model_sha256,
-        has_model=_has_model(header),
+        has_model=model_with_hash(header.model_sha256) is not None,
         quality=header.quality,
         entropy_coder=header.entropy_coder,
         width=header.width,
@@ -188,7 +187,3 @@ def verify_file(path: str | os.PathLike[str]) -> Verification:
         num_intact_frames=sum(location.num_frames for location in found.groups),
         faults=[fault._asdict() for fault in found.faults],
     )
-
-
-def _has_model(header: FileHeader) -> bool:
-    return header.model_name in model_names() and model_card(header.model_name).tensors_sha256 == header.model_sha256

@@ -40,6 +40,13 @@ def save_weights(path: Path, tensors: Mapping[str, Tensor], config: Mapping[str,
         save_file(contiguous, temporary, metadata)
 
 
+def save_card(path: Path, tensors_sha256: str, details: Mapping[str, Any]) -> None:
+    """Write the card of the weights at `path` beside them, by which they are found; see `docs/models.md`."""
+    card = {"name": path.stem, "tensors_sha256": tensors_sha256, **details}
+    with atomic_write(path.with_suffix(".json")) as temporary:
+        temporary.write_text(json.dumps(card, indent=2) + "\n")
+
+
 def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and configuration of a weights file.
 

@@ -1,7 +1,7 @@
 """A training run: from two folders of videos and a configuration to weights, within a budget of minutes.
 
 A run folder holds `log.jsonl` (one object per event), `curves.png`, `checkpoint.pt` (to resume) and
-`weights.safetensors` (the averaged weights in half precision: what can be released).
+`weights.safetensors` with its card (the averaged weights in half precision: what can be released).
 """
 
 import json
@@ -31,7 +31,7 @@ from vtok.training.curves import plot_curves
 from vtok.training.objective import Outcome, evaluate
 from vtok.training.optimizers import build_optimizers, set_learning_rate
 from vtok.training.validation import validate
-from vtok.weights import EXACT_PRIOR, load_weights, save_weights, split_tensors
+from vtok.weights import EXACT_PRIOR, load_weights, save_card, save_weights, split_tensors, tensors_sha256
 
 KLT_CLIPS = 1000
 LOGGED_QUALITIES = (1, 3, 5, 7, 9)
@@ -194,7 +194,9 @@ class TrainingRun:
         half = {name: tensor.half() for name, tensor in self.average.items()}
         exact = ExactPrior.quantize(self._averaged_model().prior).tensors()
         half |= {EXACT_PRIOR + name: tensor for name, tensor in exact.items()}
-        save_weights(self.folder / "weights.safetensors", half, asdict(self.config.model))
+        path, model = self.folder / "weights.safetensors", asdict(self.config.model)
+        save_weights(path, half, model)
+        save_card(path, tensors_sha256(half), {"configuration": model})
 
     def _resume(self, checkpoint: Path) -> None:
         state = torch.load(checkpoint, weights_only=True)

@@ -15,7 +15,7 @@ from vtok.atomic import atomic_write
 from vtok.errors import WeightsError
 from vtok.pretrained import DEFAULT_MODEL
 from vtok.tokenizer import VideoTokenizer
-from vtok.weights import load_weights
+from vtok.weights import load_weights, save_card
 
 MAX_WEIGHTS_BYTES = 16_000_000
 FOLDER = Path(__file__).parent.parent / "pretrained"
@@ -45,18 +45,16 @@ def release(
     if weights.stat().st_size > MAX_WEIGHTS_BYTES:
         raise WeightsError(f"{weights}: {weights.stat().st_size} bytes; expected at most {MAX_WEIGHTS_BYTES}")
     card = {
-        "name": name,
-        "tensors_sha256": tokenizer.weights_sha256,
         "configuration": load_weights(weights)[1],
         "training": {"command": command, "changed_on_the_way": "docs/training.md", "data": DATA} | _history(run),
         "figures": _figures(figures) if figures else {},
         "limits": LIMITS,
         "licence": "MIT, as the package",
     }
-    with atomic_write(FOLDER / f"{name}.safetensors") as temporary:
+    target = FOLDER / f"{name}.safetensors"
+    with atomic_write(target) as temporary:
         shutil.copyfile(weights, temporary)
-    with atomic_write(FOLDER / f"{name}.json") as temporary:
-        temporary.write_text(json.dumps(card, indent=2) + "\n")
+    save_card(target, tokenizer.weights_sha256, card)
 
 
 def _history(run: Path) -> dict[str, Any]:
