@@ -1,0 +1,87 @@
+"""Stages in threads: order, errors, early ends, bounded queues."""
+
+import threading
+import time
+
+import pytest
+
+from vtok.pipeline import ahead
+
+
+def threads():
+    return [thread for thread in threading.enumerate() if thread.name == "vtok-stage"]
+
+
+def test_order_is_kept_through_two_stages():
+    with ahead(range(100), depth=2) as numbers, ahead((n * n for n in numbers), depth=3) as squares:
+        assert list(squares) == [n * n for n in range(100)]
+    assert threads() == []
+
+
+def test_items_are_produced_elsewhere_and_only_so_far_ahead():
+    produced = []
+
+    def numbers():
+        for n in range(100):
+            produced.append((n, threading.current_thread().name))
+            yield n
+
+    with ahead(numbers(), depth=3) as items:
+        assert next(items) == 0
+        deadline = time.monotonic() + 10
+        while len(produced) < 5 and time.monotonic() < deadline:
+            time.sleep(0.001)
+        time.sleep(0.3)  # longer than a stage that waits for room sleeps at once
+        # One was taken, three wait, one is at hand.
+        assert [n for n, _ in produced] == [0, 1, 2, 3, 4]
+        assert {name for _, name in produced} == {"vtok-stage"}
+    assert len(produced) == 5
+
+
+def test_an_error_comes_after_the_items_before_it():
+    def numbers():
+        yield from range(3)
+        raise OSError("broken")
+
+    with ahead(numbers(), depth=9) as items:
+        assert [next(items) for _ in range(3)] == [0, 1, 2]
+        with pytest.raises(OSError, match="broken"):
+            next(items)
+    assert threads() == []
+
+
+@pytest.mark.parametrize("depth", [1, 8])
+def test_leaving_early_closes_what_was_read_from(depth):
+    closed = []
+
+    def numbers():
+        try:
+            yield from range(10**9)
+        finally:
+            closed.append(threading.current_thread().name)
+
+    def interrupted():
+        with ahead(numbers(), depth=depth) as items:
+            assert next(items) == 0
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert closed == ["vtok-stage"]
+    assert threads() == []
+
+
+def test_an_early_end_behind_two_stages():
+    with ahead(iter(range(10**9)), depth=2) as numbers, ahead((n + 1 for n in numbers), depth=2) as items:
+        assert [next(items) for _ in range(5)] == [1, 2, 3, 4, 5]
+    assert threads() == []
+
+
+def test_what_a_stage_raises_to_end_the_program_ends_it():
+    def stop():
+        raise SystemExit(143)
+        yield
+
+    with pytest.raises(SystemExit) as exited, ahead(stop(), depth=1) as items:
+        next(items)
+    assert exited.value.code == 143

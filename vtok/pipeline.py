@@ -1,0 +1,96 @@
+"""Stages of a stream that work at the same time, each in a thread of its own.
+
+    reading --[depth]--> analysis --[depth]--> entropy coding and writing          encode
+    entropy decoding --[depth]--> synthesis --[depth]--> writing                   decode
+
+Between two stages there is a queue of bounded length, so a fast stage waits for a slow one and memory stays constant.
+FFmpeg, PyTorch and the range coder work without Python's lock, so threads are enough. Order is kept, every item passes
+every stage alone, and so the result is that of one loop.
+"""
+
+import threading
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from queue import Empty, Full, Queue
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+_POLL_SECONDS = 0.1  # how soon a stage that waits for room notices that nobody wants its items any more
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """What follows the last item: the error that ended the stage, or None."""
+
+    error: BaseException | None
+
+
+@contextmanager
+def ahead(items: Iterable[T], *, depth: int) -> Iterator[Iterator[T]]:
+    """Produce `items` in a thread, up to `depth` of them before they are asked for.
+
+    Example:
+        >>> with ahead(range(3), depth=2) as numbers:
+        ...     list(numbers)
+        [0, 1, 2]
+
+    An error in `items` comes out behind the items before it. Leaving the context, by an error or early, stops the
+    thread and waits until it is done with the item it is at, so what `items` reads from may be closed then.
+
+    Args:
+        items: Produced in the thread, one after the other; if it is a generator, it is closed there too.
+        depth: Items that may wait in the queue, at least 1.
+    """
+    stage = _Stage(items, depth)
+    stage.thread.start()
+    try:
+        yield stage.results()
+    finally:
+        stage.stop()
+
+
+class _Stage(Generic[T]):
+    def __init__(self, items: Iterable[T], depth: int) -> None:
+        self._items = items
+        self._queue: Queue[T | _End] = Queue(max(1, depth))
+        self._unwanted = threading.Event()
+        self.thread = threading.Thread(target=self._produce, name="vtok-stage", daemon=True)
+
+    def results(self) -> Iterator[T]:
+        while True:
+            item = self._queue.get()
+            if isinstance(item, _End):
+                if item.error is not None:
+                    raise item.error
+                return
+            yield item
+
+    def stop(self) -> None:
+        self._unwanted.set()
+        with suppress(Empty):  # make room, so that a waiting stage sees at once that it is to end
+            while True:
+                self._queue.get_nowait()
+        self.thread.join()
+
+    def _produce(self) -> None:
+        error: BaseException | None = None
+        try:
+            for item in self._items:
+                if not self._put(item) or self._unwanted.is_set():
+                    break
+        except BaseException as caught:  # all of them, also SystemExit, belong to whoever asks for the items
+            error = caught
+        finally:
+            if isinstance(self._items, Generator):
+                self._items.close()
+        self._put(_End(error))
+
+    def _put(self, item: T | _End) -> bool:
+        """Whether the item went into the queue before nobody wanted it any more."""
+        while not self._unwanted.is_set():
+            with suppress(Full):
+                self._queue.put(item, timeout=_POLL_SECONDS)
+                return True
+        return False
