@@ -60,9 +60,9 @@ class Totals(NamedTuple):
 
 
 class End(NamedTuple):
-    """What the end chunk says: how much there is, where the index is, and how long the last frame is shown (0: unknown).
+    """What the end chunk says: how much there is, where the index is, and how long the last frame is shown.
 
-    The byte offset of the index is 0 if there is none; ticks are units of the header's time base.
+    The byte offset of the index is 0 if there is none; ticks are units of the time base, and 0 if they are not known.
     """
 
     totals: Totals

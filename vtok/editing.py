@@ -171,7 +171,7 @@ def _moved(group: VideoGroup, first_frame: int, ticks: int, *, scale: int = 1, i
 
 
 class _Joined:
-    """The groups of all files, in time units of `time_base`; `last_frame_ticks` is of the last file after all groups."""
+    """The groups of all files, in units of `time_base`; after them, `last_frame_ticks` is that of the last file."""
 
     def __init__(self, sources: Sequence[Path_], time_base: Fraction) -> None:
         self._sources = sources

@@ -43,19 +43,21 @@ class Cadence:
 
     Attributes:
         rate: Frames per second.
-        is_even: Whether the frames so far did.
     """
 
     def __init__(self, info: VideoInfo) -> None:
         self.rate = info.average_rate or DEFAULT_RATE
-        self.is_even = True
+        self._is_even = True
         self._ticks_per_frame = 1 / (self.rate * info.time_base)
         self._num_frames = 0
         self._first_pts = 0
 
-    def add(self, pts: int) -> None:
-        """Take the timestamp of the next frame."""
+    def add(self, pts: int, notices: list[str]) -> None:
+        """Take the timestamp of the next frame; the first one that is off makes a notice."""
         if not self._num_frames:
             self._first_pts = pts
-        self.is_even &= abs(pts - self._first_pts - self._num_frames * self._ticks_per_frame) <= 1
+        is_even = abs(pts - self._first_pts - self._num_frames * self._ticks_per_frame) <= 1
+        if self._is_even and not is_even:
+            self._is_even = False
+            notices.append(f"times are lost: the output has none, and the frames do not come evenly at {self.rate}/s")
         self._num_frames += 1

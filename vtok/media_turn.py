@@ -4,7 +4,7 @@ import struct
 from typing import NamedTuple, Self
 
 import numpy as np
-from av.sidedata.sidedata import Type as SideDataType
+from av.sidedata.sidedata import SideData
 from av.video.frame import VideoFrame
 
 from vtok.media_frame import Plane
@@ -25,10 +25,10 @@ class Turn(NamedTuple):
 
         The matrix (ISO 14496-12, 8.2.2) maps column x and row y to column a x + c y and row b x + d y.
         """
-        side_data = frame.side_data.get(SideDataType.DISPLAYMATRIX)
-        if side_data is None or side_data.buffer_size < _MATRIX.size:
+        matrix = frame.side_data.get("DISPLAYMATRIX")
+        if not isinstance(matrix, SideData) or matrix.buffer_size < _MATRIX.size:
             return cls()
-        a, b, _, c, d, *_ = _MATRIX.unpack_from(bytes(side_data))
+        a, b, _, c, d, *_ = _MATRIX.unpack_from(bytes(matrix))
         if b == c == 0 and a and d:
             return cls(flips_rows=d < 0, flips_columns=a < 0)
         if a == d == 0 and b and c:
