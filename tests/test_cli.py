@@ -263,9 +263,15 @@ def test_targets_that_cannot_be_written(target, message, force, vtok, made):
             ["decode", "good.vtok", "out.webm", "--codec", "libx264"],
             r"out.webm: unknown codec 'libx264' in .webm. Choose one of libsvtav1, libvpx-vp9",
         ),
-        (["decode", "good.vtok", "out.mp4", "--crf", "52"], "out.mp4: crf 52.0 is out of the range of libx264: 0 to 51"),
+        (
+            ["decode", "good.vtok", "out.mp4", "--crf", "52"],
+            "out.mp4: crf 52.0 is out of the range of libx264: 0 to 51",
+        ),
         (["decode", "good.vtok", "out.gif", "--crf", "9"], r"out.gif: codec, crf and preset are for .mp4, .mov"),
-        (["decode", "good.vtok", "out.png"], r"out.png: is one image, .* a pattern, as out-%04d.png, or choose one frame"),
+        (
+            ["decode", "good.vtok", "out.png"],
+            r"out.png: is one image, .* a pattern, as out-%04d.png, or choose one frame",
+        ),
         (["decode", "good.vtok", "no/%d/a.png"], r"no/%d/a.png: the folder \S+ does not exist"),
         (["decode", "good.vtok", "out.mp4", "--format", "y4m"], r"out.mp4: its suffix says the format"),
         (["decode", "good.vtok", "-"], r"-: the output - needs --format. Choose one of mp4, .*, y4m, .*, raw"),
@@ -477,7 +483,10 @@ def test_progress_and_notices_go_to_stderr_unless_quiet(vtok, tmp_path, monkeypa
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 @pytest.mark.parametrize(
     ("command", "source", "target", "method"),
-    [("encode", "mp4", "vtok", "codec.ChunkEncoder.encode"), ("decode", "vtok", "mp4", "media_outputs.VideoWriter.write")],
+    [
+        ("encode", "mp4", "vtok", "codec.ChunkEncoder.encode"),
+        ("decode", "vtok", "mp4", "media_outputs.VideoWriter.write"),
+    ],
 )
 def test_a_signal_in_the_middle_leaves_nothing(command, source, target, method, number, code, vtok, made, monkeypatch):
     original = resolve_name(f"vtok.{method}")

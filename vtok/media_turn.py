@@ -25,7 +25,11 @@ class Turn(NamedTuple):
 
         The matrix (ISO 14496-12, 8.2.2) maps column x and row y to column a x + c y and row b x + d y.
         """
-        matrix = frame.side_data.get("DISPLAYMATRIX")
+        try:
+            matrix = frame.side_data.get("DISPLAYMATRIX")
+        except ValueError:  # PyAV has no name for a kind of side data that the frame has too, such as EXIF
+            quarters = {0: cls(), 90: cls(True, True, False), 180: cls(False, True, True), 270: cls(True, False, True)}
+            return quarters.get(frame.rotation % 360)
         if not isinstance(matrix, SideData) or matrix.buffer_size < _MATRIX.size:
             return cls()
         a, b, _, c, d, *_ = _MATRIX.unpack_from(bytes(matrix))

@@ -45,6 +45,7 @@ _PRESETS = {
     "libx265": _X26_PRESETS,
     "libsvtav1": [str(number) for number in range(-1, 14)],
 }
+_MP4_ONLY = ("libsvtav1", "libvpx-vp9")  # of MP4 and MOV, which FFmpeg's list of what MOV takes does not know
 _HIGHEST_CRF = {"libx264": 51, "libx265": 51, "libsvtav1": 63, "libvpx-vp9": 63}
 _EVEN_SIZES_ONLY = ("libx264", "libx265")  # in 4:2:0
 _SMALLEST_SLICED = 64 * 64  # pixels; below, ffv1 may refuse its own default of four slices or more
@@ -239,7 +240,8 @@ def ffmpeg_errors(path: Path, what: str) -> Iterator[None]:
 def container_codecs(suffix: str) -> list[str]:
     """Those of `CODECS` that this build of FFmpeg has and writes into the container of a suffix."""
     with av.open(io.BytesIO(), "w", format={".mkv": "matroska"}.get(suffix, suffix[1:])) as container:
-        return [name for name in CODECS if name in codecs_available and name in container.supported_codecs]
+        wanted = [name for name in CODECS if name not in _MP4_ONLY or suffix != ".mov"]
+        return [name for name in wanted if name in codecs_available and name in container.supported_codecs]
 
 
 def _check_options(path: Path, codec: str, options: Mapping[str, str]) -> None:
