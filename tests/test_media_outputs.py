@@ -1,14 +1,18 @@
 """What goes out: durations, GIFs, images, raw frames, and that all of them appear complete or not at all."""
 
+import re
 from fractions import Fraction
 
 import av
 import numpy as np
 import pytest
+from made_videos import ROOT
 from media_files import assert_same, color_bars, make_frames, read, write
 
 from vtok.errors import ConfigError, MediaError
-from vtok.media import Frame, VideoInfo, VideoReader, open_output
+from vtok.media import FORMATS, SUFFIXES, Frame, VideoInfo, VideoReader, open_output
+from vtok.media_images import IMAGE_NAMES
+from vtok.media_raw import RAW_SUFFIXES
 from vtok.media_write import container_codecs
 
 INFO = VideoInfo(width=32, height=16, time_base=Fraction(1, 25), average_rate=Fraction(25))
@@ -189,3 +193,17 @@ def test_an_image_of_a_frame_is_that_frame_again(tmp_path):
         (back,) = reader
     for name, middles in (("y", slice(4, None, 8)), ("u", slice(1, None, 4)), ("v", slice(1, None, 4))):
         assert np.abs(getattr(back, name).astype(int) - getattr(bars[0], name))[:, middles].max() <= 2
+
+
+def test_the_page_on_formats_names_what_there_is():
+    page = (ROOT / "docs" / "formats.md").read_text()
+    outputs = page[page.index("## Outputs") :]
+    assert [suffix for suffix in (*SUFFIXES, ".gif", *IMAGE_NAMES, *RAW_SUFFIXES) if suffix not in outputs] == []
+    (named,) = re.findall(r"standard output: (.*?) \|", outputs)
+    assert set(named.split(", ")) == set(FORMATS)
+    codecs = outputs[outputs.index("| container |") : outputs.index("as far as")]
+    rows = re.findall(r"^\| (\.[^|]*) \| ([^|]*) \|$", codecs, re.MULTILINE)
+    assert {suffix for suffixes, _ in rows for suffix in suffixes.split(", ")} == set(SUFFIXES)
+    for suffixes, names in rows:
+        for suffix in suffixes.split(", "):
+            assert set(re.findall(r"lib[\w-]+|ffv1", names)) == set(container_codecs(suffix))
