@@ -75,6 +75,19 @@ def test_cut_and_joined_files_end_when_their_last_frame_does(tokenizer, tmp_path
     assert joined == [0, 350, *range(567, 567 + 320, 40)]
 
 
+def test_damage_behind_what_was_asked_for_does_not_matter(tokenizer, tmp_path):
+    info = VideoInfo(width=24, height=16, time_base=Fraction(1, 25), average_rate=Fraction(25))
+    write(tmp_path / "in.mp4", info, make_frames(info, range(16)), codec="ffv1")
+    encode_file(tmp_path / "in.mp4", tmp_path / "a.vtok", tokenizer=tokenizer, keyframe_seconds=0.3)
+    data = bytearray((tmp_path / "a.vtok").read_bytes())
+    with (tmp_path / "a.vtok").open("rb") as file:
+        second = ContainerReader(file).read_index()[1]
+    data[second.byte_offset + 60] ^= 1
+    (tmp_path / "a.vtok").write_bytes(data)
+    decode_file(tmp_path / "a.vtok", tmp_path / "out.mkv", tokenizer=tokenizer, end_seconds=0.32)
+    assert len(read(tmp_path / "out.mkv")[1]) == 8
+
+
 # -- colours
 
 

@@ -2,6 +2,7 @@
 
 import re
 from fractions import Fraction
+from itertools import pairwise
 
 import av
 import numpy as np
@@ -54,6 +55,25 @@ def test_a_video_ends_when_its_last_frame_does(suffix, pts, last_frame_ticks, tm
         assert track_seconds(path) == Fraction(end - start, 1000)
         reader, frames = read(path)
         assert [frame.pts * reader.info.time_base for frame in frames] == [Fraction(p, 1000) for p in pts]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_b_frames_and_a_variable_frame_rate_do_not_change_the_duration(seed, tmp_path):
+    """Decoding times have to be made up for that; every player would see if they did not increase, or came too late."""
+    rng = np.random.default_rng(seed)
+    steps = rng.choice([1, 20, 40, 1000], rng.integers(2, 30)) if seed else np.array([1000, 1000, 1000, *[40] * 9])
+    pts = [int(p) for p in np.cumsum(steps)]
+    info = VideoInfo(width=64, height=48, time_base=Fraction(1, 1000), average_rate=Fraction(25))
+    options = {"x264-params": "bframes=3:b-adapt=0:scenecut=0", "preset": "medium"}
+    output(tmp_path / "a.mp4", info, smooth_frames(pts), options=options, last_frame_ticks=77)
+    assert track_seconds(tmp_path / "a.mp4") == Fraction(pts[-1] + 77 - pts[0], 1000)
+    with av.open(str(tmp_path / "a.mp4")) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+    assert all(packet.dts <= packet.pts for packet in packets)
+    assert all(packet.dts < after.dts for packet, after in pairwise(packets))
+    reader, frames = read(tmp_path / "a.mp4")
+    assert [frame.pts * reader.info.time_base for frame in frames] == [Fraction(p, 1000) for p in pts]
+    assert reader.last_frame_ticks * reader.info.time_base == Fraction(77, 1000)
 
 
 # -- GIF

@@ -112,7 +112,9 @@ def decode(
             help="What to write: .mp4, .mov, .mkv, .webm, .gif, .y4m, .yuv, frames/%04d.png, or - for stdout."
         ),
     ],
-    codec: Annotated[str | None, typer.Option(help="Video codec; ffv1 is lossless.", show_default="libx264")] = None,
+    codec: Annotated[
+        str | None, typer.Option(help="Video codec; ffv1 is lossless.", show_default="libx264; libvpx-vp9 in .webm")
+    ] = None,
     crf: Annotated[float | None, typer.Option(help="Its quality setting; default: visually lossless.")] = None,
     preset: Annotated[str | None, typer.Option(help="Its speed setting.")] = None,
     output_format: Annotated[

@@ -6,6 +6,7 @@ import zlib
 from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from fractions import Fraction
 from functools import cached_property
 from itertools import chain
@@ -175,14 +176,12 @@ class CompressedVideo:
         return self.header.seconds_shown(self.first_pts, last_pts, self.ticks_shown(self.num_frames - 1))
 
     def ticks_shown(self, index: int) -> int:
-        """How long a frame is shown, in units of the time base; 0 if the file does not say that of its last one.
-
-        Raises:
-            FormatError: Its group, or that of the frame after it, is damaged.
-        """
+        """How long a frame is shown, in units of the time base; 0 if the file, or its intact part, does not say."""
         if index + 1 >= self.num_frames:
             return self._reader.last_frame_ticks
-        return self._pts_of(index + 1) - self._pts_of(index)
+        with suppress(FormatError):  # of a damaged group, which may begin behind what was asked for
+            return self._pts_of(index + 1) - self._pts_of(index)
+        return 0
 
     @cached_property
     def locations(self) -> list[GroupLocation]:

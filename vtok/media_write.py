@@ -18,12 +18,12 @@ from av.video.stream import VideoStream
 from vtok.atomic import atomic_write
 from vtok.errors import ConfigError, MediaError
 from vtok.media_frame import Frame, VideoInfo, frame_from_planes
+from vtok.media_mp4 import DecodingTimes
 from vtok.media_time import DEFAULT_RATE
 
 CODECS: dict[str, dict[str, str]] = {
-    # Without B-frames, because MP4 gets the duration of a video of variable frame rate wrong with them; and with
-    # libx265 clips of one or two frames get random decoding times.
-    "libx264": {"crf": "12", "preset": "veryfast", "bf": "0"},
+    "libx264": {"crf": "12", "preset": "veryfast"},
+    # Without B-frames, because clips of one or two frames get random decoding times with them.
     "libx265": {"crf": "12", "preset": "fast", "x265-params": "log-level=none:bframes=0"},
     "libsvtav1": {"crf": "12", "preset": "8"},
     "libvpx-vp9": {"crf": "12", "b": "0", "deadline": "good", "cpu-used": "4", "row-mt": "1"},
@@ -109,6 +109,7 @@ class VideoWriter:
         self._waiting: Frame | None = None  # until the next one tells how long it is shown
         self._ticks: dict[int, int] = {}  # durations of the frames that the encoder holds, by their timestamps
         self._shift = 0
+        self._decoding_times = DecodingTimes() if suffix in (".mp4", ".mov") else None
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -167,7 +168,7 @@ class VideoWriter:
         """Write packets, and how long each is shown, which not all encoders pass on."""
         for packet in packets:
             packet.duration = self._ticks.pop(packet.pts or 0, packet.duration or 0)
-            self._container.mux(packet)
+            self._container.mux([packet] if self._decoding_times is None else self._decoding_times.push(packet))
 
     def _container_options(self) -> dict[str, str]:
         """Make MP4 and MOV keep times and colours; by default they round the start and drop colours half known."""
@@ -215,9 +216,12 @@ class VideoWriter:
             if self._waiting is None:
                 raise MediaError(f"{self.path}: no frame was written to it")
             rate = self.info.average_rate or DEFAULT_RATE
-            self._encode(self._waiting, self.last_frame_ticks or max(1, round(1 / rate / self.info.time_base)))
+            ticks = self.last_frame_ticks or max(1, round(1 / rate / self.info.time_base))
+            self._encode(self._waiting, ticks)
             with self._errors("writing failed at the end"):
                 self._mux(self._stream.encode(None))
+                if self._decoding_times is not None:
+                    self._container.mux(self._decoding_times.finish(self._waiting.pts + self._shift + ticks))
                 self._container.close()
         finally:
             with suppress(av.error.FFmpegError):  # it would only hide what went wrong before
