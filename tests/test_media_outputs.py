@@ -189,6 +189,7 @@ def test_what_does_not_fit_is_refused_in_one_line(tmp_path):
         ("a.mov", {"codec": "ffv1"}, "unknown codec 'ffv1' in .mov. Choose one of libx264"),
         ("a.mp4", {"codec": "libsvtav1", "options": {"preset": "99"}}, "unknown preset '99' of libsvtav1. .*13"),
         ("a.webm", {"options": {"crf": "64"}}, "crf 64 is out of the range of libvpx-vp9: 0 to 63"),
+        ("a.mkv", {"options": {"crf": "good"}}, "crf good is out of the range of libx264: 0 to 51"),
         ("a/%d.png", {}, None),
         ("missing/deep/%d.png", {}, r"the folder \S+missing does not exist. Create it first"),
         ("a.png", {"output_format": "png"}, "its suffix says the format"),

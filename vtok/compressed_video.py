@@ -180,7 +180,7 @@ class CompressedVideo:
         if index + 1 >= self.num_frames:
             return self._reader.last_frame_ticks
         with suppress(FormatError):  # of a damaged group, which may begin behind what was asked for
-            return self._pts_of(index + 1) - self._pts_of(index)
+            return max(0, self._pts_of(index + 1) - self._pts_of(index))
         return 0
 
     @cached_property

@@ -86,7 +86,7 @@ def cut_file(
         last_pts = reader.read_group(locations[end - 1]).pts[-1] if begin < end else start - 1
         if last_pts < start:
             raise ConfigError(f"{source}: no frame begins in that range")
-        last_ticks = starts[end] - last_pts if end < len(starts) else reader.last_frame_ticks
+        last_ticks = max(0, starts[end] - last_pts) if end < len(starts) else reader.last_frame_ticks
         shift, first_frame = first_pts - starts[begin], locations[begin].first_frame
         groups = (
             _moved(reader.read_group(location), location.first_frame - first_frame, shift)

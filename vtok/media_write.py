@@ -253,5 +253,11 @@ def _check_options(path: Path, codec: str, options: Mapping[str, str]) -> None:
     preset, crf = options.get("preset"), options.get("crf")
     if preset is not None and codec in _PRESETS and preset not in _PRESETS[codec]:
         raise MediaError(f"{path}: unknown preset {preset!r} of {codec}. Choose one of {', '.join(_PRESETS[codec])}.")
-    if crf is not None and codec in _HIGHEST_CRF and not -1 <= float(crf) <= _HIGHEST_CRF[codec]:
+    if crf is None or codec not in _HIGHEST_CRF:
+        return
+    try:
+        is_in_range = -1 <= float(crf) <= _HIGHEST_CRF[codec]  # -1: not used
+    except ValueError:
+        is_in_range = False
+    if not is_in_range:
         raise MediaError(f"{path}: crf {crf} is out of the range of {codec}: 0 to {_HIGHEST_CRF[codec]}")
