@@ -40,6 +40,7 @@ class Parsed(NamedTuple):
     groups: list[Group]
     index: list[tuple[int, int, int, int]] | None
     totals: tuple[int, int, int] | None
+    last_frame_ticks: int
     fault: str | None
 
 
@@ -59,7 +60,7 @@ def read(data: bytes) -> Parsed:
     head = next(chunks)
     require(head.kind == "HEAD", "first chunk")
     header = read_header(head.payload)
-    groups, index, totals = [], None, None
+    groups, index, totals, ticks = [], None, None, 0
     try:
         for chunk in chunks:
             require(totals is None, "data after the end")
@@ -73,12 +74,13 @@ def read(data: bytes) -> Parsed:
             elif chunk.kind == "DONE":
                 *sums, _ = struct.unpack_from("<QIQQ", chunk.payload)
                 totals = tuple(sums)
+                ticks = struct.unpack_from("<I", chunk.payload, 28)[0] if len(chunk.payload) >= 32 else 0
                 counted = sum(len(g.pts) for g in groups), len(groups), sum(g.num_latent_frames for g in groups)
                 require(totals == counted, "totals")
         require(totals is not None, "cut off: no end chunk")
     except (ValueError, struct.error) as error:
-        return Parsed(header, groups, index, None, str(error))
-    return Parsed(header, groups, index, totals, None)
+        return Parsed(header, groups, index, None, 0, str(error))
+    return Parsed(header, groups, index, totals, ticks, None)
 
 
 def read_chunks(data: bytes):

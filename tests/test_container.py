@@ -65,12 +65,12 @@ def groups_of(lists_of_pts):
 GROUPS = groups_of(LISTS_OF_PTS)
 
 
-def written(groups=GROUPS, header=HEADER):
+def written(groups=GROUPS, header=HEADER, **end):
     file = io.BytesIO()
     writer = ContainerWriter(file, header)
     for group in groups:
         writer.write_group(group)
-    writer.finish()
+    writer.finish(**end)
     return file.getvalue()
 
 
@@ -231,7 +231,7 @@ def test_chunks_in_wrong_places():
         ([head, *body[1:], index, done], "begins with frame 9: expected 0"),
         ([head, head, *body, index, done], "second header"),
         ([head, *body[:2], index, done], "promises"),
-        ([head, *body, index, (b"DONE", done[1][:-1])], "must be at least 28"),
+        ([head, *body, index, (b"DONE", done[1][:27])], "must be at least 28"),
     ]:
         assert message in str(read(joined(parts))[1])
         assert independent_reader.read(joined(parts)).fault is not None
@@ -247,6 +247,16 @@ def test_unknown_chunks_are_skipped_or_refused_by_case():
     assert isinstance(error, UnsupportedVersionError)
     assert "NOTE chunk 2" in str(error)
     assert read(joined([head, *body[:-1], (b"DONE", body[-1][1] + b"of a later version")])) == (GROUPS, None)
+
+
+def test_the_end_tells_how_long_the_last_frame_is_shown():
+    for ticks, told in [(0, 0), (77, 77), (2**32 - 1, 2**32 - 1), (2**32, 0), (-1, 0)]:
+        data = written(last_frame_ticks=ticks)
+        assert independent_reader.read(data).last_frame_ticks == told
+        reader, indexed = ContainerReader(io.BytesIO(data)), ContainerReader(io.BytesIO(data))
+        assert (len(list(reader)), len(indexed.read_index())) == (len(GROUPS), len(GROUPS))
+        assert (reader.last_frame_ticks, indexed.last_frame_ticks) == (told, told)
+        assert len(data) - len(FILE) == (4 if told else 0)  # what is not known is left out
 
 
 def test_flags():

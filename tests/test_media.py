@@ -5,76 +5,12 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+from media_files import assert_one_line, assert_same, encode, make_frames, ramp, read, video_420, write
 
 from vtok.errors import ConfigError, MediaError
-from vtok.media import Frame, VideoInfo, VideoReader, VideoWriter
+from vtok.media import Frame, VideoInfo, VideoReader
 
 IRREGULAR = [1234, 1235, 2000, 2001, 2500, 4000, 4001, 9000]
-
-
-def make_frames(info, pts, seed=0):
-    rng = np.random.default_rng(seed)
-    half = ((info.height + 1) // 2, (info.width + 1) // 2)
-    sizes = ((info.height, info.width), half, half)
-    return [Frame(*(rng.integers(0, 256, size, np.uint8) for size in sizes), pts=p) for p in pts]
-
-
-def write(path, info, frames, **options):
-    with VideoWriter(path, info, **options) as writer:
-        for frame in frames:
-            writer.write(frame)
-    return writer
-
-
-def read(path, **options):
-    with VideoReader(path, **options) as reader:
-        frames = list(reader)
-    return reader, frames
-
-
-def encode(
-    path, codec, pixel_format, pictures, pts=None, size=None, time_base=Fraction(1, 100), container=None, **tags
-):
-    """Write a file with PyAV alone; `pictures` are lists of uint8 or uint16 planes, shaped as FFmpeg stores them."""
-    with av.open(str(path), "w", options=container or {}) as output:
-        stream = output.add_stream(codec, rate=25, time_base=time_base)
-        width, height = size or (pictures[0][0].shape[1], pictures[0][0].shape[0])
-        stream.width, stream.height, stream.pix_fmt = width, height, pixel_format
-        for name, value in tags.items():
-            setattr(stream.codec_context, name, value)
-        for index, planes in enumerate(pictures):
-            picture = av.VideoFrame(width, height, pixel_format)
-            for target, source in zip(picture.planes, planes, strict=True):
-                lines = np.frombuffer(target, source.dtype).reshape(target.height, -1)
-                lines[:, : source.shape[1]] = source
-            picture.pts, picture.time_base = (pts[index] if pts else 4 * index), time_base
-            output.mux(stream.encode(picture))
-        output.mux(stream.encode(None))
-    return path
-
-
-def ramp(height, width, seed=0):
-    rows, columns = np.mgrid[:height, :width]
-    return ((3 * rows + 2 * columns + 40 * seed) % 220 + 16).astype(np.uint8)
-
-
-def video_420(num_frames, height=48, width=64):
-    return [
-        [ramp(height, width, i), ramp(height // 2, width // 2, i), ramp(height // 2, width // 2, i)]
-        for i in range(num_frames)
-    ]
-
-
-def assert_same(frames, others):
-    assert [f.pts for f in frames] == [f.pts for f in others]
-    for frame, other in zip(frames, others, strict=True):
-        for name in "yuv":
-            np.testing.assert_array_equal(getattr(frame, name), getattr(other, name))
-
-
-def assert_one_line(caught, path):
-    assert str(caught.value).startswith(f"{path}: ")
-    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 2), (3, 1), (1, 9), (5, 3), (33, 17), (64, 48), (321, 241)])

@@ -57,8 +57,8 @@ def root(
 
 @app.command()
 def encode(
-    source: Annotated[Path, typer.Argument(help="The video: any file that FFmpeg reads.")],
-    target: Annotated[Path, typer.Argument(help="The .vtok file to write.")],
+    source: Annotated[Path, typer.Argument(help="A video, an image, images as frames/%04d.png, or - for stdin.")],
+    target: Annotated[Path, typer.Argument(help="The .vtok file to write, or - for stdout.")],
     quality: Annotated[float, typer.Option(help="1 (smallest) to 9 (best).", min=1, max=9)] = 5.0,
     keyframe_seconds: Annotated[
         float, typer.Option(help="Length of the groups that can be decoded on their own.", min=0.01)
@@ -71,6 +71,9 @@ def encode(
     allow_hdr: Annotated[
         bool, typer.Option("--allow-hdr", help="Take HDR video, its colours cut to 8 bits as they are.")
     ] = False,
+    image_rate: Annotated[
+        str | None, typer.Option("--image-rate", help="Frames per second of images, as 24 or 30000/1001; default: 25.")
+    ] = None,
     model: Model = DEFAULT_MODEL,
     threads: Threads = None,
 ) -> None:
@@ -80,6 +83,9 @@ def encode(
     """
     from vtok.codec import encode_file
     from vtok.progress import frame_progress
+    from vtok.timecode import parse_rate
+
+    rate = None if image_rate is None else parse_rate(image_rate)
 
     _set_threads(threads)
     with frame_progress("encode", quiet=quiet) as progress:
@@ -91,6 +97,7 @@ def encode(
             keyframe_seconds=keyframe_seconds,
             overwrite=force,
             allow_hdr=allow_hdr,
+            image_rate=rate,
             progress=progress,
         )
     _finish(result, as_json=as_json, quiet=quiet)
@@ -98,11 +105,21 @@ def encode(
 
 @app.command()
 def decode(
-    source: Annotated[Path, typer.Argument(help="The .vtok file.")],
-    target: Annotated[Path, typer.Argument(help="The video to write: .mp4, .mov, .mkv or .webm.")],
-    codec: Annotated[str, typer.Option(help="Video codec of the output; ffv1 is lossless.")] = "libx264",
+    source: Annotated[Path, typer.Argument(help="The .vtok file, or - for stdin.")],
+    target: Annotated[
+        Path,
+        typer.Argument(
+            help="What to write: .mp4, .mov, .mkv, .webm, .gif, .y4m, .yuv, frames/%04d.png, or - for stdout."
+        ),
+    ],
+    codec: Annotated[
+        str | None, typer.Option(help="Video codec; ffv1 is lossless.", show_default="libx264; libvpx-vp9 in .webm")
+    ] = None,
     crf: Annotated[float | None, typer.Option(help="Its quality setting; default: visually lossless.")] = None,
     preset: Annotated[str | None, typer.Option(help="Its speed setting.")] = None,
+    output_format: Annotated[
+        str | None, typer.Option("--format", help="Format of stdout: mp4, mkv, webm, gif, y4m, raw, png and so on.")
+    ] = None,
     start: Start = None,
     end: End = None,
     duration: Duration = None,
@@ -138,6 +155,7 @@ def decode(
             target,
             codec=codec,
             codec_options=options,
+            output_format=output_format,
             start_seconds=start_seconds,
             end_seconds=end_seconds,
             recover=recover,
@@ -320,7 +338,8 @@ def _finish(result: Any, *, as_json: bool, quiet: bool) -> None:
         for notice in result.notices:
             print(f"vtok: notice: {result.source}: {notice}", file=sys.stderr)
     _print_faults(result.source, getattr(result, "faults", []), quiet=quiet)
-    _print_result(result, as_json=as_json, quiet=quiet)
+    with redirect_stdout(sys.stderr if result.target == "-" else sys.stdout):  # there the data are
+        _print_result(result, as_json=as_json, quiet=quiet)
     if result.incomplete:
         print(
             f"vtok: warning: {result.source}: {result.incomplete}. {result.target} holds what could be decoded.",

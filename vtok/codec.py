@@ -1,7 +1,7 @@
 """Files in, files out: a video to a `.vtok` file and back, in constant memory, all or nothing.
 
 encode_file   VideoReader -> ChunkEncoder -> PriorGroupEncoder -> ContainerWriter
-decode_file   ContainerReader -> PriorGroupDecoder -> ChunkDecoder (these three: CompressedVideo) -> VideoWriter
+decode_file   ContainerReader -> PriorGroupDecoder -> ChunkDecoder (these three: CompressedVideo) -> open_output
 """
 
 import os
@@ -12,13 +12,15 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 
 from vtok.atomic import atomic_write, check_target
 from vtok.compressed_video import DEFAULT_RATE, CompressedVideo, file_prior, new_header
 from vtok.container import ContainerWriter, VideoGroup
 from vtok.errors import ChecksumError, ConfigError, MediaError, TruncatedError, writing
 from vtok.exact_prior import ExactPrior
-from vtok.media import Frame, VideoInfo, VideoReader, VideoWriter
+from vtok.media import Frame, VideoInfo, VideoReader, open_output
+from vtok.pipes import is_standard, local_file, standard_output
 from vtok.prior_coding import Codes, PriorGroupEncoder
 from vtok.recovery import RecoveredVideo
 from vtok.streaming import FRAMES_PER_CHUNK, ChunkEncoder
@@ -106,52 +108,58 @@ def encode_file(
     keyframe_seconds: float = 4.0,
     overwrite: bool = False,
     allow_hdr: bool = False,
+    image_rate: Fraction | None = None,
     progress: Progress | None = None,
 ) -> EncodeResult:
     """Compress a video.
 
     Args:
-        source: Any video file that FFmpeg reads.
-        target: The file to write; its name ends in `.vtok`.
+        source: Any video file that FFmpeg reads, an image, a pattern of images such as `frames/%04d.png`, or `-` for
+            standard input.
+        target: The file to write; its name ends in `.vtok`. Or `-` for standard output.
         quality: 1 (smallest) to 9 (best).
         tokenizer: Default: the pretrained one of this package.
         keyframe_seconds: Length of the groups that can be decoded on their own.
         overwrite: Replace an existing target.
         allow_hdr: Take HDR video, its colours cut to 8 bits as they are.
+        image_rate: Frames per second of a sequence of images; default 25.
         progress: Told the video's description, returns what is told the number of frames done.
 
     Raises:
         VtokError: Of any kind; then nothing was written and an existing target is as it was.
     """
     check_target(target, [source], overwrite=overwrite)
-    if Path(target).suffix != ".vtok":
+    if not is_standard(target) and Path(target).suffix != ".vtok":
         raise ConfigError(f"{target}: unknown suffix {Path(target).suffix!r}. The name of the output ends in .vtok")
     tokenizer = tokenizer or VideoTokenizer.from_pretrained()
     prior = file_prior(tokenizer)
-    with VideoReader(source, allow_hdr=allow_hdr) as reader, atomic_write(target) as temporary:
+    with (
+        local_file(source) as path,
+        VideoReader(path, name=source, allow_hdr=allow_hdr, image_rate=image_rate) as reader,
+        _opened_target(target) as file,
+    ):
         info = reader.info
         advance = progress(info) if progress else None
         encoder = ChunkEncoder(tokenizer, info, quality)
         chunks_per_group = _chunks_per_group(info, keyframe_seconds)
         first_pts = last_pts = None
-        with writing(target), temporary.open("wb") as file:
-            writer = ContainerWriter(file, new_header(tokenizer, info, quality))
-            group = _Group(prior, quality)
-            for frames in _chunks(reader):
-                group.push(encoder.encode(frames), [frame.pts for frame in frames])
-                first_pts, last_pts = frames[0].pts if first_pts is None else first_pts, frames[-1].pts
-                if group.num_chunks == chunks_per_group or len(frames) < FRAMES_PER_CHUNK:
-                    writer.write_group(group.finish(writer.totals.num_frames))
-                    group = _Group(prior, quality)
-                if advance:
-                    advance(len(frames))
-            if group.num_chunks:
+        writer = ContainerWriter(file, new_header(tokenizer, info, quality))
+        group = _Group(prior, quality)
+        for frames in _chunks(reader):
+            group.push(encoder.encode(frames), [frame.pts for frame in frames])
+            first_pts, last_pts = frames[0].pts if first_pts is None else first_pts, frames[-1].pts
+            if group.num_chunks == chunks_per_group or len(frames) < FRAMES_PER_CHUNK:
                 writer.write_group(group.finish(writer.totals.num_frames))
-            num_frames = writer.finish().num_frames
+                group = _Group(prior, quality)
+            if advance:
+                advance(len(frames))
+        if group.num_chunks:
+            writer.write_group(group.finish(writer.totals.num_frames))
+        num_frames = writer.finish(last_frame_ticks=reader.last_frame_ticks).num_frames
         if first_pts is None or last_pts is None:
             raise MediaError(f"{source}: no frame could be decoded")
-        num_bytes = temporary.stat().st_size
-    seconds = played_seconds(info, first_pts, last_pts)
+    num_bytes = writer.num_bytes
+    seconds = played_seconds(info, first_pts, last_pts, reader.last_frame_ticks)
     return EncodeResult(
         source=str(source),
         target=str(target),
@@ -168,8 +176,9 @@ def decode_file(
     source: Path_,
     target: Path_,
     *,
-    codec: str = "libx264",
+    codec: str | None = None,
     codec_options: Mapping[str, str] | None = None,
+    output_format: str | None = None,
     start_seconds: Fraction | float = 0,
     end_seconds: Fraction | float | None = None,
     recover: bool = False,
@@ -183,10 +192,12 @@ def decode_file(
     `codec`; its timestamps begin with that of the source's first frame.
 
     Args:
-        source: The `.vtok` file.
-        target: The video to write; its suffix chooses the container.
-        codec: Codec of the video; the default is visually lossless H.264, `ffv1` is lossless.
+        source: The `.vtok` file, or `-` for standard input.
+        target: What to write; its suffix chooses between videos, GIF, images and raw frames. A sequence of images is
+            named by a pattern such as `frames/%04d.png`. `-` means standard output.
+        codec: Codec of a video; the default is visually lossless, H.264 (VP9 in WebM), `ffv1` is lossless.
         codec_options: FFmpeg options of that codec, such as `{"crf": "20"}`.
+        output_format: One of `vtok.media.FORMATS`, for standard output.
         start_seconds: Leave out frames that begin earlier than this after the first frame.
         end_seconds: Leave out frames that begin at this time or later.
         recover: Of a damaged source write what is intact, and hold the last good picture in place of lost frames.
@@ -199,16 +210,23 @@ def decode_file(
     """
     check_target(target, [source], overwrite=overwrite)
     opened = RecoveredVideo if recover else CompressedVideo
-    with _hint_at_recovery(recover), opened(source, tokenizer=tokenizer) as video:
+    with (
+        _hint_at_recovery(recover),
+        local_file(source) as path,
+        opened(path, tokenizer=tokenizer, name=source) as video,
+    ):
         first_frame, info, frames = _part(video, start_seconds, end_seconds)
         num_frames = 0
-        with VideoWriter(target, info, codec=codec, options=codec_options) as writer:
+        with open_output(
+            target, info, codec=codec, options=codec_options, output_format=output_format, overwrite=overwrite
+        ) as writer:
             advance = progress(info) if progress else None
             for frame in frames:
                 writer.write(frame)
                 num_frames += 1
                 if advance:
                     advance(1)
+            writer.last_frame_ticks = video.ticks_shown(first_frame + num_frames - 1)
     faults = video.faults if isinstance(video, RecoveredVideo) else []
     num_held = video.num_held_frames if isinstance(video, RecoveredVideo) else 0
     return DecodeResult(
@@ -255,10 +273,23 @@ def _moved(frames: Iterable[Frame], first_pts: int) -> Iterator[Frame]:
         yield replace(frame, pts=frame.pts + shift)
 
 
-def played_seconds(info: VideoInfo, first_pts: int, last_pts: int) -> float:
-    """From the first frame's timestamp to the end of the last, which lasts as long as the average rate says."""
-    last_frame = 1 / info.average_rate if info.average_rate else 0
+def played_seconds(info: VideoInfo, first_pts: int, last_pts: int, last_frame_ticks: int) -> float:
+    """From the first frame's timestamp to the end of the last; if its ticks are 0, as long as the average rate says."""
+    last_frame = last_frame_ticks * info.time_base
+    if not last_frame and info.average_rate:
+        last_frame = 1 / info.average_rate
     return float((last_pts - first_pts) * info.time_base + last_frame)
+
+
+@contextmanager
+def _opened_target(target: Path_) -> Iterator[BinaryIO]:
+    """Where a `.vtok` file is written: beside its name until it is complete, or straight to standard output."""
+    if is_standard(target):
+        with standard_output() as file:
+            yield file
+        return
+    with atomic_write(target) as temporary, writing(target), temporary.open("wb") as file:
+        yield file
 
 
 class _Group:

@@ -6,6 +6,7 @@ import zlib
 from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from fractions import Fraction
 from functools import cached_property
 from itertools import chain
@@ -46,18 +47,25 @@ class CompressedVideo:
     Args:
         path: The `.vtok` file.
         tokenizer: Default: the one in this package that the file names.
+        name: What to call the file instead of `path`.
 
     Raises:
         FormatError: Not a `.vtok` file, or damaged; while iterating too.
         ModelMismatchError: It was written with other weights than those of the tokenizer.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, tokenizer: VideoTokenizer | None = None) -> None:
-        self.path = Path(path)
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        tokenizer: VideoTokenizer | None = None,
+        name: str | os.PathLike[str] | None = None,
+    ) -> None:
+        self.path = Path(name or path)
         try:
-            self._file = self.path.open("rb")
+            self._file = Path(path).open("rb")  # noqa: SIM115 (closed by `close`)
         except OSError as error:
-            raise MediaError(f"{path}: cannot be opened: {error.strerror}") from error
+            raise MediaError(f"{self.path}: cannot be opened: {error.strerror}") from error
         try:
             with naming(self.path):
                 self.header = self._read_header()
@@ -165,7 +173,15 @@ class CompressedVideo:
             return Fraction(0)
         with naming(self.path):
             last_pts = self._read_group(self.locations[-1]).pts[-1]
-        return self.header.seconds_shown(self.first_pts, last_pts)
+        return self.header.seconds_shown(self.first_pts, last_pts, self.ticks_shown(self.num_frames - 1))
+
+    def ticks_shown(self, index: int) -> int:
+        """How long a frame is shown, in units of the time base; 0 if the file, or its intact part, does not say."""
+        if index + 1 >= self.num_frames:
+            return self._reader.last_frame_ticks
+        with suppress(FormatError):  # of a damaged group, which may begin behind what was asked for
+            return max(0, self._pts_of(index + 1) - self._pts_of(index))
+        return 0
 
     @cached_property
     def locations(self) -> list[GroupLocation]:
@@ -181,6 +197,11 @@ class CompressedVideo:
         """Read from the beginning of the file what it says of itself."""
         self._reader = ContainerReader(self._file)
         return self._reader.header
+
+    def _pts_of(self, index: int) -> int:
+        location = self.locations[bisect_right(self.locations, index, key=_first_frame) - 1]
+        with naming(self.path):
+            return self._read_group(location).pts[index - location.first_frame]
 
     def _read_group(self, location: GroupLocation) -> VideoGroup:
         return self._reader.read_group(location)

@@ -5,6 +5,7 @@
     VGRP      a group of frames: its numbers, its timestamps, its entropy-coded codes (vtok/groups.py)
     indx      for each group: sequence number u32, byte offset of its chunk u64, first frame u64, frames u32
     DONE      frames u64, groups u32, latent frames u64, byte offset of the indx chunk or 0 u64
+              and, if it is known, the duration of the last frame u32
 
 The writer never seeks, and the reader seeks only when asked for a single group. Groups need nothing but the header, and
 nothing at the end of a file is needed to read what comes before.
@@ -39,7 +40,9 @@ __all__ = [
 _COPY_SHARE = 128  # a copy of the header must not take more than one in so many bytes
 _LOCATION = struct.Struct("<IQQI")
 _DONE_FIELDS = struct.Struct("<QIQQ")
-_DONE_CHUNK_BYTES = chunks.CHUNK_HEAD_BYTES + _DONE_FIELDS.size + chunks.CRC_BYTES
+_TICKS = struct.Struct("<I")  # behind them, if it is known how long the last frame is shown
+_MAX_TICKS = (1 << 32) - 1
+_DONE_PAYLOAD_BYTES = (_DONE_FIELDS.size + _TICKS.size, _DONE_FIELDS.size)
 
 
 class Totals(NamedTuple):
@@ -54,6 +57,17 @@ class Totals(NamedTuple):
         return Totals(
             self.num_frames + group.num_frames, self.num_groups + 1, self.num_latent_frames + group.num_latent_frames
         )
+
+
+class End(NamedTuple):
+    """What the end chunk says: how much there is, where the index is, and how long the last frame is shown.
+
+    The byte offset of the index is 0 if there is none; ticks are units of the time base, and 0 if they are not known.
+    """
+
+    totals: Totals
+    index_offset: int
+    last_frame_ticks: int
 
 
 class GroupLocation(NamedTuple):
@@ -75,6 +89,7 @@ class ContainerWriter:
 
     Attributes:
         totals: What was written so far.
+        num_bytes: How many bytes that took.
     """
 
     def __init__(self, file: BinaryIO, header: FileHeader) -> None:
@@ -85,7 +100,7 @@ class ContainerWriter:
         self._sequence = 0
         self._locations = bytearray()
         preamble = pack_preamble()
-        self._byte_offset = len(preamble)
+        self.num_bytes = len(preamble)
         file.write(preamble)
         self._write_chunk(chunks.HEAD, header.to_bytes())
 
@@ -101,28 +116,33 @@ class ContainerWriter:
         expected = self._header.num_latent_frames(group.num_frames)
         if group.num_latent_frames != expected:
             raise ConfigError(f"{group.num_frames} frames in {group.num_latent_frames} latent ones: must be {expected}")
-        location = GroupLocation(self._sequence, self._byte_offset, group.first_frame, group.num_frames)
+        location = GroupLocation(self._sequence, self.num_bytes, group.first_frame, group.num_frames)
         self._write_chunk(chunks.GROUP, group.to_bytes(), is_restart=group.is_restart)
         self._locations += _LOCATION.pack(*location)
         self.totals = self.totals.plus(group)
 
-    def finish(self) -> Totals:
-        """Write what helps after damage or to seek, and the end chunk, without which the file counts as cut off."""
+    def finish(self, *, last_frame_ticks: int = 0) -> Totals:
+        """Write what helps after damage or to seek, and the end chunk, without which the file counts as cut off.
+
+        Args:
+            last_frame_ticks: How long the last frame is shown, in units of the time base; 0 if that is not known.
+        """
         header = self._header.to_bytes()
-        if self._byte_offset >= _COPY_SHARE * len(header):
+        if self.num_bytes >= _COPY_SHARE * len(header):
             self._write_chunk(chunks.HEAD_COPY, header)
         index_offset = 0
         if len(self._locations) <= chunks.MAX_CHUNK_BYTES:  # true for 129 days in groups of 4 seconds
-            index_offset = self._byte_offset
+            index_offset = self.num_bytes
             self._write_chunk(chunks.INDEX, bytes(self._locations))
-        self._write_chunk(chunks.DONE, _DONE_FIELDS.pack(*self.totals, index_offset))
+        ticks = _TICKS.pack(last_frame_ticks) if 0 < last_frame_ticks <= _MAX_TICKS else b""
+        self._write_chunk(chunks.DONE, _DONE_FIELDS.pack(*self.totals, index_offset) + ticks)
         return self.totals
 
     def _write_chunk(self, kind: bytes, payload: bytes, *, is_restart: bool = False) -> None:
         data = pack_chunk(kind, self._sequence, payload, is_restart=is_restart)
         self._file.write(data)
         self._sequence += 1
-        self._byte_offset += len(data)
+        self.num_bytes += len(data)
 
 
 class ContainerReader:
@@ -135,6 +155,7 @@ class ContainerReader:
         header: The file's header.
         progress: What iterating has given so far.
         totals: What the file contains; None until iterating or `read_index` has come to its end chunk.
+        last_frame_ticks: How long its last frame is shown, in units of the time base; 0 until then, or if not known.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -146,6 +167,7 @@ class ContainerReader:
         """
         self.progress = Totals()
         self.totals: Totals | None = None
+        self.last_frame_ticks = 0
         self._file = file
         self._is_done = False
         self._index_byte_offset = 0
@@ -255,30 +277,26 @@ class ContainerReader:
 
     def _end(self, head: ChunkHead, payload: bytes) -> None:
         """Check the end of the file against what came before."""
-        totals, _ = parse_done(head, payload)
-        if totals != self.progress:
-            raise FormatError(f"{head.place} promises {totals}, but the file has {self.progress}")
+        end = parse_done(head, payload)
+        if end.totals != self.progress:
+            raise FormatError(f"{head.place} promises {end.totals}, but the file has {self.progress}")
         if not self._chunks.is_at_end():
             raise FormatError(f"data follows {head.place}, which must be the last")
-        self.totals = totals
+        self.totals, self.last_frame_ticks = end.totals, end.last_frame_ticks
         self._is_done = True
 
     def _indexed_groups(self) -> list[GroupLocation]:
         """The groups according to the index; FormatError if there is none, or it is not sound."""
-        done_offset = self._file.seek(0, 2) - _DONE_CHUNK_BYTES
-        self._file.seek(max(done_offset, 0))
-        done = parse_head(self._file.read(chunks.CHUNK_HEAD_BYTES), done_offset)
-        if done is None or done.kind != chunks.DONE:
-            raise FormatError("no end chunk of this version at the end of the file")
-        reader = self._chunks_at(done_offset, done.sequence)
-        totals, index_offset = parse_done(done, _read_payload(reader, reader.read_head()))
-        reader = self._chunks_at(index_offset, done.sequence - 1)
+        done = self._done_head()
+        reader = self._chunks_at(done.byte_offset, done.sequence)
+        end = parse_done(done, _read_payload(reader, reader.read_head()))
+        reader = self._chunks_at(end.index_offset, done.sequence - 1)
         head = reader.read_head()
         payload = _read_payload(reader, head)
         if (
             head.kind != chunks.INDEX
             or not head.is_known
-            or head.end_offset != done_offset
+            or head.end_offset != done.byte_offset
             or len(payload) % _LOCATION.size
         ):
             raise FormatError(f"{head.place} is no index")
@@ -288,10 +306,21 @@ class ContainerReader:
             if location.first_frame != num_frames:
                 raise FormatError(f"{head.place} has a gap before frame {location.first_frame}")
             num_frames += location.num_frames
-        if (num_frames, len(locations)) != totals[:2]:
+        if (num_frames, len(locations)) != end.totals[:2]:
             raise FormatError(f"{head.place} is not complete")
-        self.totals = totals
+        self.totals, self.last_frame_ticks = end.totals, end.last_frame_ticks
         return locations
+
+    def _done_head(self) -> ChunkHead:
+        """The header of the end chunk, found from the end of the file."""
+        size = self._file.seek(0, 2)
+        for payload_bytes in _DONE_PAYLOAD_BYTES:
+            byte_offset = size - chunks.CHUNK_HEAD_BYTES - payload_bytes - chunks.CRC_BYTES
+            self._file.seek(max(byte_offset, 0))
+            head = parse_head(self._file.read(chunks.CHUNK_HEAD_BYTES), byte_offset)
+            if head is not None and head.kind == chunks.DONE:
+                return head
+        raise FormatError("no end chunk of this version at the end of the file")
 
     def _walked_groups(self) -> list[GroupLocation]:
         """The groups according to the headers of the chunks that are completely there."""
@@ -307,7 +336,9 @@ class ContainerReader:
                 group = GroupHead.from_bytes(self._file.read(min(head.length, GROUP_HEAD_BYTES)))
                 locations.append(GroupLocation(sequence, byte_offset, group.first_frame, group.num_frames))
             elif head.kind == chunks.DONE:
-                self.totals, self._index_byte_offset = parse_done(head, _read_payload(reader, head))
+                self.totals, self._index_byte_offset, self.last_frame_ticks = parse_done(
+                    head, _read_payload(reader, head)
+                )
                 break
             byte_offset, sequence = head.end_offset, sequence + 1
         return locations
@@ -356,9 +387,10 @@ def _read_payload(reader: ChunkReader, head: ChunkHead) -> bytes:
     raise ChecksumError(f"{head.place} is damaged{lost}")
 
 
-def parse_done(head: ChunkHead, payload: bytes) -> tuple[Totals, int]:
-    """The totals, and the byte offset of the index; later versions may add more behind them."""
+def parse_done(head: ChunkHead, payload: bytes) -> End:
+    """What the end chunk says; later versions may add more behind it."""
     if len(payload) < _DONE_FIELDS.size:
         raise FormatError(f"{head.place} has {len(payload)} bytes: must be at least {_DONE_FIELDS.size}")
     *totals, index_offset = _DONE_FIELDS.unpack_from(payload)
-    return Totals(*totals), index_offset
+    has_ticks = len(payload) >= _DONE_FIELDS.size + _TICKS.size
+    return End(Totals(*totals), index_offset, _TICKS.unpack_from(payload, _DONE_FIELDS.size)[0] if has_ticks else 0)

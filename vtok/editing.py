@@ -3,7 +3,7 @@
 import math
 import os
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from functools import reduce
@@ -83,14 +83,18 @@ def cut_file(
         end = len(starts)
         if end_seconds is not None:
             end = bisect_left(starts, math.ceil(first_pts + exact_seconds(end_seconds) / time_base))
-        if begin >= end or reader.read_group(locations[end - 1]).pts[-1] < start:
+        last_pts = reader.read_group(locations[end - 1]).pts[-1] if begin < end else start - 1
+        if last_pts < start:
             raise ConfigError(f"{source}: no frame begins in that range")
+        last_ticks = max(0, starts[end] - last_pts) if end < len(starts) else reader.last_frame_ticks
         shift, first_frame = first_pts - starts[begin], locations[begin].first_frame
         groups = (
             _moved(reader.read_group(location), location.first_frame - first_frame, shift)
             for location in locations[begin:end]
         )
-        return _write([source], target, reader.header, groups, start_seconds=float(-shift * time_base))
+        return _write(
+            [source], target, reader.header, groups, lambda: last_ticks, start_seconds=float(-shift * time_base)
+        )
 
 
 def concat_files(sources: Sequence[Path_], target: Path_, *, overwrite: bool = False) -> EditResult:
@@ -120,7 +124,8 @@ def concat_files(sources: Sequence[Path_], target: Path_, *, overwrite: bool = F
         time_base=_common_time_base([header.time_base for header in headers]),
         average_rate=rates.pop() if len(rates) == 1 else None,
     )
-    return _write(sources, target, header, _joined(sources, header.time_base))
+    joined = _Joined(sources, header.time_base)
+    return _write(sources, target, header, joined, lambda: joined.last_frame_ticks)
 
 
 def _check(target: Path_, sources: Iterable[Path_], overwrite: bool) -> None:
@@ -130,8 +135,15 @@ def _check(target: Path_, sources: Iterable[Path_], overwrite: bool) -> None:
 
 
 def _write(
-    sources: Sequence[Path_], target: Path_, header: FileHeader, groups: Iterable[VideoGroup], start_seconds: float = 0
+    sources: Sequence[Path_],
+    target: Path_,
+    header: FileHeader,
+    groups: Iterable[VideoGroup],
+    last_frame_ticks: Callable[[], int],
+    *,
+    start_seconds: float = 0,
 ) -> EditResult:
+    """Write the file; how long the last frame is shown is asked after all groups."""
     pts: list[int] = []  # of the first and the last frame
     with atomic_write(target) as temporary:
         with writing(target), temporary.open("wb") as file:
@@ -139,7 +151,7 @@ def _write(
             for group in groups:
                 writer.write_group(group)
                 pts = [*pts[:1], group.pts[0], group.pts[-1]]
-            totals = writer.finish()
+            totals = writer.finish(last_frame_ticks=last_frame_ticks())
         num_bytes = temporary.stat().st_size
     return EditResult(
         sources=[str(source) for source in sources],
@@ -148,7 +160,7 @@ def _write(
         num_groups=totals.num_groups,
         num_bytes=num_bytes,
         start_seconds=start_seconds,
-        duration_seconds=float(header.seconds_shown(pts[0], pts[-1])) if pts else 0.0,
+        duration_seconds=float(header.seconds_shown(pts[0], pts[-1], last_frame_ticks())) if pts else 0.0,
     )
 
 
@@ -158,23 +170,33 @@ def _moved(group: VideoGroup, first_frame: int, ticks: int, *, scale: int = 1, i
     return replace(group, first_frame=first_frame, pts=pts, is_restart=group.is_restart or is_restart)
 
 
-def _joined(sources: Sequence[Path_], time_base: Fraction) -> Iterator[VideoGroup]:
-    """The groups of all files, in time units of `time_base`."""
-    first_frame = end_pts = 0  # number and timestamp of the next frame
-    for source in sources:
-        with opened(source) as file:
-            reader = ContainerReader(file)
-            scale = int(reader.header.time_base / time_base)
-            rate = reader.header.average_rate
-            ticks_per_frame = max(1, round((1 / rate if rate else reader.header.time_base) / time_base))
-            ticks: int | None = None
-            for group in reader:
-                is_restart = ticks is None and first_frame > 0
-                if ticks is None:
-                    ticks = end_pts - scale * group.pts[0] if is_restart else 0
-                moved = _moved(group, first_frame, ticks, scale=scale, is_restart=is_restart)
-                yield moved
-                first_frame, end_pts = first_frame + moved.num_frames, moved.pts[-1] + ticks_per_frame
+class _Joined:
+    """The groups of all files, in units of `time_base`; after them, `last_frame_ticks` is that of the last file."""
+
+    def __init__(self, sources: Sequence[Path_], time_base: Fraction) -> None:
+        self._sources = sources
+        self._time_base = time_base
+        self.last_frame_ticks = 0
+
+    def __iter__(self) -> Iterator[VideoGroup]:
+        first_frame = end_pts = 0  # number and timestamp of the next frame
+        for source in self._sources:
+            with opened(source) as file:
+                reader = ContainerReader(file)
+                scale = int(reader.header.time_base / self._time_base)
+                rate = reader.header.average_rate
+                ticks: int | None = None
+                for group in reader:
+                    is_restart = ticks is None and first_frame > 0
+                    if ticks is None:
+                        ticks = end_pts - scale * group.pts[0] if is_restart else 0
+                    moved = _moved(group, first_frame, ticks, scale=scale, is_restart=is_restart)
+                    yield moved
+                    first_frame, end_pts = first_frame + moved.num_frames, moved.pts[-1]
+                if ticks is not None:
+                    by_rate = round((1 / rate if rate else reader.header.time_base) / self._time_base)
+                    self.last_frame_ticks = scale * reader.last_frame_ticks or max(1, by_rate)
+                    end_pts += self.last_frame_ticks
 
 
 def _require_same(first: Path_, expected: FileHeader, other: Path_, header: FileHeader) -> None:

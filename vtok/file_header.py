@@ -114,10 +114,11 @@ class FileHeader:
         """How many latent frames a group of `num_frames` frames has."""
         return -(-num_frames // self.frames_per_latent)
 
-    def seconds_shown(self, first_pts: int, last_pts: int) -> Fraction:
-        """From when the first frame begins to the end of the last, which lasts as the rate says, or one tick."""
-        last_frame = 1 / self.average_rate if self.average_rate else self.time_base
-        return (last_pts - first_pts) * self.time_base + last_frame
+    def seconds_shown(self, first_pts: int, last_pts: int, last_frame_ticks: int = 0) -> Fraction:
+        """From when the first frame begins to the end of the last; if its ticks are 0 the rate counts, or one tick."""
+        if last_frame_ticks or not self.average_rate:
+            return (last_pts - first_pts + (last_frame_ticks or 1)) * self.time_base
+        return (last_pts - first_pts) * self.time_base + 1 / self.average_rate
 
     def to_bytes(self) -> bytes:
         """The header as canonical JSON.

@@ -136,7 +136,8 @@ def file_info(path: str | os.PathLike[str]) -> FileInfo:
         with suppress(FormatError):  # of a damaged group; all others can still be told
             if locations:
                 first_pts = reader.read_group_head(locations[0]).first_pts
-                duration = float(header.seconds_shown(first_pts, reader.read_group(locations[-1]).pts[-1]))
+                last_pts = reader.read_group(locations[-1]).pts[-1]
+                duration = float(header.seconds_shown(first_pts, last_pts, reader.last_frame_ticks))
     return FileInfo(
         path=str(path),
         num_bytes=num_bytes,

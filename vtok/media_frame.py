@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 Plane: TypeAlias = NDArray[np.uint8]
 
 LIMITED_RANGE, FULL_RANGE = 1, 2  # FFmpeg's AVCOL_RANGE_*; 0 is unspecified
-BT709, BT601 = 1, 6  # H.273 matrix coefficients; 2 is unspecified
-_SWSCALE_MATRICES = {BT709: 1, BT601: 5}  # swscale numbers them differently
+UNSPECIFIED = 2  # H.273, of matrix, primaries and transfer
+BT709, BT601 = 1, 6  # H.273 matrix coefficients
+# swscale numbers them differently: FCC, BT.601 (of Europe, of America), SMPTE 240M, BT.2020 (both kinds).
+_SWSCALE_MATRICES = {BT709: 1, 4: 4, 5: 5, BT601: 5, 7: 7, 9: 9, 10: 9}
 _SWSCALE_FLAGS = int(Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT)
 _READ_AS_THEY_ARE = ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "gray")
 
@@ -80,6 +82,32 @@ def is_gray(pixel_format: VideoFormat) -> bool:
     return not is_rgb(pixel_format) and sum(not component.is_alpha for component in pixel_format.components) == 1
 
 
+def guessed_matrix(height: int) -> int:
+    """The matrix that players take for a video which does not say: BT.709 from 720 rows on, else BT.601."""
+    return BT709 if height >= 720 else BT601
+
+
+def conversion(pixel_format: VideoFormat) -> str | None:
+    """What is lost on the way from a pixel format to 8-bit 4:2:0, in one line, or None if nothing is."""
+    name = pixel_format.name
+    if name in ("yuv420p", "yuvj420p"):
+        return None
+    changes = []
+    if is_rgb(pixel_format):
+        changes.append("RGB to YCbCr")
+    elif is_gray(pixel_format):
+        changes.append("gray to YCbCr without colour")
+    if (depth := max(component.bits for component in pixel_format.components)) > 8:
+        changes.append(f"{depth} bits to 8")
+    grids = {(16, 16): "4:4:4", (8, 16): "4:2:2", (16, 8): "4:4:0", (4, 16): "4:1:1", (4, 4): "4:1:0"}
+    grid = grids.get((pixel_format.chroma_width(16), pixel_format.chroma_height(16)))
+    if grid and not is_gray(pixel_format):
+        changes.append(f"chroma {grid} to 4:2:0")
+    if any(component.is_alpha for component in pixel_format.components):
+        changes.append("its alpha channel dropped")
+    return f"pixel format {name} converted to yuv420p" + (f": {', '.join(changes)}" if changes else "")
+
+
 def converted_colors(frame: VideoFrame) -> tuple[int, int]:
     """Return range and matrix of the planes that `planes_420` gives for this frame.
 
@@ -87,7 +115,7 @@ def converted_colors(frame: VideoFrame) -> tuple[int, int]:
     the limited range, and that gray and the old "yuvj" formats mean the full range.
     """
     if is_rgb(frame.format):
-        return LIMITED_RANGE, BT709 if frame.height >= 720 else BT601
+        return LIMITED_RANGE, guessed_matrix(frame.height)
     implies_full = frame.format.name.startswith("yuvj") or (is_gray(frame.format) and not frame.color_range)
     return FULL_RANGE if implies_full else int(frame.color_range), int(frame.colorspace)
 
@@ -117,20 +145,33 @@ def frame_from_planes(frame: Frame, pixel_format: str) -> VideoFrame:
 
 def rgb_from_planes(frame: Frame, info: VideoInfo, reformatter: VideoReformatter) -> Plane:
     """A picture as full-range RGB, uint8 `[h, w, 3]`; an unspecified matrix is guessed as players do."""
-    matrix = info.color_matrix
-    if matrix not in _SWSCALE_MATRICES:
-        matrix = BT709 if info.height >= 720 else BT601
+    matrix = _SWSCALE_MATRICES.get(info.color_matrix, _SWSCALE_MATRICES[guessed_matrix(info.height)])
     picture = reformatter.reformat(
         frame_from_planes(frame, "yuv420p"),
         format="rgb24",
-        src_colorspace=_SWSCALE_MATRICES[matrix],
-        dst_colorspace=_SWSCALE_MATRICES[matrix],
+        src_colorspace=matrix,
+        dst_colorspace=matrix,
         src_color_range=info.color_range or LIMITED_RANGE,
         dst_color_range=FULL_RANGE,
         interpolation=_SWSCALE_FLAGS | int(Interpolation.FULL_CHR_H_INT),  # else white is 253
         threads=1,
     )
     return np.asarray(picture.to_ndarray(), np.uint8)
+
+
+def jpeg_from_planes(frame: Frame, info: VideoInfo, reformatter: VideoReformatter) -> VideoFrame:
+    """A picture with the colours of JPEG files: full range and the matrix of BT.601 (JFIF 1.02)."""
+    matrix = _SWSCALE_MATRICES.get(info.color_matrix, _SWSCALE_MATRICES[guessed_matrix(info.height)])
+    return reformatter.reformat(
+        frame_from_planes(frame, "yuv420p"),
+        format="yuvj420p",
+        src_colorspace=matrix,
+        dst_colorspace=_SWSCALE_MATRICES[BT601],
+        src_color_range=info.color_range or LIMITED_RANGE,
+        dst_color_range=FULL_RANGE,
+        interpolation=_SWSCALE_FLAGS,
+        threads=1,
+    )
 
 
 def _rows(plane: VideoPlane) -> Plane:

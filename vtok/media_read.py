@@ -10,6 +10,8 @@ from typing import Self
 
 import av
 import av.error
+import av.logging
+from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Disposition
 from av.video.frame import VideoFrame
@@ -17,21 +19,24 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from vtok.errors import MediaError
-from vtok.media_frame import Frame, VideoInfo, converted_colors, planes_420
-
-DEFAULT_RATE = Fraction(25)
-"""Frames per second, where a file has neither timestamps nor a rate."""
+from vtok.media_damage import missing_end, missing_seconds
+from vtok.media_frame import UNSPECIFIED, Frame, VideoInfo, conversion, converted_colors, guessed_matrix, planes_420
+from vtok.media_images import IMAGE_NAMES, ImageSequence
+from vtok.media_time import DEFAULT_RATE, Timeline
+from vtok.media_turn import Turn
 
 _HDR_TRANSFERS = {16: "PQ", 18: "HLG"}  # H.273 transfer characteristics
 _TEXT_CODEC = "ansi"  # FFmpeg plays any text file as the output of a terminal, which nobody means here
+_LOG_DAMAGE = ("ffv1", "gif", "mjpeg")  # decoders that conceal damage and mention it only in FFmpeg's log
+_PACKETS_ARE_FRAMES = "mp4"  # in its index at the front, so that a file which lost its end gives itself away
 
 
 class VideoReader:
     """Frames of a video file in presentation order, decoded as they are asked for, in constant memory.
 
-    It can be iterated once. The timestamps are those of the file and increase strictly: missing ones are filled in
-    from the average rate, and those that repeat or go back are moved, since to drop a frame or to refuse a file that
-    plays would lose more.
+    It can be iterated once. Pictures that are stored turned come upright. The timestamps are those of the file and
+    increase strictly: missing ones are filled in from the average rate, and those that repeat or go back are moved,
+    since to drop a frame or to refuse a file that plays would lose more.
 
     Example:
         >>> with VideoReader("clip.mp4") as reader:
@@ -40,29 +45,45 @@ class VideoReader:
 
     Attributes:
         path: The file.
-        info: What its header says.
+        info: What its header says, of pictures that are upright.
 
     Args:
-        path: A local file. Never a URL, and nothing that the file refers to is fetched from a network.
+        path: A local file, or the pattern of a sequence of images such as `frames/%04d.png`. Never a URL, and nothing
+            that the file refers to is fetched from a network.
+        name: What to call it in messages instead of `path`.
+        image_rate: Frames per second of a sequence of images; default 25.
         allow_hdr: Read PQ and HLG video too, its values cut to 8 bits and otherwise as they are.
 
     Raises:
         MediaError: The file cannot be read as a video; or, while iterating, a frame has another size than the first.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, allow_hdr: bool = False) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        name: str | os.PathLike[str] | None = None,
+        image_rate: Fraction | None = None,
+        allow_hdr: bool = False,
+    ) -> None:
         self.path = Path(path)
+        self._name = str(name or path)
+        self._last: VideoFrame | None = None
         self._notices: dict[str, str] = {}
         self._errors: list[str] = []
         self._cut_short: str | None = None
         self._num_frames = self._num_damaged = 0
         self._reformatter = VideoReformatter()
         self._frames: Iterator[VideoFrame] = iter(())
-        _check_file(self.path)
+        self._images = ImageSequence.find(self.path, self._name)
+        if self._images is None:
+            _check_file(self.path, self._name)
+            if image_rate is not None and self.path.suffix.lower() not in IMAGE_NAMES:
+                raise MediaError(f"{self._name}: is no image, and only a sequence of images needs a rate")
         try:
-            self._container = av.open(f"file:{self.path}", options={"protocol_whitelist": "file"})
+            self._container = self._open(image_rate or DEFAULT_RATE)
         except (av.error.FFmpegError, ValueError) as error:
-            raise MediaError(f"{self.path}: {_cause(error)}. Is it a video, and whole?") from error
+            raise MediaError(f"{self._name}: {_cause(error)}. Is it a video, and whole?") from error
         try:
             self._stream = self._pick_stream()
             decoded = self._decode()
@@ -70,14 +91,15 @@ class VideoReader:
             first = next(decoded, None)
             if first is None:
                 raise MediaError(
-                    f"{self.path}: no frame can be decoded ({self.decode_error or 'it holds none, or lost its end'})"
+                    f"{self._name}: no frame can be decoded ({self.decode_error or 'it holds none, or lost its end'})"
                 )
+            self._turn = self._pick_turn(first)
             self.info = self._describe(first, allow_hdr=allow_hdr)
         except BaseException:
             self.close()
             raise
         self._frames = chain([first], decoded)
-        self._timeline = _Timeline(self.info, self._notices)
+        self._timeline = Timeline(self.info, self._notices)
 
     def __enter__(self) -> Self:
         return self
@@ -89,18 +111,20 @@ class VideoReader:
 
     def __iter__(self) -> Iterator[Frame]:
         while (picture := next(self._frames, None)) is not None:
-            if (picture.width, picture.height) != (self.info.width, self.info.height):
+            if (picture.width, picture.height) != self._stored_size:
+                width, height = self._stored_size
                 raise MediaError(
-                    f"{self.path}: frame {self._num_frames} is {picture.width}x{picture.height}, those before are "
-                    f"{self.info.width}x{self.info.height}. Cut the video there, or scale it to one size first."
+                    f"{self._name}: frame {self._num_frames} is {picture.width}x{picture.height}, those before are "
+                    f"{width}x{height}. Cut the video there, or scale it to one size first."
                 )
-            name = picture.format.name
-            if name not in ("yuv420p", "yuvj420p"):
-                alpha = ", its alpha channel dropped" if any(c.is_alpha for c in picture.format.components) else ""
-                self._notices.setdefault(name, f"pixel format {name} converted to yuv420p{alpha}")
-            frame = Frame(*planes_420(picture, self._reformatter), pts=self._timeline.place(picture.pts))
+            self._note(picture)
+            planes = planes_420(picture, self._reformatter)
+            if self._turn != Turn():
+                planes = self._turn(planes[0]), self._turn(planes[1]), self._turn(planes[2])
+            frame = Frame(*planes, pts=self._timeline.place(picture.pts))
             self._num_frames += 1
             self._num_damaged += picture.is_corrupt
+            self._last, self._end_pts = picture, frame.pts + picture.duration
             yield frame
 
     def close(self) -> None:
@@ -114,10 +138,30 @@ class VideoReader:
         return list(self._notices.values())
 
     @property
+    def num_bytes(self) -> int:
+        """Size of the file, or of all images of a sequence."""
+        files = self._images.files if self._images else [self.path]
+        return sum(file.stat().st_size for file in files)
+
+    @property
+    def last_frame_ticks(self) -> int:
+        """How long the last frame is shown, in units of the time base, 0 if that is not known; final after it."""
+        if self._last is None:
+            return 0
+        stream, pts = self._stream, self._last.pts
+        if _PACKETS_ARE_FRAMES in self._container.format.name and stream.duration and pts is not None:
+            # Durations of frames are from one decoding time to the next in MP4, which says little with B-frames.
+            ticks = (stream.start_time or 0) + stream.duration - pts
+            if ticks > 0 and not self._cut_short:
+                return ticks
+        return max(0, self._last.duration)
+
+    @property
     def decode_error(self) -> str | None:
         """What was damaged or missing so far, in one line, or None; final after the last frame.
 
-        Damage that the codec itself cannot tell from data (VP9 has no checksums, for one) goes unnoticed.
+        Damage that the codec itself cannot tell from data (VP9 has no checksums, for one) goes unnoticed;
+        `docs/formats.md` has the list.
         """
         parts = []
         if self._errors:
@@ -128,20 +172,41 @@ class VideoReader:
             parts.append(f"the file is cut short: {self._cut_short}")
         return "; ".join(parts) or None
 
+    def _open(self, image_rate: Fraction) -> InputContainer:
+        options = {"protocol_whitelist": "file"}
+        if self._images is None:
+            return av.open(f"file:{self.path}", options=options)
+        rate = f"{image_rate.numerator}/{image_rate.denominator}"
+        options |= {"framerate": rate, "start_number": str(self._images.first_number), "pattern_type": "sequence"}
+        return av.open(f"file:{self.path}", format="image2", options=options)
+
     def _pick_stream(self) -> VideoStream:
         """Choose the video track, and note which tracks are left."""
         streams = self._container.streams
         stream = streams.best("video")
         if not isinstance(stream, VideoStream) or stream.disposition & Disposition.attached_pic:
-            raise MediaError(f"{self.path}: has no video track")
+            raise MediaError(f"{self._name}: has no video track")
         if stream.codec_context is None or stream.codec_context.name == _TEXT_CODEC:
-            raise MediaError(f"{self.path}: is not a video in a format that this build of FFmpeg decodes")
+            raise MediaError(f"{self._name}: is not a video in a format that this build of FFmpeg decodes")
         left = [other.type for other in streams if other.index != stream.index]
         if left:
             counts = ", ".join(f"{left.count(kind)} {kind}" for kind in sorted(set(left)))
             self._notices["tracks"] = f"tracks not carried over: {counts}"
-        stream.thread_type = "AUTO"
+        # Threads that go on between calls could wait for ever to log something; see `_decoded`.
+        stream.thread_type = "SLICE" if stream.codec_context.name in _LOG_DAMAGE else "AUTO"
         return stream
+
+    def _pick_turn(self, first: VideoFrame) -> Turn:
+        """What puts the pictures upright; they are all taken to be as the first one."""
+        self._stored_size = first.width, first.height
+        self._end_pts = 0
+        turn = Turn.of(first)
+        if turn is None:
+            self._notices["turn"] = f"a rotation of {first.rotation} degrees is not applied: only quarter turns are"
+            return Turn()
+        if turn != Turn():
+            self._notices["turn"] = f"pictures {turn}, as the file asks for"
+        return turn
 
     def _describe(self, frame: VideoFrame, *, allow_hdr: bool) -> VideoInfo:
         """Gather what the stream and its first frame say."""
@@ -149,22 +214,26 @@ class VideoReader:
         hdr = _HDR_TRANSFERS.get(int(frame.color_trc))
         if hdr and not allow_hdr:
             raise MediaError(
-                f"{self.path}: is HDR video ({hdr}), which 8 bits cannot hold well. Convert it to SDR first, "
+                f"{self._name}: is HDR video ({hdr}), which 8 bits cannot hold well. Convert it to SDR first, "
                 "or go on regardless with --allow-hdr."
             )
-        if frame.rotation:
-            self._notices["rotation"] = f"a rotation of {frame.rotation} degrees is not applied"
         time_base = stream.time_base or 1 / DEFAULT_RATE
         duration = stream.duration * time_base if stream.duration else None
         if duration is None and self._container.duration:
             duration = Fraction(self._container.duration, av.time_base)
         color_range, color_matrix = converted_colors(frame)
+        width, height = self._stored_size
+        aspect = stream.sample_aspect_ratio or Fraction(1)
+        if self._turn.transposes:
+            width, height, aspect = height, width, 1 / aspect
+            if color_matrix == UNSPECIFIED and guessed_matrix(width) != guessed_matrix(height):
+                color_matrix = guessed_matrix(width)  # players would guess another one of the upright picture
         return VideoInfo(
-            width=frame.width,
-            height=frame.height,
+            width=width,
+            height=height,
             time_base=time_base,
             average_rate=stream.average_rate or None,
-            sample_aspect_ratio=stream.sample_aspect_ratio or Fraction(1),
+            sample_aspect_ratio=aspect,
             color_range=color_range,
             color_matrix=color_matrix,
             color_primaries=int(frame.color_primaries),
@@ -173,25 +242,60 @@ class VideoReader:
             duration_seconds_from_header=None if duration is None else float(duration),
         )
 
+    def _note(self, picture: VideoFrame) -> None:
+        """Keep a notice of what a picture loses here."""
+        if (lost := conversion(picture.format)) is not None:
+            self._notices.setdefault(picture.format.name, lost)
+        if picture.interlaced_frame:
+            self._notices.setdefault(
+                "interlaced", "interlaced: its frames are coded as they are, and marked progressive"
+            )
+
     def _decode(self) -> Iterator[VideoFrame]:
         """Decode whatever decodes, and keep count of what does not."""
-        # In MP4 the index at the front lists every packet, so that a file which lost its end gives itself away.
-        num_expected = len(self._stream.index_entries) if "mp4" in self._container.format.name else 0
-        num_packets, last_is_cut = 0, False
+        format_name = self._container.format.name
+        num_expected = len(self._stream.index_entries) if _PACKETS_ARE_FRAMES in format_name else 0
+        num_packets = first_packet_bytes = 0
+        last_is_cut = False
         for packet in self._packets():
             if packet is not None and packet.size:
+                first_packet_bytes = first_packet_bytes or packet.size
                 num_packets, last_is_cut = num_packets + 1, packet.is_corrupt
             try:
-                yield from self._stream.decode(packet)
+                yield from self._decoded(packet)
             except av.error.FFmpegError as error:
                 self._errors.append(f"near frame {self._num_frames}: {_cause(error)}")
-        num_missing = _num_bytes_missing(self.path) if "matroska" in self._container.format.name else 0
         if num_packets < num_expected:
             self._cut_short = f"{num_packets} of {num_expected} frames are there"
-        elif num_missing:
-            self._cut_short = f"{num_missing} bytes are missing"
+        elif missing := missing_end(self.path, format_name, first_packet_bytes):
+            self._cut_short = missing
         elif last_is_cut:
             self._cut_short = "the last frame is incomplete"
+        elif "matroska" in format_name and self._num_frames:
+            end = self._end_pts * self.info.time_base
+            self._cut_short = missing_seconds(self._stream.metadata.get("DURATION"), end, self.info.average_rate)
+
+    def _decoded(self, packet: "Packet[VideoStream] | None") -> list[VideoFrame]:
+        """The frames that come out of the decoder for a packet.
+
+        Some decoders conceal damage and say so only in FFmpeg's log, which counts errors while it is turned on. It is
+        only on inside of this call, and with slice threads, which rest outside of it: a thread that logs waits for
+        Python, which must not be waiting for that thread.
+        """
+        assert self._stream.codec_context is not None
+        if self._stream.codec_context.name not in _LOG_DAMAGE:
+            return self._stream.decode(packet)
+        level = av.logging.get_level()
+        av.logging.set_level(av.logging.ERROR)
+        num_errors = av.logging.get_last_error()[0]
+        try:
+            with av.logging.Capture():
+                frames = self._stream.decode(packet)
+            if av.logging.get_last_error()[0] > num_errors:
+                self._num_damaged += max(1, len(frames))
+            return frames
+        finally:
+            av.logging.set_level(level)
 
     def _packets(self) -> Iterator["Packet[VideoStream] | None"]:
         """Yield the packets of the video track; after an error then None, which flushes the decoder like the end."""
@@ -202,67 +306,20 @@ class VideoReader:
             yield None
 
 
-class _Timeline:
-    """Gives each frame its own timestamp wherever that is later than the one before, and a later one otherwise."""
-
-    def __init__(self, info: VideoInfo, notices: dict[str, str]) -> None:
-        self._notices = notices
-        self._rate = info.average_rate or DEFAULT_RATE
-        self._second = max(1, round(1 / info.time_base))
-        self._step = max(1, round(1 / (self._rate * info.time_base)))
-        self._last: int | None = None
-        self._shift = 0
-
-    def place(self, pts: int | None) -> int:
-        """Return the timestamp, in units of the time base, of the next frame."""
-        last = self._last
-        if pts is None:
-            pts = 0 if last is None else last + self._step
-            self._notices.setdefault("missing", f"timestamps missing: filled in at {float(self._rate):g} frames/s")
-        else:
-            pts += self._shift
-            if last is not None and pts <= last:
-                moved = last + 1
-                if last - pts > self._second:  # a cut, after which time goes on from the new place; not a slip
-                    moved = last + self._step
-                    self._shift += moved - pts
-                self._notices.setdefault("order", f"timestamps repeat or go back: moved forward, first at {moved}")
-                pts = moved
-        self._last = pts
-        return pts
-
-
-def _check_file(path: Path) -> None:
+def _check_file(path: Path, name: str) -> None:
     """Refuse what is no file with bytes in it, in clearer words than FFmpeg's."""
     if path.is_dir():
-        raise MediaError(f"{path}: is a folder, not a video file")
+        raise MediaError(
+            f"{name}: is a folder, not a video file. Images in it are named by a pattern, as {name}/%04d.png"
+        )
     if not path.exists():
-        raise MediaError(f"{path}: no such file")
+        raise MediaError(f"{name}: no such file")
     if path.is_file() and path.stat().st_size == 0:
-        raise MediaError(f"{path}: the file is empty")
+        raise MediaError(f"{name}: the file is empty")
+    if not os.access(path, os.R_OK):
+        raise MediaError(f"{name}: may not be read: permission denied")
 
 
 def _cause(error: Exception) -> str:
     """Return the cause of an error in FFmpeg, in its own words and one line."""
     return str(getattr(error, "strerror", None) or error).partition("\n")[0]
-
-
-def _num_bytes_missing(path: Path) -> int:
-    """Return by how many bytes a Matroska file is shorter than the segment it declares (RFC 9559, RFC 8794)."""
-
-    def sized_element(data: bytes, start: int) -> tuple[int, int | None]:
-        """Return where the content of the element with a 4-byte id at `start` begins, and its size if it is known."""
-        num_bytes = 9 - data[start + 4].bit_length()
-        size = int.from_bytes(data[start + 4 : start + 4 + num_bytes]) & ((1 << 7 * num_bytes) - 1)
-        return start + 4 + num_bytes, None if size == (1 << 7 * num_bytes) - 1 else size
-
-    if not path.is_file():
-        return 0  # a pipe: nothing can be looked up in it
-    with path.open("rb") as file:
-        head = file.read(4096)
-    try:
-        header, header_size = sized_element(head, 0)
-        segment, segment_size = sized_element(head, header + (header_size or 0))
-    except IndexError:
-        return 0
-    return max(0, segment + segment_size - path.stat().st_size) if segment_size is not None else 0

@@ -1,9 +1,9 @@
 """Video files out: the frames, times, colours and shape that a reader found, encoded by one of FFmpeg's codecs."""
 
+import io
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
-from fractions import Fraction
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -12,11 +12,14 @@ import av
 import av.error
 from av.codec import codecs_available
 from av.container import OutputContainer
+from av.packet import Packet
 from av.video.stream import VideoStream
 
 from vtok.atomic import atomic_write
 from vtok.errors import ConfigError, MediaError
 from vtok.media_frame import Frame, VideoInfo, frame_from_planes
+from vtok.media_mp4 import DecodingTimes
+from vtok.media_time import DEFAULT_RATE
 
 CODECS: dict[str, dict[str, str]] = {
     "libx264": {"crf": "12", "preset": "veryfast"},
@@ -31,9 +34,19 @@ CODECS: dict[str, dict[str, str]] = {
 SUFFIXES = (".mp4", ".mov", ".mkv", ".webm")
 """Containers that keep a variable frame rate and the colour tags."""
 
-_DEFAULT_RATE = Fraction(25)  # only a hint to rate control and header when the true one is unknown
-# x264 and x265 print a line of their own for a preset that they do not know, so they are not asked.
-_PRESETS = ["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo"]
+_DEFAULT_CODECS = {".webm": "libvpx-vp9"}  # libx264 for the others
+# x264 and x265 print a line of their own for a preset that they do not know, and encoders cut a quality that is out of
+# range without a word, so they are not asked.
+_X26_PRESETS = [
+    "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo",
+]  # fmt: skip
+_PRESETS = {
+    "libx264": _X26_PRESETS,
+    "libx265": _X26_PRESETS,
+    "libsvtav1": [str(number) for number in range(-1, 14)],
+}
+_MP4_ONLY = ("libsvtav1", "libvpx-vp9")  # of MP4 and MOV, which FFmpeg's list of what MOV takes does not know
+_HIGHEST_CRF = {"libx264": 51, "libx265": 51, "libsvtav1": 63, "libvpx-vp9": 63}
 _EVEN_SIZES_ONLY = ("libx264", "libx265")  # in 4:2:0
 _SMALLEST_SLICED = 64 * 64  # pixels; below, ffv1 may refuse its own default of four slices or more
 _SECONDS_FIELD_MIN = 1000  # ticks per second in an MP4 movie header, at least, as players expect
@@ -53,11 +66,13 @@ class VideoWriter:
 
     Attributes:
         notices: One line for each thing that the file cannot hold as it was.
+        last_frame_ticks: To be set before the end if it is known how long the last frame is shown, in units of the
+            time base; otherwise that is as long as the average rate says.
 
     Args:
         path: The file to write; its suffix, one of `SUFFIXES`, chooses the container.
         info: Size, time base, rate, aspect ratio and colours to write.
-        codec: One of `CODECS`.
+        codec: One of `CODECS` that the container takes; default: libx264, or libvpx-vp9 in WebM.
         options: FFmpeg options of the encoder, over those of `CODECS`.
 
     Raises:
@@ -70,30 +85,31 @@ class VideoWriter:
         path: str | os.PathLike[str],
         info: VideoInfo,
         *,
-        codec: str = "libx264",
+        codec: str | None = None,
         options: Mapping[str, str] | None = None,
     ) -> None:
         self.path = Path(path)
         self.info = info
-        self.codec = codec
         self.notices: list[str] = []
-        available = [name for name in CODECS if name in codecs_available]
-        if codec not in available:
-            raise MediaError(f"{self.path}: unknown codec {codec!r}. Choose one of {', '.join(available)}.")
-        if self.path.suffix.lower() not in SUFFIXES:
+        self.last_frame_ticks = 0
+        suffix = self.path.suffix.lower()
+        if suffix not in SUFFIXES:
             raise MediaError(f"{self.path}: unknown suffix {self.path.suffix!r}. Choose one of {', '.join(SUFFIXES)}.")
+        self.codec = codec = codec or _DEFAULT_CODECS.get(suffix, "libx264")
+        if codec not in (available := container_codecs(suffix)):
+            raise MediaError(f"{self.path}: unknown codec {codec!r} in {suffix}. Choose one of {', '.join(available)}.")
         self._options = CODECS[codec] | dict(options or {})
-        preset = self._options.get("preset")
-        if codec in ("libx264", "libx265") and preset not in _PRESETS:
-            raise MediaError(f"{self.path}: unknown preset {preset!r}. Choose one of {', '.join(_PRESETS)}.")
+        _check_options(self.path, codec, self._options)
         self._pixel_format = "yuv420p"
         if codec in _EVEN_SIZES_ONLY and (info.width % 2 or info.height % 2):
             self._pixel_format = "yuv444p"
         if codec == "ffv1" and info.width * info.height < _SMALLEST_SLICED:
             self._options.setdefault("slices", "1")
         self._num_frames = 0
-        self._last_pts: int | None = None
+        self._waiting: Frame | None = None  # until the next one tells how long it is shown
+        self._ticks: dict[int, int] = {}  # durations of the frames that the encoder holds, by their timestamps
         self._shift = 0
+        self._decoding_times = DecodingTimes() if suffix in (".mp4", ".mov") else None
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -129,19 +145,30 @@ class VideoWriter:
             raise ConfigError(
                 f"planes of {frame.y.shape}, {frame.u.shape}, {frame.v.shape} in a {width}x{height} video"
             )
-        if self._last_pts is not None and frame.pts <= self._last_pts:
-            raise ConfigError(f"timestamp {frame.pts} after {self._last_pts}: they have to increase")
-        self._last_pts = frame.pts
-        if self._num_frames == 0 and frame.pts < 0:
+        if self._waiting is not None:
+            if frame.pts <= self._waiting.pts:
+                raise ConfigError(f"timestamp {frame.pts} after {self._waiting.pts}: they have to increase")
+            self._encode(self._waiting, frame.pts - self._waiting.pts)
+        elif frame.pts < 0:
             self._shift = -frame.pts
             seconds = float(self._shift * self.info.time_base)
             self.notices.append(f"all timestamps moved by {seconds:g} s, for none may be below zero")
+        self._waiting = frame
+
+    def _encode(self, frame: Frame, ticks: int) -> None:
         picture = frame_from_planes(frame, self._pixel_format)
         picture.pts = frame.pts + self._shift
         picture.time_base = self.info.time_base
+        self._ticks[picture.pts] = ticks
         with self._errors(f"writing failed at frame {self._num_frames}"):
-            self._container.mux(self._stream.encode(picture))
+            self._mux(self._stream.encode(picture))
         self._num_frames += 1
+
+    def _mux(self, packets: "Iterable[Packet[VideoStream]]") -> None:
+        """Write packets, and how long each is shown, which not all encoders pass on."""
+        for packet in packets:
+            packet.duration = self._ticks.pop(packet.pts or 0, packet.duration or 0)
+            self._container.mux([packet] if self._decoding_times is None else self._decoding_times.push(packet))
 
     def _container_options(self) -> dict[str, str]:
         """Make MP4 and MOV keep times and colours; by default they round the start and drop colours half known."""
@@ -160,7 +187,7 @@ class VideoWriter:
         info = self.info
         os.environ.setdefault("SVT_LOG", "1")  # else SVT-AV1 prints its configuration to stderr, by itself
         stream = container.add_stream(
-            self.codec, rate=info.average_rate or _DEFAULT_RATE, options=self._options, time_base=info.time_base
+            self.codec, rate=info.average_rate or DEFAULT_RATE, options=self._options, time_base=info.time_base
         )
         assert isinstance(stream, VideoStream)
         # PyAV's default would cut each frame into slices for its threads, which costs 1 to 2 % of the bytes.
@@ -186,20 +213,51 @@ class VideoWriter:
         try:
             if kind is not None:
                 return
-            if not self._num_frames:
+            if self._waiting is None:
                 raise MediaError(f"{self.path}: no frame was written to it")
+            rate = self.info.average_rate or DEFAULT_RATE
+            ticks = self.last_frame_ticks or max(1, round(1 / rate / self.info.time_base))
+            self._encode(self._waiting, ticks)
             with self._errors("writing failed at the end"):
-                self._container.mux(self._stream.encode(None))
+                self._mux(self._stream.encode(None))
+                if self._decoding_times is not None:
+                    self._container.mux(self._decoding_times.finish(self._waiting.pts + self._shift + ticks))
                 self._container.close()
         finally:
             with suppress(av.error.FFmpegError):  # it would only hide what went wrong before
                 self._container.close()
 
-    @contextmanager
-    def _errors(self, what: str) -> Iterator[None]:
-        """Turn errors of FFmpeg and PyAV into one line."""
-        try:
-            yield
-        except (av.error.FFmpegError, ValueError, OverflowError) as error:
-            cause = str(getattr(error, "strerror", None) or error).partition("\n")[0]
-            raise MediaError(f"{self.path}: {what}: {cause}") from error
+    def _errors(self, what: str) -> AbstractContextManager[None]:
+        return ffmpeg_errors(self.path, what)
+
+
+@contextmanager
+def ffmpeg_errors(path: Path, what: str) -> Iterator[None]:
+    """Turn errors of FFmpeg and PyAV into one line that says what failed with the file at `path`."""
+    try:
+        yield
+    except (av.error.FFmpegError, ValueError, OverflowError) as error:
+        cause = str(getattr(error, "strerror", None) or error).partition("\n")[0]
+        raise MediaError(f"{path}: {what}: {cause}") from error
+
+
+def container_codecs(suffix: str) -> list[str]:
+    """Those of `CODECS` that this build of FFmpeg has and writes into the container of a suffix."""
+    with av.open(io.BytesIO(), "w", format={".mkv": "matroska"}.get(suffix, suffix[1:])) as container:
+        wanted = [name for name in CODECS if name not in _MP4_ONLY or suffix != ".mov"]
+        return [name for name in wanted if name in codecs_available and name in container.supported_codecs]
+
+
+def _check_options(path: Path, codec: str, options: Mapping[str, str]) -> None:
+    """Refuse a preset or quality that the encoder does not know."""
+    preset, crf = options.get("preset"), options.get("crf")
+    if preset is not None and codec in _PRESETS and preset not in _PRESETS[codec]:
+        raise MediaError(f"{path}: unknown preset {preset!r} of {codec}. Choose one of {', '.join(_PRESETS[codec])}.")
+    if crf is None or codec not in _HIGHEST_CRF:
+        return
+    try:
+        is_in_range = -1 <= float(crf) <= _HIGHEST_CRF[codec]  # -1: not used
+    except ValueError:
+        is_in_range = False
+    if not is_in_range:
+        raise MediaError(f"{path}: crf {crf} is out of the range of {codec}: 0 to {_HIGHEST_CRF[codec]}")

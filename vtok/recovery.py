@@ -30,16 +30,23 @@ class RecoveredVideo(CompressedVideo):
     Args:
         path: The `.vtok` file.
         tokenizer: As for `CompressedVideo`.
+        name: As for `CompressedVideo`.
 
     Raises:
         FormatError: There is nothing to recover: no header or no group is intact.
         ModelMismatchError: As for `CompressedVideo`.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, tokenizer: VideoTokenizer | None = None) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        tokenizer: VideoTokenizer | None = None,
+        name: str | os.PathLike[str] | None = None,
+    ) -> None:
         self.faults: list[str] = []
         self.num_held_frames = 0
-        super().__init__(path, tokenizer=tokenizer)
+        super().__init__(path, tokenizer=tokenizer, name=name)
 
     def __iter__(self) -> Iterator[Frame]:
         return self.frames()
@@ -83,6 +90,10 @@ class RecoveredVideo(CompressedVideo):
 
     def _first_pts(self, location: GroupLocation) -> int:
         return self._read_group(location).pts[0]
+
+    def ticks_shown(self, index: int) -> int:
+        """0: not known, for frames may have been lost."""
+        return 0
 
     def _total_frames(self) -> int:
         return self.num_frames

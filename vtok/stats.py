@@ -120,8 +120,8 @@ def file_stats(
                 advance(1)
         quality = meter.result()
         info = source.info
-    num_bytes = Path(compressed).stat().st_size
-    seconds = played_seconds(info, pts[0], pts[-1])
+    num_bytes = video.num_bytes if isinstance(video, VideoReader) else video.path.stat().st_size
+    seconds = played_seconds(info, pts[0], pts[-1], source.last_frame_ticks)
     header = video.header if isinstance(video, CompressedVideo) else None
     return FileStats(
         reference=str(reference),
@@ -134,7 +134,7 @@ def file_stats(
         kbit_per_second=8e-3 * num_bytes / seconds if seconds else None,
         bits_per_pixel=8 * num_bytes / (info.width * info.height * quality.num_frames),
         compression_ratio=quality.num_frames * _raw_frame_bytes(info) / num_bytes,
-        reference_ratio=Path(reference).stat().st_size / num_bytes,
+        reference_ratio=source.num_bytes / num_bytes,
         quality=quality,
         model=header.model_name if header else None,
         model_quality=header.quality if header else None,

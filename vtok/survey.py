@@ -178,7 +178,7 @@ class _Salvage:
             location = GroupLocation(head.sequence, head.byte_offset, group.first_frame, group.num_frames)
             self._groups.setdefault(group.first_frame, location)
         elif head.kind == chunks.DONE:
-            self._totals = parse_done(head, payload)[0]
+            self._totals = parse_done(head, payload).totals
 
     def _groups_in_order(self) -> list[GroupLocation]:
         """The groups by their frames, without those that claim frames which another has, or that the file has not."""

@@ -6,6 +6,7 @@ from fractions import Fraction
 from vtok.errors import ConfigError
 
 _TIME = re.compile(r"(?:(?:([0-9]{1,5}):)?([0-9]{1,5}):)?([0-9]{1,9}(?:\.[0-9]{1,9})?|\.[0-9]{1,9})")
+_RATE = re.compile(r"([0-9]{1,7}(?:\.[0-9]{1,6})?)(?:/([1-9][0-9]{0,6}))?")
 
 
 def parse_seconds(text: str) -> Fraction:
@@ -23,6 +24,21 @@ def parse_seconds(text: str) -> Fraction:
         raise ConfigError(f"{text!r} is no time; expected seconds (90.5) or HH:MM:SS (00:01:30.5)")
     hours, minutes, seconds = match.groups()
     return 3600 * int(hours or 0) + 60 * int(minutes or 0) + Fraction(seconds)
+
+
+def parse_rate(text: str) -> Fraction:
+    """Frames per second, exactly: 24, 23.976 or 30000/1001.
+
+    Raises:
+        ConfigError: `text` is no such number, or not above 0 and at most 1000.
+    """
+    match = _RATE.fullmatch(text.strip())
+    rate = Fraction(match[1]) / int(match[2] or 1) if match else Fraction(0)
+    if not 0 < rate <= 1000:
+        raise ConfigError(
+            f"{text!r} is no rate; expected frames per second, above 0 and at most 1000, as 24 or 30000/1001"
+        )
+    return rate
 
 
 def exact_seconds(seconds: Fraction | float) -> Fraction:
