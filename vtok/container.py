@@ -98,9 +98,10 @@ class ContainerWriter:
         """
         if group.first_frame != self.totals.num_frames:
             raise ConfigError(f"group begins with frame {group.first_frame}: must be {self.totals.num_frames}")
-        expected = self._header.num_latent_frames(group.num_frames)
-        if group.num_latent_frames != expected:
-            raise ConfigError(f"{group.num_frames} frames in {group.num_latent_frames} latent ones: must be {expected}")
+        try:
+            self._header.check_group(group.num_frames, group.num_latent_frames)
+        except FormatError as error:
+            raise ConfigError(f"group: {error}") from None
         location = GroupLocation(self._sequence, self._byte_offset, group.first_frame, group.num_frames)
         self._write_chunk(chunks.GROUP, group.to_bytes(), is_restart=group.is_restart)
         self._locations += _LOCATION.pack(*location)
@@ -148,6 +149,7 @@ class ContainerReader:
         self.totals: Totals | None = None
         self._file = file
         self._is_done = False
+        self._done: ChunkHead | None = None
         self._index_byte_offset = 0
         self._chunks = ChunkReader(file)
         self._chunks.read_preamble()
@@ -206,7 +208,8 @@ class ContainerReader:
         """
         with self._position_kept():
             walked = self._walked_groups()
-            if self._index_byte_offset and self._indexed_groups() != walked:
+            # Where the walk ended, not at the end of the file: an end chunk of a later version may be longer.
+            if self._done and self._index_byte_offset and self._index_before(self._done) != walked:
                 raise FormatError("the index does not agree with the groups")
 
     def read_group(self, location: GroupLocation) -> VideoGroup:
@@ -244,13 +247,9 @@ class ContainerReader:
     def _parse_group(self, head: ChunkHead, payload: bytes) -> VideoGroup:
         try:
             group = VideoGroup.from_bytes(payload, is_restart=head.is_restart)
+            self.header.check_group(group.num_frames, group.num_latent_frames)
         except FormatError as error:
             raise type(error)(f"{head.place}: {error}") from None
-        expected = self.header.num_latent_frames(group.num_frames)
-        if group.num_latent_frames != expected:
-            raise FormatError(
-                f"{head.place} has {group.num_latent_frames} latent frames for {group.num_frames}: must be {expected}"
-            )
         return group
 
     def _end(self, head: ChunkHead, payload: bytes) -> None:
@@ -264,13 +263,17 @@ class ContainerReader:
         self._is_done = True
 
     def _indexed_groups(self) -> list[GroupLocation]:
-        """The groups according to the index; FormatError if there is none, or it is not sound."""
+        """The groups according to the index, found from the end of the file; FormatError if that cannot be done."""
         done_offset = self._file.seek(0, 2) - _DONE_CHUNK_BYTES
         self._file.seek(max(done_offset, 0))
         done = parse_head(self._file.read(chunks.CHUNK_HEAD_BYTES), done_offset)
         if done is None or done.kind != chunks.DONE:
             raise FormatError("no end chunk of this version at the end of the file")
-        reader = self._chunks_at(done_offset, done.sequence)
+        return self._index_before(done)
+
+    def _index_before(self, done: ChunkHead) -> list[GroupLocation]:
+        """The groups according to the index before the end chunk; FormatError if there is none, or it is not sound."""
+        reader = self._chunks_at(done.byte_offset, done.sequence)
         totals, index_offset = parse_done(done, _read_payload(reader, reader.read_head()))
         reader = self._chunks_at(index_offset, done.sequence - 1)
         head = reader.read_head()
@@ -278,15 +281,15 @@ class ContainerReader:
         if (
             head.kind != chunks.INDEX
             or not head.is_known
-            or head.end_offset != done_offset
+            or head.end_offset != done.byte_offset
             or len(payload) % _LOCATION.size
         ):
             raise FormatError(f"{head.place} is no index")
         locations = [GroupLocation(*fields) for fields in _LOCATION.iter_unpack(payload)]
         num_frames = 0
         for location in locations:
-            if location.first_frame != num_frames:
-                raise FormatError(f"{head.place} has a gap before frame {location.first_frame}")
+            if location.first_frame != num_frames or not 1 <= location.num_frames <= MAX_FRAMES_PER_GROUP:
+                raise FormatError(f"{head.place} has a gap before or after frame {location.first_frame}")
             num_frames += location.num_frames
         if (num_frames, len(locations)) != totals[:2]:
             raise FormatError(f"{head.place} is not complete")
@@ -307,6 +310,7 @@ class ContainerReader:
                 group = GroupHead.from_bytes(self._file.read(min(head.length, GROUP_HEAD_BYTES)))
                 locations.append(GroupLocation(sequence, byte_offset, group.first_frame, group.num_frames))
             elif head.kind == chunks.DONE:
+                self._done = head
                 self.totals, self._index_byte_offset = parse_done(head, _read_payload(reader, head))
                 break
             byte_offset, sequence = head.end_offset, sequence + 1

@@ -158,9 +158,7 @@ def file_info(path: str | os.PathLike[str]) -> FileInfo:
         tags=dict(header.tags),
         num_frames=num_frames,
         num_latent_frames=sum(header.num_latent_frames(location.num_frames) for location in locations),
-        codes_per_latent_frame=header.num_codebooks
-        * -(-header.height // header.patch_size)
-        * -(-header.width // header.patch_size),
+        codes_per_latent_frame=header.codes_per_latent_frame,
         duration_seconds=duration,
         kbit_per_second=8e-3 * num_bytes / duration if duration else None,
         bits_per_pixel=8 * num_bytes / (header.width * header.height * num_frames) if num_frames else None,
