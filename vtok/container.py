@@ -200,17 +200,26 @@ class ContainerReader:
             except FormatError:
                 return self._walked_groups()
 
+    def walk(self) -> list[GroupLocation]:
+        """The same as `read_index`, from the chunk headers alone, whatever the index says."""
+        with self._position_kept():
+            return self._walked_groups()
+
     def check_index(self) -> None:
         """Compare the index, if there is one, with the groups. Needs a sound file that can seek.
 
         Raises:
             FormatError: It says something else.
         """
+        walked = self.walk()
         with self._position_kept():
-            walked = self._walked_groups()
-            # Where the walk ended, not at the end of the file: an end chunk of a later version may be longer.
-            if self._done and self._index_byte_offset and self._index_before(self._done) != walked:
-                raise FormatError("the index does not agree with the groups")
+            try:
+                # Where the walk ended, not at the end of the file: an end chunk of a later version may be longer.
+                is_right = not (self._done and self._index_byte_offset) or self._index_before(self._done) == walked
+            except FormatError as error:
+                raise type(error)(f"the index is not sound: {error}") from None
+        if not is_right:
+            raise FormatError("the index does not agree with the groups")
 
     def read_group(self, location: GroupLocation) -> VideoGroup:
         """The group at a place that `read_index` gave, checked; leaves the position of the file as it was.
@@ -308,6 +317,9 @@ class ContainerReader:
                 break
             if head.kind == chunks.GROUP:
                 group = GroupHead.from_bytes(self._file.read(min(head.length, GROUP_HEAD_BYTES)))
+                expected = locations[-1].end_frame if locations else 0
+                if group.first_frame != expected:
+                    raise FormatError(f"{head.place} begins with frame {group.first_frame}: expected {expected}")
                 locations.append(GroupLocation(sequence, byte_offset, group.first_frame, group.num_frames))
             elif head.kind == chunks.DONE:
                 self._done = head

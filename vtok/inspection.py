@@ -90,7 +90,8 @@ class FileInfo:
             f"groups    {len(self.groups)}",
             f"writer    {self.writer}",
         ]
-        lines += [f"tag       {key}: {value}" for key, value in self.tags.items()]
+        # Whoever made the file must not move the cursor or change colours of a terminal.
+        lines += [f"tag       {_printable(key)}: {_printable(value)}" for key, value in self.tags.items()]
         return "\n".join(lines)
 
 
@@ -185,3 +186,7 @@ def verify_file(path: str | os.PathLike[str]) -> Verification:
         num_intact_frames=sum(location.num_frames for location in found.groups),
         faults=[fault._asdict() for fault in found.faults],
     )
+
+
+def _printable(text: str) -> str:
+    return text if text.isprintable() else ascii(text)

@@ -37,6 +37,7 @@ _PRESETS = ["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "s
 _EVEN_SIZES_ONLY = ("libx264", "libx265")  # in 4:2:0
 _SMALLEST_SLICED = 64 * 64  # pixels; below, ffv1 may refuse its own default of four slices or more
 _SECONDS_FIELD_MIN = 1000  # ticks per second in an MP4 movie header, at least, as players expect
+_END_OF_TIME = 1 << 63  # FFmpeg's timestamps have 64 bits
 
 
 class VideoWriter:
@@ -136,6 +137,10 @@ class VideoWriter:
             self._shift = -frame.pts
             seconds = float(self._shift * self.info.time_base)
             self.notices.append(f"all timestamps moved by {seconds:g} s, for none may be below zero")
+        if frame.pts + self._shift >= _END_OF_TIME:
+            raise MediaError(
+                f"{self.path}: timestamp {frame.pts + self._shift} of frame {self._num_frames} is too large"
+            )
         picture = frame_from_planes(frame, self._pixel_format)
         picture.pts = frame.pts + self._shift
         picture.time_base = self.info.time_base
