@@ -30,7 +30,7 @@ with atheris.instrument_imports(include=["vtok"]):
 
 
 def mutate(data, max_size, seed):
-    """What libFuzzer has, changed by it or edited chunk by chunk; if it has no chunks any more, a golden file edited."""
+    """What libFuzzer has, changed by it or edited chunk by chunk; if it has no chunks, a golden file edited."""
     rng = random.Random(seed)
     if rng.random() > EDITED_SHARE:
         return atheris.Mutate(data, max_size)
