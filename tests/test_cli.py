@@ -430,7 +430,7 @@ def test_json_of_training_is_its_final_validation(vtok, made):
     assert "validation" in outcome.err  # what it says on the way
     encoded = vtok("encode", "videos/a.mp4", "a.vtok", "--model", result["weights"])
     assert encoded.code == 0
-    assert_failed(vtok("decode", "a.vtok", "a.mp4"), "a.vtok: needs the model 'weights'.*--model")
+    assert_failed(vtok("decode", "a.vtok", "a.mp4"), "a.vtok: was written with the model weights .*--model")
     assert vtok("decode", "a.vtok", "a.mp4", "--model", result["weights"]).code == 0
 
 
