@@ -4,8 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 SAMPLE ?= sample_videos/bigbuckbunny.mp4
 QUALITY ?= 5
+FUZZ_SECONDS ?= 600
 
-.PHONY: demo test lint types unit bench speed clean
+.PHONY: demo test lint types unit bench speed fuzz clean
 
 demo: $(VENV)/.installed
 	@mkdir -p demo
@@ -33,6 +34,11 @@ bench: $(VENV)/.installed-dev
 speed: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/speed.py $(SAMPLE)
 
+# What it finds is written to demo/fuzz as crash-* or timeout-*.
+fuzz: $(VENV)/.installed-fuzz
+	@mkdir -p demo/fuzz/corpus
+	cd demo/fuzz && $(CURDIR)/$(BIN)/python $(CURDIR)/tests/fuzz_container.py -max_total_time=$(FUZZ_SECONDS) corpus
+
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)
 
@@ -42,6 +48,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev,bench]"
+	@touch $@
+
+$(VENV)/.installed-fuzz: pyproject.toml constraints.txt | $(VENV)/.installed-dev
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[fuzz]"
 	@touch $@
 
 clean:

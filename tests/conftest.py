@@ -8,7 +8,7 @@ from vtok.exact_prior import ExactPrior
 from vtok.tokenizer import VideoTokenizer
 
 
-def new_tiny_tokenizer() -> VideoTokenizer:
+def new_tiny_tokenizer(*, refine_dim: int = 8) -> VideoTokenizer:
     """The pretrained kind of tokenizer, too small to be good, with random weights throughout."""
     torch.manual_seed(1)
     tokenizer = VideoTokenizer(
@@ -16,7 +16,7 @@ def new_tiny_tokenizer() -> VideoTokenizer:
         num_codebooks=12,
         codebook_size=256,
         latent_options={
-            "refine_dim": 8,
+            "refine_dim": refine_dim,
             "guide_dim": 4,
             "prior_groups": (4, 12),
             "prior_context_dim": 8,

@@ -66,7 +66,7 @@ def read(data: bytes) -> Parsed:
             require(totals is None, "data after the end")
             require(chunk.kind != "HEAD", "second header")
             if chunk.kind == "VGRP":
-                group = read_group(chunk, header["frames_per_latent"])
+                group = read_group(chunk, header)
                 require(group.first_frame == sum(len(g.pts) for g in groups), "first frame")
                 groups.append(group)
             elif chunk.kind == "indx" and len(chunk.payload) % 24 == 0:
@@ -117,6 +117,7 @@ def read_header(payload: bytes) -> dict:
         return float(text)
 
     header = json.loads(payload.decode("utf-8"), object_pairs_hook=unique, parse_constant=finite, parse_float=finite)
+    require(isinstance(header, dict), "object")
     name, color = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", (0, 255)
     for key, pattern in {
         "model_name": name, "model_sha256": r"[0-9a-f]{64}", "entropy_coder": name, "writer": r"[ -~]{1,100}",
@@ -138,12 +139,14 @@ def read_header(payload: bytes) -> dict:
     return header
 
 
-def read_group(chunk: Chunk, frames_per_latent: int) -> Group:
+def read_group(chunk: Chunk, header: dict) -> Group:
     payload = chunk.payload
     first_frame, frames, latents, codes_crc, pts_length, first_pts, crc = struct.unpack_from("<QIIIIqI", payload)
     require(zlib.crc32(payload[:32]) == crc, "CRC of a group")
     require(1 <= frames <= 256, "frames of a group")
-    require(latents == -(-frames // frames_per_latent), "latent frames of a group")
+    require(latents == -(-frames // header["frames_per_latent"]), "latent frames of a group")
+    rows, columns = (-(-header[side] // header["patch_size"]) for side in ("height", "width"))
+    require(latents * header["num_codebooks"] * rows * columns <= 2**29, "codes of a group")
     require(36 + pts_length <= len(payload), "length of the timestamps")
     pts = read_pts(payload[36 : 36 + pts_length], first_pts, frames)
     coded, is_restart = payload[36 + pts_length :], bool(chunk.flags & 0x10000)

@@ -236,6 +236,7 @@ class CompressedVideo:
 
     def _latent_frames_of(self, group: VideoGroup) -> list[LatentFrame]:
         """A group's latent frames, checked as a whole before anything is made of them."""
+        self.header.check_group(group.num_frames, group.num_latent_frames)  # recovery has not
         height, width = latent_size(self.header.height, self.header.width)
         decoder = PriorGroupDecoder(
             self._prior,

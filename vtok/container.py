@@ -113,9 +113,10 @@ class ContainerWriter:
         """
         if group.first_frame != self.totals.num_frames:
             raise ConfigError(f"group begins with frame {group.first_frame}: must be {self.totals.num_frames}")
-        expected = self._header.num_latent_frames(group.num_frames)
-        if group.num_latent_frames != expected:
-            raise ConfigError(f"{group.num_frames} frames in {group.num_latent_frames} latent ones: must be {expected}")
+        try:
+            self._header.check_group(group.num_frames, group.num_latent_frames)
+        except FormatError as error:
+            raise ConfigError(f"group: {error}") from None
         location = GroupLocation(self._sequence, self.num_bytes, group.first_frame, group.num_frames)
         self._write_chunk(chunks.GROUP, group.to_bytes(), is_restart=group.is_restart)
         self._locations += _LOCATION.pack(*location)
@@ -170,6 +171,7 @@ class ContainerReader:
         self.last_frame_ticks = 0
         self._file = file
         self._is_done = False
+        self._done: ChunkHead | None = None
         self._index_byte_offset = 0
         self._chunks = ChunkReader(file)
         self._chunks.read_preamble()
@@ -220,16 +222,26 @@ class ContainerReader:
             except FormatError:
                 return self._walked_groups()
 
+    def walk(self) -> list[GroupLocation]:
+        """The same as `read_index`, from the chunk headers alone, whatever the index says."""
+        with self._position_kept():
+            return self._walked_groups()
+
     def check_index(self) -> None:
         """Compare the index, if there is one, with the groups. Needs a sound file that can seek.
 
         Raises:
             FormatError: It says something else.
         """
+        walked = self.walk()
         with self._position_kept():
-            walked = self._walked_groups()
-            if self._index_byte_offset and self._indexed_groups() != walked:
-                raise FormatError("the index does not agree with the groups")
+            try:
+                # Where the walk ended, not at the end of the file: an end chunk of a later version may be longer.
+                is_right = not (self._done and self._index_byte_offset) or self._index_before(self._done) == walked
+            except FormatError as error:
+                raise type(error)(f"the index is not sound: {error}") from None
+        if not is_right:
+            raise FormatError("the index does not agree with the groups")
 
     def read_group(self, location: GroupLocation) -> VideoGroup:
         """The group at a place that `read_index` gave, checked; leaves the position of the file as it was.
@@ -266,13 +278,9 @@ class ContainerReader:
     def _parse_group(self, head: ChunkHead, payload: bytes) -> VideoGroup:
         try:
             group = VideoGroup.from_bytes(payload, is_restart=head.is_restart)
+            self.header.check_group(group.num_frames, group.num_latent_frames)
         except FormatError as error:
             raise type(error)(f"{head.place}: {error}") from None
-        expected = self.header.num_latent_frames(group.num_frames)
-        if group.num_latent_frames != expected:
-            raise FormatError(
-                f"{head.place} has {group.num_latent_frames} latent frames for {group.num_frames}: must be {expected}"
-            )
         return group
 
     def _end(self, head: ChunkHead, payload: bytes) -> None:
@@ -286,8 +294,11 @@ class ContainerReader:
         self._is_done = True
 
     def _indexed_groups(self) -> list[GroupLocation]:
-        """The groups according to the index; FormatError if there is none, or it is not sound."""
-        done = self._done_head()
+        """The groups according to the index, found from the end of the file; FormatError if that cannot be done."""
+        return self._index_before(self._done_head())
+
+    def _index_before(self, done: ChunkHead) -> list[GroupLocation]:
+        """The groups according to the index before the end chunk; FormatError if there is none, or it is not sound."""
         reader = self._chunks_at(done.byte_offset, done.sequence)
         end = parse_done(done, _read_payload(reader, reader.read_head()))
         reader = self._chunks_at(end.index_offset, done.sequence - 1)
@@ -303,8 +314,8 @@ class ContainerReader:
         locations = [GroupLocation(*fields) for fields in _LOCATION.iter_unpack(payload)]
         num_frames = 0
         for location in locations:
-            if location.first_frame != num_frames:
-                raise FormatError(f"{head.place} has a gap before frame {location.first_frame}")
+            if location.first_frame != num_frames or not 1 <= location.num_frames <= MAX_FRAMES_PER_GROUP:
+                raise FormatError(f"{head.place} has a gap before or after frame {location.first_frame}")
             num_frames += location.num_frames
         if (num_frames, len(locations)) != end.totals[:2]:
             raise FormatError(f"{head.place} is not complete")
@@ -334,8 +345,12 @@ class ContainerReader:
                 break
             if head.kind == chunks.GROUP:
                 group = GroupHead.from_bytes(self._file.read(min(head.length, GROUP_HEAD_BYTES)))
+                expected = locations[-1].end_frame if locations else 0
+                if group.first_frame != expected:
+                    raise FormatError(f"{head.place} begins with frame {group.first_frame}: expected {expected}")
                 locations.append(GroupLocation(sequence, byte_offset, group.first_frame, group.num_frames))
             elif head.kind == chunks.DONE:
+                self._done = head
                 self.totals, self._index_byte_offset, self.last_frame_ticks = parse_done(
                     head, _read_payload(reader, head)
                 )

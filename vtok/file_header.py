@@ -20,6 +20,8 @@ MAX_HEADER_BYTES = 1 << 20
 MAX_SIDE = 16384  # pixels
 MAX_FRAMES_PER_GROUP = 256
 MAX_QUALITY = 100.0
+# Codes cost no bytes where they are zero: without a limit, a file of 1 kB could declare more than fit into any memory.
+MAX_GROUP_CODES = 1 << 29
 
 _INTEGERS = {
     "width": (1, MAX_SIDE),
@@ -113,6 +115,28 @@ class FileHeader:
     def num_latent_frames(self, num_frames: int) -> int:
         """How many latent frames a group of `num_frames` frames has."""
         return -(-num_frames // self.frames_per_latent)
+
+    @property
+    def codes_per_latent_frame(self) -> int:
+        """Codes in each latent frame, n x H x W."""
+        return self.num_codebooks * -(-self.height // self.patch_size) * -(-self.width // self.patch_size)
+
+    def check_group(self, num_frames: int, num_latent_frames: int) -> None:
+        """Check the counts of a group against each other and against the limit of its codes.
+
+        Raises:
+            FormatError: So many frames do not have so many latent frames.
+            LimitError: The codes would be more than 2^29.
+        """
+        expected = self.num_latent_frames(num_frames)
+        if num_latent_frames != expected:
+            raise FormatError(f"{num_latent_frames} latent frames for {num_frames} frames: must be {expected}")
+        num_codes = num_latent_frames * self.codes_per_latent_frame
+        if num_codes > MAX_GROUP_CODES:
+            raise LimitError(
+                f"{num_latent_frames} latent frames of {self.width}x{self.height} pixels have {num_codes} codes: "
+                f"the limit is {MAX_GROUP_CODES}"
+            )
 
     def seconds_shown(self, first_pts: int, last_pts: int, last_frame_ticks: int = 0) -> Fraction:
         """From when the first frame begins to the end of the last; if its ticks are 0 the rate counts, or one tick."""

@@ -90,7 +90,8 @@ class FileInfo:
             f"groups    {len(self.groups)}",
             f"writer    {self.writer}",
         ]
-        lines += [f"tag       {key}: {value}" for key, value in self.tags.items()]
+        # Whoever made the file must not move the cursor or change colours of a terminal.
+        lines += [f"tag       {_printable(key)}: {_printable(value)}" for key, value in self.tags.items()]
         return "\n".join(lines)
 
 
@@ -159,9 +160,7 @@ def file_info(path: str | os.PathLike[str]) -> FileInfo:
         tags=dict(header.tags),
         num_frames=num_frames,
         num_latent_frames=sum(header.num_latent_frames(location.num_frames) for location in locations),
-        codes_per_latent_frame=header.num_codebooks
-        * -(-header.height // header.patch_size)
-        * -(-header.width // header.patch_size),
+        codes_per_latent_frame=header.codes_per_latent_frame,
         duration_seconds=duration,
         kbit_per_second=8e-3 * num_bytes / duration if duration else None,
         bits_per_pixel=8 * num_bytes / (header.width * header.height * num_frames) if num_frames else None,
@@ -188,3 +187,7 @@ def verify_file(path: str | os.PathLike[str]) -> Verification:
         num_intact_frames=sum(location.num_frames for location in found.groups),
         faults=[fault._asdict() for fault in found.faults],
     )
+
+
+def _printable(text: str) -> str:
+    return text if text.isprintable() else ascii(text)

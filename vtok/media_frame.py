@@ -151,7 +151,7 @@ def rgb_from_planes(frame: Frame, info: VideoInfo, reformatter: VideoReformatter
         format="rgb24",
         src_colorspace=matrix,
         dst_colorspace=matrix,
-        src_color_range=info.color_range or LIMITED_RANGE,
+        src_color_range=FULL_RANGE if info.is_full_range else LIMITED_RANGE,  # a file may say anything else
         dst_color_range=FULL_RANGE,
         interpolation=_SWSCALE_FLAGS | int(Interpolation.FULL_CHR_H_INT),  # else white is 253
         threads=1,

@@ -50,6 +50,7 @@ _HIGHEST_CRF = {"libx264": 51, "libx265": 51, "libsvtav1": 63, "libvpx-vp9": 63}
 _EVEN_SIZES_ONLY = ("libx264", "libx265")  # in 4:2:0
 _SMALLEST_SLICED = 64 * 64  # pixels; below, ffv1 may refuse its own default of four slices or more
 _SECONDS_FIELD_MIN = 1000  # ticks per second in an MP4 movie header, at least, as players expect
+_END_OF_TIME = 1 << 63  # FFmpeg's timestamps have 64 bits
 
 
 class VideoWriter:
@@ -145,6 +146,9 @@ class VideoWriter:
             raise ConfigError(
                 f"planes of {frame.y.shape}, {frame.u.shape}, {frame.v.shape} in a {width}x{height} video"
             )
+        if frame.pts + self._shift >= _END_OF_TIME:
+            number = self._num_frames + (self._waiting is not None)
+            raise MediaError(f"{self.path}: timestamp {frame.pts + self._shift} of frame {number} is too large")
         if self._waiting is not None:
             if frame.pts <= self._waiting.pts:
                 raise ConfigError(f"timestamp {frame.pts} after {self._waiting.pts}: they have to increase")

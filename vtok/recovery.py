@@ -81,7 +81,7 @@ class RecoveredVideo(CompressedVideo):
         self.faults += [fault.message for fault in self._survey.faults]
         if self._survey.header is None:
             raise FormatError("nothing can be recovered: no header is intact")
-        if not self._survey.groups:
+        if self.faults and not self._survey.groups:
             raise FormatError("nothing can be recovered: no group of frames is intact")
         return self._survey.header
 

@@ -85,7 +85,7 @@ def _survey_of_sound_file(file: BinaryIO) -> Survey:
     reader = ContainerReader(file)
     for _ in reader:
         pass
-    result = Survey(reader.header, reader.read_index(), reader.progress.num_frames)
+    result = Survey(reader.header, reader.walk(), reader.progress.num_frames)
     try:
         reader.check_index()
     except FormatError as error:
