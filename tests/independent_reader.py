@@ -3,6 +3,7 @@
 It imports nothing of vtok, is slow and short, and raises ValueError for whatever the specification forbids.
 """
 
+import base64
 import json
 import math
 import re
@@ -33,11 +34,23 @@ class Group(NamedTuple):
     is_restart: bool
 
 
+class Packet(NamedTuple):
+    track: int
+    pts: int
+    dts: int
+    duration: int
+    data: bytes
+    is_key: bool
+    is_corrupt: bool
+    side_data: list[tuple[str, bytes]]
+
+
 class Parsed(NamedTuple):
     """What a file holds: as far as it could be read, with the reason for the end in `fault`."""
 
     header: dict
     groups: list[Group]
+    packets: list[Packet]
     index: list[tuple[int, int, int, int]] | None
     totals: tuple[int, int, int] | None
     last_frame_ticks: int
@@ -60,7 +73,7 @@ def read(data: bytes) -> Parsed:
     head = next(chunks)
     require(head.kind == "HEAD", "first chunk")
     header = read_header(head.payload)
-    groups, index, totals, ticks = [], None, None, 0
+    groups, packets, index, totals, ticks = [], [], None, None, 0
     try:
         for chunk in chunks:
             require(totals is None, "data after the end")
@@ -69,6 +82,8 @@ def read(data: bytes) -> Parsed:
                 group = read_group(chunk, header)
                 require(group.first_frame == sum(len(g.pts) for g in groups), "first frame")
                 groups.append(group)
+            elif chunk.kind == "apkt":
+                packets += read_packets(chunk.payload, len(header["audio"]))
             elif chunk.kind == "indx" and len(chunk.payload) % 24 == 0:
                 index = list(struct.iter_unpack("<IQQI", chunk.payload))
             elif chunk.kind == "DONE":
@@ -79,8 +94,8 @@ def read(data: bytes) -> Parsed:
                 require(totals == counted, "totals")
         require(totals is not None, "cut off: no end chunk")
     except (ValueError, struct.error) as error:
-        return Parsed(header, groups, index, None, 0, str(error))
-    return Parsed(header, groups, index, totals, ticks, None)
+        return Parsed(header, groups, packets, index, None, 0, str(error))
+    return Parsed(header, groups, packets, index, totals, ticks, None)
 
 
 def read_chunks(data: bytes):
@@ -93,7 +108,7 @@ def read_chunks(data: bytes):
         require(re.fullmatch(rb"[A-Za-z]{4}", kind) is not None, "chunk type")
         require(number == sequence, "sequence number")
         ancillary = 0x61 <= kind[0] <= 0x7A
-        known = kind in (b"HEAD", b"VGRP", b"head", b"indx", b"DONE") and flags & 0xFFFF == 0
+        known = kind in (b"HEAD", b"VGRP", b"apkt", b"head", b"indx", b"DONE") and flags & 0xFFFF == 0
         require(known or ancillary, "unknown critical chunk")
         require(length <= (1048576 if kind == b"HEAD" else 67108864), "length of a chunk")
         end = offset + 20 + length
@@ -135,8 +150,80 @@ def read_header(payload: bytes) -> dict:
             numerator, denominator = header[key]
             require(all(type(n) is int and 1 <= n < 2**31 for n in (numerator, denominator)), key)
             header[key] = Fraction(numerator, denominator)
-    require(all(isinstance(text, str) for pair in header["tags"].items() for text in pair), "tags")
+    require_tags(header)
+    read_tracks_and_chapters(header)
     return header
+
+
+def require_tags(described: dict) -> None:
+    require(type(described["tags"]) is dict and all(isinstance(v, str) for v in described["tags"].values()), "tags")
+    "".join([*described["tags"], *described["tags"].values()]).encode()  # no halves of surrogate pairs
+
+
+def read_time_base(described: dict) -> None:
+    numerator, denominator = described["time_base"]
+    require(all(type(n) is int and 1 <= n < 2**31 for n in (numerator, denominator)), "time base")
+    described["time_base"] = Fraction(numerator, denominator)
+
+
+def read_tracks_and_chapters(header: dict) -> None:
+    tracks, chapters = header.setdefault("audio", []), header.setdefault("chapters", [])
+    require(type(tracks) is list and type(chapters) is list and len(tracks) <= 256, "audio and chapters")
+    for track in tracks:
+        require(type(track["disposition"]) is list, "disposition")
+        for name in [track["codec"], *track["disposition"]]:
+            require(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name) is not None, "name")
+        require(re.fullmatch(r"[ -~]{1,100}", track["channel_layout"]) is not None, "channel layout")
+        for key, low, high in ("sample_rate", 1, 2**31), ("bit_rate", 0, 2**53), ("codec_delay", 0, 2**31):
+            require(type(track[key]) is int and low <= track[key] < high, key)
+        track["extradata"] = base64.b64decode(track["extradata"].encode(), validate=True)
+    for chapter in chapters:
+        require(all(type(chapter[k]) is int and -(2**63) <= chapter[k] < 2**63 for k in ("start", "end")), "chapter")
+    for described in [*tracks, *chapters]:
+        read_time_base(described)
+        require_tags(described)
+
+
+def read_packets(payload: bytes, num_tracks: int) -> list[Packet]:
+    _, _, count, crc = struct.unpack_from("<qqII", payload)
+    require(zlib.crc32(payload[:20]) == crc and count <= 16384, "CRC and packets of the sound")
+    position, packets, expected = 24, [], {}
+
+    def number() -> int:
+        nonlocal position
+        varint = re.compile(rb"[\x80-\xff]{0,9}[\x00-\x7f]", re.DOTALL).match(payload, position)
+        require(varint is not None, "varint")
+        position = varint.end()
+        return sum((byte & 0x7F) << 7 * place for place, byte in enumerate(varint[0]))
+
+    def piece(size: int) -> bytes:
+        nonlocal position
+        require(position + size <= len(payload), "size of a packet")
+        position += size
+        return payload[position - size : position]
+
+    while position < len(payload):
+        track, flags = number(), number()
+        require(track < num_tracks and flags < 16, "track and flags of a packet")
+        pts, duration = expected.get(track, (0, 0))
+        dts = pts
+        if not flags & 8:
+            pts += signed(number())
+            dts = pts + signed(number())
+            duration = number()
+        require(all(-(2**63) <= time < 2**63 for time in (pts, dts, pts + duration)), "time of a packet")
+        size = number()
+        pieces = number() if flags & 4 else 0
+        require(pieces <= 16 and (pieces > 0 or not flags & 4), "pieces of side data")
+        side_data = [(piece(number()).decode("ascii"), piece(number())) for _ in range(pieces)]
+        packets.append(Packet(track, pts, dts, duration, piece(size), bool(flags & 1), bool(flags & 2), side_data))
+        expected[track] = pts + duration, duration
+    require(len(packets) == count, "number of packets")
+    return packets
+
+
+def signed(zigzag: int) -> int:
+    return -(zigzag + 1) // 2 if zigzag % 2 else zigzag // 2
 
 
 def read_group(chunk: Chunk, header: dict) -> Group:
@@ -161,7 +248,7 @@ def read_pts(data: bytes, first_pts: int, num_frames: int) -> list[int]:
     while numbers:
         value = numbers.pop(0)
         if value:
-            changes.append(-(value + 1) // 2 if value % 2 else value // 2)
+            changes.append(signed(value))
         else:
             require(bool(numbers) and numbers[0] < num_frames, "run of timestamps")
             changes += [0] * (numbers.pop(0) + 1)

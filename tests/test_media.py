@@ -277,18 +277,16 @@ def test_damage_in_the_middle_is_reported_and_the_rest_is_read(tmp_path):
 def test_tracks_that_are_not_carried_are_named(tmp_path):
     path = tmp_path / "a.mkv"
     with av.open(str(path), "w") as output:
-        sound = output.add_stream("pcm_s16le", rate=8000, layout="mono")
         stream = output.add_stream("ffv1", rate=25)
         stream.width, stream.height = 16, 16
-        tone = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), format="s16", layout="mono")
-        tone.sample_rate, tone.pts = 8000, 0
-        output.mux(sound.encode(tone))
+        for language in ("deu", "und"):
+            output.add_mux_stream("subrip").metadata["language"] = language
+        output.add_attachment("a.ttf", "font/ttf", b"letters")
         output.mux(stream.encode(av.VideoFrame(16, 16, "yuv420p")))
         output.mux(stream.encode(None))
-        output.mux(sound.encode(None))
     reader, frames = read(path)
     assert len(frames) == 1
-    assert reader.notices == ["tracks not carried over: 1 audio"]
+    assert reader.notices == ["tracks not carried over: 1 attachment (a.ttf), 2 subtitle (subrip deu, subrip)"]
 
 
 def not_videos(folder):

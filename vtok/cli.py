@@ -37,6 +37,7 @@ Start = Annotated[str | None, typer.Option(help="Begin here: seconds or HH:MM:SS
 End = Annotated[str | None, typer.Option(help="Stop before this: seconds or HH:MM:SS after the first frame.")]
 Duration = Annotated[str | None, typer.Option(help="Stop so long after the start.")]
 Model = Annotated[str, typer.Option(help="Name of a model in the package, or a .safetensors file.")]
+NoAudio = Annotated[bool, typer.Option("--no-audio", help="Leave the sound out.")]
 OtherModel = Annotated[str | None, typer.Option(help="A .safetensors file, for a file that was written with one.")]
 
 
@@ -74,10 +75,11 @@ def encode(
     image_rate: Annotated[
         str | None, typer.Option("--image-rate", help="Frames per second of images, as 24 or 30000/1001; default: 25.")
     ] = None,
+    no_audio: NoAudio = False,
     model: Model = DEFAULT_MODEL,
     threads: Threads = None,
 ) -> None:
-    """Compress a video into a .vtok file.
+    """Compress a video into a .vtok file. Its sound, tags and chapters are copied as they are.
 
     Example: vtok encode holiday.mp4 holiday.vtok --quality 6
     """
@@ -98,6 +100,7 @@ def encode(
             overwrite=force,
             allow_hdr=allow_hdr,
             image_rate=rate,
+            with_audio=not no_audio,
             progress=progress,
         )
     _finish(result, as_json=as_json, quiet=quiet)
@@ -126,6 +129,7 @@ def decode(
     recover: Annotated[
         bool, typer.Option("--recover", help="Write what is intact of a damaged file, and hold the picture in gaps.")
     ] = False,
+    no_audio: NoAudio = False,
     force: Force = False,
     quiet: Quiet = False,
     as_json: Annotated[
@@ -137,7 +141,8 @@ def decode(
     """Decompress a .vtok file, or a part of it, into a video.
 
     Times are seconds or HH:MM:SS from the first frame on; only the needed part of the file is read. A damaged file is
-    refused; with --recover its faults are listed, and the exit code is 3 if there are any.
+    refused; with --recover its faults are listed, and the exit code is 3 if there are any. Sound that the output's
+    container cannot hold is dropped with a notice.
 
     Example: vtok decode holiday.vtok holiday-decoded.mp4 --start 1:30 --duration 10
     """
@@ -159,6 +164,7 @@ def decode(
             start_seconds=start_seconds,
             end_seconds=end_seconds,
             recover=recover,
+            with_audio=not no_audio,
             tokenizer=_load(model) if model else None,
             overwrite=force,
             progress=progress,
@@ -203,7 +209,7 @@ def info(
         bool, typer.Option("--json", help="Print one JSON object: the attributes of vtok.inspection.FileInfo.")
     ] = False,
 ) -> None:
-    """Say what is in a .vtok file: video, rate, model, groups. Nothing is decoded.
+    """Say what is in a .vtok file: video, sound, rate, model, groups. Nothing is decoded.
 
     Example: vtok info holiday.vtok
     """
@@ -240,6 +246,7 @@ def cut(
     start: Start = None,
     end: End = None,
     duration: Duration = None,
+    no_audio: NoAudio = False,
     force: Force = False,
     quiet: Quiet = False,
     as_json: Annotated[
@@ -254,13 +261,21 @@ def cut(
     from vtok.timecode import parse_range
 
     start_seconds, end_seconds = parse_range(start, end, duration)
-    result = cut_file(source, target, start_seconds=start_seconds, end_seconds=end_seconds, overwrite=force)
+    result = cut_file(
+        source,
+        target,
+        start_seconds=start_seconds,
+        end_seconds=end_seconds,
+        with_audio=not no_audio,
+        overwrite=force,
+    )
     _print_result(result, as_json=as_json, quiet=quiet)
 
 
 @app.command()
 def concat(
     files: Annotated[list[Path], typer.Argument(help="The .vtok files to join, then the .vtok file to write.")],
+    no_audio: NoAudio = False,
     force: Force = False,
     quiet: Quiet = False,
     as_json: Annotated[
@@ -274,7 +289,7 @@ def concat(
     from vtok.editing import concat_files
 
     *sources, target = files
-    _print_result(concat_files(sources, target, overwrite=force), as_json=as_json, quiet=quiet)
+    _print_result(concat_files(sources, target, with_audio=not no_audio, overwrite=force), as_json=as_json, quiet=quiet)
 
 
 @app.command()

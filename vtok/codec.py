@@ -2,13 +2,15 @@
 
 encode_file   VideoReader -> ChunkEncoder -> PriorGroupEncoder -> ContainerWriter
 decode_file   ContainerReader -> PriorGroupDecoder -> ChunkDecoder (these three: CompressedVideo) -> open_output
+
+Audio packets pass by the networks: they are copied as they are.
 """
 
 import os
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -24,8 +26,8 @@ from vtok.pipes import is_standard, local_file, standard_output
 from vtok.prior_coding import Codes, PriorGroupEncoder
 from vtok.recovery import RecoveredVideo
 from vtok.streaming import FRAMES_PER_CHUNK, ChunkEncoder
-from vtok.timecode import exact_seconds
 from vtok.tokenizer import VideoTokenizer
+from vtok.video_part import video_part
 
 MAX_GROUP_CHUNKS = 32  # 256 frames, the most that the format takes
 # A chunk of the file holds 64 MiB at most; groups of large frames are cut short so that even at 2 bits per pixel they
@@ -45,7 +47,8 @@ class EncodeResult:
         target: The file that was written.
         num_frames: Frames in it.
         num_bytes: Its size.
-        bits_per_pixel: 8 x bytes / (width x height x frames).
+        num_audio_bytes: How much of that is sound.
+        bits_per_pixel: 8 x bytes without sound / (width x height x frames).
         kbit_per_second: Over the duration of the frames; None for a single frame without a rate.
         notices: What was converted or left out, one line each.
         incomplete: Why the source could not be read to its end, or None.
@@ -55,6 +58,7 @@ class EncodeResult:
     target: str
     num_frames: int
     num_bytes: int
+    num_audio_bytes: int
     bits_per_pixel: float
     kbit_per_second: float | None
     notices: list[str]
@@ -63,8 +67,9 @@ class EncodeResult:
     def summary(self) -> str:
         """One line for people."""
         rate = f", {self.kbit_per_second:.0f} kbit/s" if self.kbit_per_second else ""
+        sound = f" with {self.num_audio_bytes} of sound" if self.num_audio_bytes else ""
         return (
-            f"{self.target}: {self.num_frames} frames, {self.num_bytes} bytes, "
+            f"{self.target}: {self.num_frames} frames, {self.num_bytes} bytes{sound}, "
             f"{self.bits_per_pixel:.4f} bits per pixel{rate}"
         )
 
@@ -109,6 +114,7 @@ def encode_file(
     overwrite: bool = False,
     allow_hdr: bool = False,
     image_rate: Fraction | None = None,
+    with_audio: bool = True,
     progress: Progress | None = None,
 ) -> EncodeResult:
     """Compress a video.
@@ -123,6 +129,7 @@ def encode_file(
         overwrite: Replace an existing target.
         allow_hdr: Take HDR video, its colours cut to 8 bits as they are.
         image_rate: Frames per second of a sequence of images; default 25.
+        with_audio: Copy all audio tracks.
         progress: Told the video's description, returns what is told the number of frames done.
 
     Raises:
@@ -135,7 +142,7 @@ def encode_file(
     prior = file_prior(tokenizer)
     with (
         local_file(source) as path,
-        VideoReader(path, name=source, allow_hdr=allow_hdr, image_rate=image_rate) as reader,
+        VideoReader(path, name=source, allow_hdr=allow_hdr, image_rate=image_rate, with_audio=with_audio) as reader,
         _opened_target(target) as file,
     ):
         info = reader.info
@@ -143,18 +150,22 @@ def encode_file(
         encoder = ChunkEncoder(tokenizer, info, quality)
         chunks_per_group = _chunks_per_group(info, keyframe_seconds)
         first_pts = last_pts = None
-        writer = ContainerWriter(file, new_header(tokenizer, info, quality))
+        writer = ContainerWriter(file, new_header(tokenizer, info, quality, reader.extras))
         group = _Group(prior, quality)
         for frames in _chunks(reader):
             group.push(encoder.encode(frames), [frame.pts for frame in frames])
             first_pts, last_pts = frames[0].pts if first_pts is None else first_pts, frames[-1].pts
-            if group.num_chunks == chunks_per_group or len(frames) < FRAMES_PER_CHUNK:
+            is_whole = group.num_chunks == chunks_per_group or len(frames) < FRAMES_PER_CHUNK
+            if is_whole or reader.audio.chunks.is_due:
+                writer.write_audio(reader.audio.chunks.take())
+            if is_whole:
                 writer.write_group(group.finish(writer.totals.num_frames))
                 group = _Group(prior, quality)
             if advance:
                 advance(len(frames))
         if group.num_chunks:
             writer.write_group(group.finish(writer.totals.num_frames))
+        writer.write_audio(reader.audio.chunks.take())
         num_frames = writer.finish(last_frame_ticks=reader.last_frame_ticks).num_frames
         if first_pts is None or last_pts is None:
             raise MediaError(f"{source}: no frame could be decoded")
@@ -165,7 +176,8 @@ def encode_file(
         target=str(target),
         num_frames=num_frames,
         num_bytes=num_bytes,
-        bits_per_pixel=8 * num_bytes / (info.width * info.height * num_frames),
+        num_audio_bytes=writer.num_audio_bytes,
+        bits_per_pixel=8 * (num_bytes - writer.num_audio_bytes) / (info.width * info.height * num_frames),
         kbit_per_second=8e-3 * num_bytes / seconds if seconds else None,
         notices=list(reader.notices),
         incomplete=reader.decode_error,
@@ -182,6 +194,7 @@ def decode_file(
     start_seconds: Fraction | float = 0,
     end_seconds: Fraction | float | None = None,
     recover: bool = False,
+    with_audio: bool = True,
     tokenizer: VideoTokenizer | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
@@ -201,6 +214,7 @@ def decode_file(
         start_seconds: Leave out frames that begin earlier than this after the first frame.
         end_seconds: Leave out frames that begin at this time or later.
         recover: Of a damaged source write what is intact, and hold the last good picture in place of lost frames.
+        with_audio: Write the sound too, as far as the container of the target can hold it.
         tokenizer: Default: the one in this package that the file names.
         overwrite: Replace an existing target.
         progress: As for `encode_file`.
@@ -215,32 +229,37 @@ def decode_file(
         local_file(source) as path,
         opened(path, tokenizer=tokenizer, name=source) as video,
     ):
-        first_frame, info, frames = _part(video, start_seconds, end_seconds)
-        num_frames = 0
+        part = video_part(video, start_seconds, end_seconds, with_audio=with_audio)
         with open_output(
-            target, info, codec=codec, options=codec_options, output_format=output_format, overwrite=overwrite
+            target,
+            part.info,
+            codec=codec,
+            options=codec_options,
+            output_format=output_format,
+            overwrite=overwrite,
+            extras=part.extras,
         ) as writer:
-            advance = progress(info) if progress else None
-            for frame in frames:
-                writer.write(frame)
-                num_frames += 1
-                if advance:
-                    advance(1)
-            writer.last_frame_ticks = video.ticks_shown(first_frame + num_frames - 1)
+            num_frames = part.write(writer, progress(part.info) if progress else None)
     faults = video.faults if isinstance(video, RecoveredVideo) else []
     num_held = video.num_held_frames if isinstance(video, RecoveredVideo) else 0
     return DecodeResult(
         source=str(source),
         target=str(target),
         num_frames=num_frames,
-        first_frame=first_frame,
+        first_frame=part.first_frame,
         notices=list(writer.notices),
         num_held_frames=num_held,
         faults=faults,
-        incomplete=f"damaged, {num_held} of {num_frames} pictures are held ones in place of lost ones"
-        if faults
-        else None,
+        incomplete=_incomplete(faults, num_held, num_frames),
     )
+
+
+def _incomplete(faults: list[str], num_held: int, num_frames: int) -> str | None:
+    """What faults mean for the video that was written, or None if there are none."""
+    if not faults:
+        return None
+    sound = ", and sound is missing" if any("apkt chunk" in fault for fault in faults) else ""
+    return f"damaged, {num_held} of {num_frames} pictures are held ones in place of lost ones{sound}"
 
 
 @contextmanager
@@ -252,25 +271,6 @@ def _hint_at_recovery(recover: bool) -> Iterator[None]:
         if recover:
             raise
         raise type(error)(f"{error}. What is intact can be had with --recover") from error
-
-
-def _part(
-    video: CompressedVideo, start_seconds: Fraction | float, end_seconds: Fraction | float | None
-) -> tuple[int, VideoInfo, Iterable[Frame]]:
-    """The first frame of a part of a video, the part's description and its frames, moved to where the video begins."""
-    if not start_seconds and end_seconds is None:
-        return 0, video.info, video
-    part = video.frame_range(exact_seconds(start_seconds), None if end_seconds is None else exact_seconds(end_seconds))
-    info = replace(video.info, num_frames_from_header=len(part))
-    return part.start, info, _moved(video.frames(part.start, part.stop), video.first_pts)
-
-
-def _moved(frames: Iterable[Frame], first_pts: int) -> Iterator[Frame]:
-    """The same frames, the first of them at `first_pts`."""
-    shift: int | None = None
-    for frame in frames:
-        shift = first_pts - frame.pts if shift is None else shift
-        yield replace(frame, pts=frame.pts + shift)
 
 
 def played_seconds(info: VideoInfo, first_pts: int, last_pts: int, last_frame_ticks: int) -> float:

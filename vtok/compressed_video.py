@@ -12,8 +12,11 @@ from functools import cached_property
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import BinaryIO, NamedTuple, Self
 
+from vtok.audio import Extras
+from vtok.audio_chunks import AudioPacket
+from vtok.audio_reading import AudioLocation, Span, audio_bytes, bytes_around, locate_audio, read_packets
 from vtok.container import ContainerReader, FileHeader, GroupLocation, VideoGroup
 from vtok.errors import ConfigError, FormatError, MediaError, ModelMismatchError, naming
 from vtok.exact_prior import ExactPrior
@@ -62,8 +65,9 @@ class CompressedVideo:
         name: str | os.PathLike[str] | None = None,
     ) -> None:
         self.path = Path(name or path)
+        self._local_path = Path(path)
         try:
-            self._file = Path(path).open("rb")  # noqa: SIM115 (closed by `close`)
+            self._file = self._local_path.open("rb")
         except OSError as error:
             raise MediaError(f"{self.path}: cannot be opened: {error.strerror}") from error
         try:
@@ -127,6 +131,24 @@ class CompressedVideo:
         for index, frame in enumerate(rest, first.first_frame):
             if start <= index < stop:
                 yield frame
+
+    def packets(self, span: Span, part: range | None = None) -> Iterator[AudioPacket]:
+        """Audio packets that begin in a stretch of time, in the order of the file, read independently of the frames.
+
+        Args:
+            span: The stretch of time.
+            part: The frames of that time. Damage far from them does no harm then.
+
+        Raises:
+            FormatError: Some of that sound is damaged.
+        """
+        with naming(self.path), self._local_path.open("rb") as file:
+            yield from read_packets(file, self.header, self._audio(file, part), span)
+
+    def audio_bytes(self) -> int:
+        """How much of the file is sound."""
+        with self._local_path.open("rb") as file:
+            return audio_bytes(file, self._reader.body_byte_offset)
 
     def frame_range(self, start_seconds: Fraction, end_seconds: Fraction | None) -> range:
         """The frames that begin at or after one time and before another, both counted from the first frame's.
@@ -209,6 +231,10 @@ class CompressedVideo:
     def _first_pts(self, location: GroupLocation) -> int:
         return self._reader.read_group_head(location).first_pts
 
+    def _audio(self, file: BinaryIO, part: range | None) -> Iterable[AudioLocation]:
+        needed = range(1 << 62) if part is None else bytes_around(self.locations, part)
+        return locate_audio(file, self._reader.body_byte_offset, needed)
+
     def _latents_for(self, start: int, stop: int) -> Iterator[LatentFrame]:
         """The latent frames of frames `start` to `stop`, and before them those that the networks' state depends on."""
         memory = file_model(self.tokenizer).config.num_synthesis_blocks
@@ -286,7 +312,7 @@ def file_prior(tokenizer: VideoTokenizer) -> ExactPrior:
     return tokenizer.exact_prior
 
 
-def new_header(tokenizer: VideoTokenizer, info: VideoInfo, quality: float) -> FileHeader:
+def new_header(tokenizer: VideoTokenizer, info: VideoInfo, quality: float, extras: Extras) -> FileHeader:
     """The header of a file that `tokenizer` is about to write."""
     return FileHeader(
         model_name=tokenizer.name,
@@ -305,6 +331,9 @@ def new_header(tokenizer: VideoTokenizer, info: VideoInfo, quality: float) -> Fi
         color_matrix=info.color_matrix,
         color_primaries=info.color_primaries,
         color_transfer=info.color_transfer,
+        tags=extras.tags,
+        audio=extras.audio,
+        chapters=extras.chapters,
     )
 
 

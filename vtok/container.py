@@ -1,8 +1,9 @@
 """What a `.vtok` file holds: a header, groups of frames, and an end. `docs/format.md` is the specification.
 
-    file      16 bytes, HEAD, VGRP, ..., [head], [indx], DONE  (vtok/chunks.py draws what is around each payload)
+    file      16 bytes, HEAD, [apkt], VGRP, ..., [head], [indx], DONE  (vtok/chunks.py draws what is around a payload)
     HEAD      JSON (vtok/file_header.py); head is a copy of it
     VGRP      a group of frames: its numbers, its timestamps, its entropy-coded codes (vtok/groups.py)
+    apkt      audio packets of about the time of the group after it (vtok/audio_chunks.py)
     indx      for each group: sequence number u32, byte offset of its chunk u64, first frame u64, frames u32
     DONE      frames u64, groups u32, latent frames u64, byte offset of the indx chunk or 0 u64
               and, if it is known, the duration of the last frame u32
@@ -13,12 +14,14 @@ nothing at the end of a file is needed to read what comes before.
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from vtok import chunks
+from vtok.audio_chunks import AudioChunk, AudioHead
 from vtok.chunks import ChunkHead, ChunkReader, find_next_chunk, pack_chunk, pack_preamble, parse_head
 from vtok.errors import ChecksumError, ConfigError, FormatError, MediaError, TruncatedError, naming
 from vtok.file_header import MAX_FRAMES_PER_GROUP, FileHeader
@@ -27,6 +30,7 @@ from vtok.groups import GroupHead, VideoGroup, frame_range
 
 __all__ = [
     "MAX_FRAMES_PER_GROUP",
+    "AudioChunk",
     "ContainerReader",
     "ContainerWriter",
     "FileHeader",
@@ -90,11 +94,13 @@ class ContainerWriter:
     Attributes:
         totals: What was written so far.
         num_bytes: How many bytes that took.
+        num_audio_bytes: How much of that is chunks of audio packets.
     """
 
     def __init__(self, file: BinaryIO, header: FileHeader) -> None:
         """Write the header to `file`, a buffered binary file, which stays the caller's to close."""
         self.totals = Totals()
+        self.num_audio_bytes = 0
         self._file = file
         self._header = header
         self._sequence = 0
@@ -121,6 +127,13 @@ class ContainerWriter:
         self._write_chunk(chunks.GROUP, group.to_bytes(), is_restart=group.is_restart)
         self._locations += _LOCATION.pack(*location)
         self.totals = self.totals.plus(group)
+
+    def write_audio(self, payloads: Iterable[bytes]) -> None:
+        """Append chunks of audio packets, as `AudioChunks.take` gives them."""
+        begin = self.num_bytes
+        for payload in payloads:
+            self._write_chunk(chunks.AUDIO, payload)
+        self.num_audio_bytes += self.num_bytes - begin
 
     def finish(self, *, last_frame_ticks: int = 0) -> Totals:
         """Write what helps after damage or to seek, and the end chunk, without which the file counts as cut off.
@@ -154,6 +167,7 @@ class ContainerReader:
 
     Attributes:
         header: The file's header.
+        body_byte_offset: Where the chunk after the header begins.
         progress: What iterating has given so far.
         totals: What the file contains; None until iterating or `read_index` has come to its end chunk.
         last_frame_ticks: How long its last frame is shown, in units of the time base; 0 until then, or if not known.
@@ -179,10 +193,18 @@ class ContainerReader:
         if head.kind != chunks.HEAD:
             raise FormatError(f"{head.place} is the first chunk: it must be HEAD")
         self.header = FileHeader.from_bytes(_read_payload(self._chunks, head))
-        self._body_byte_offset = self._chunks.byte_offset
+        self.body_byte_offset = self._chunks.byte_offset
 
     def __iter__(self) -> Iterator[VideoGroup]:
-        """The groups that were not read yet, in order, each checked.
+        """The groups that were not read yet, in order, each checked, and all that lies between them.
+
+        Raises:
+            FormatError: See the class.
+        """
+        return (item for item in self.items() if isinstance(item, VideoGroup))
+
+    def items(self) -> Iterator[VideoGroup | AudioChunk]:
+        """The groups and the chunks of audio packets that were not read yet, in the order of the file.
 
         Raises:
             FormatError: See the class.
@@ -190,7 +212,7 @@ class ContainerReader:
         while not self._is_done:
             try:
                 head = self._chunks.read_head()
-                payload = _read_payload(self._chunks, head)
+                payload = _read_payload(self._chunks, head, self.header.time_base)
             except TruncatedError as error:
                 num_frames, num_groups, _ = self.progress
                 raise TruncatedError(f"{error}; complete are {num_groups} groups with {num_frames} frames") from None
@@ -202,6 +224,8 @@ class ContainerReader:
                     )
                 self.progress = self.progress.plus(group)
                 yield group
+            elif head.kind == chunks.AUDIO and head.is_known:
+                yield read_audio_chunk(head, payload, self.header)
             elif head.kind == chunks.DONE:
                 self._end(head, payload)
             elif not head.is_ancillary:
@@ -337,7 +361,7 @@ class ContainerReader:
         """The groups according to the headers of the chunks that are completely there."""
         size = self._file.seek(0, 2)
         locations: list[GroupLocation] = []
-        byte_offset, sequence = self._body_byte_offset, 1
+        byte_offset, sequence = self.body_byte_offset, 1
         while byte_offset + chunks.CHUNK_HEAD_BYTES <= size:
             reader = self._chunks_at(byte_offset, sequence)
             head = reader.read_head()
@@ -389,8 +413,16 @@ def opened(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             raise MediaError(f"{path}: cannot be opened: {error.strerror}") from error
 
 
-def _read_payload(reader: ChunkReader, head: ChunkHead) -> bytes:
-    """The payload after `head`, or ChecksumError, with the frames that are lost if their numbers are intact."""
+def read_audio_chunk(head: ChunkHead, payload: bytes, header: FileHeader) -> AudioChunk:
+    """The packets in the payload of the chunk that begins with `head`, or FormatError, which says what is wrong."""
+    try:
+        return AudioChunk.from_bytes(payload, len(header.audio))
+    except FormatError as error:
+        raise type(error)(f"{head.place}: {error}") from None
+
+
+def _read_payload(reader: ChunkReader, head: ChunkHead, time_base: Fraction | None = None) -> bytes:
+    """The payload after `head`, or ChecksumError, with the frames or the sound that are lost if that is known."""
     payload, is_intact = reader.read_payload(head)
     if is_intact:
         return payload
@@ -399,6 +431,9 @@ def _read_payload(reader: ChunkReader, head: ChunkHead) -> bytes:
         with suppress(FormatError):
             group = GroupHead.from_bytes(payload)
             lost = f": {frame_range(group.first_frame, group.num_frames)} are lost"
+    elif head.kind == chunks.AUDIO and time_base is not None:
+        with suppress(FormatError):
+            lost = f": {AudioHead.from_bytes(payload).place(time_base)} is lost"
     raise ChecksumError(f"{head.place} is damaged{lost}")
 
 

@@ -13,7 +13,9 @@ from dataclasses import dataclass, field, fields
 from fractions import Fraction
 from typing import Any
 
+from vtok.audio import AudioTrack, Chapter, chapters_from_json, tracks_from_json
 from vtok.errors import ConfigError, FormatError, LimitError
+from vtok.header_values import fraction, require_fraction, require_integer, require_tags
 from vtok.version import __version__
 
 MAX_HEADER_BYTES = 1 << 20
@@ -34,8 +36,8 @@ _INTEGERS = {
     "color_primaries": (0, 255),
     "color_transfer": (0, 255),
 }
+_OPTIONAL = {"audio": tracks_from_json, "chapters": chapters_from_json}  # keys that a file need not have
 _FRACTIONS = ("time_base", "average_rate", "sample_aspect_ratio")
-_MAX_TERM = (1 << 31) - 1  # of a fraction, as in FFmpeg
 # Names are shown in messages and looked up among known ones: no control characters, and nothing that makes a path.
 _STRINGS = {
     "model_name": r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}",
@@ -68,6 +70,8 @@ class FileHeader:
         color_transfer: H.273 transfer characteristics.
         tags: Title, date and so on, as the source had them.
         writer: Program and version that wrote the file.
+        audio: Its audio tracks.
+        chapters: Its chapters.
 
     Raises:
         ConfigError: A value has the wrong type or is outside its range.
@@ -91,10 +95,12 @@ class FileHeader:
     color_transfer: int = 2
     tags: Mapping[str, str] = field(default_factory=dict, hash=False)
     writer: str = f"vtok {__version__}"
+    audio: tuple[AudioTrack, ...] = ()
+    chapters: tuple[Chapter, ...] = ()
 
     def __post_init__(self) -> None:
         for name, (low, high) in _INTEGERS.items():
-            _require_integer(name, getattr(self, name), low, high)
+            require_integer(name, getattr(self, name), low, high)
         for name, pattern in _STRINGS.items():
             value = getattr(self, name)
             if not (isinstance(value, str) and re.fullmatch(pattern, value)):
@@ -103,14 +109,11 @@ class FileHeader:
             value = getattr(self, name)
             if value is None and name == "average_rate":
                 continue
-            if not isinstance(value, Fraction):
-                raise ConfigError(f"{name} is {reprlib.repr(value)}: must be a fraction")
-            _require_integer(f"numerator of {name}", value.numerator, 1, _MAX_TERM)
-            _require_integer(f"denominator of {name}", value.denominator, 1, _MAX_TERM)
+            require_fraction(name, value)
         # The comparison is false for NaN too.
         if type(self.quality) not in (int, float) or not 0 <= self.quality <= MAX_QUALITY:
             raise ConfigError(f"quality is {reprlib.repr(self.quality)}: must be a number from 0 to {MAX_QUALITY:g}")
-        _require_tags(self.tags)
+        require_tags(self.tags)
 
     def num_latent_frames(self, num_frames: int) -> int:
         """How many latent frames a group of `num_frames` frames has."""
@@ -156,6 +159,10 @@ class FileHeader:
             values[name] = value and [value.numerator, value.denominator]
         values["quality"] = float(self.quality)
         values["tags"] = dict(self.tags)
+        for name in _OPTIONAL:
+            values[name] = [item.to_json() for item in values[name]]
+            if not values[name]:
+                del values[name]
         text = json.dumps(values, ensure_ascii=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
         data = text.encode()
         if len(data) > MAX_HEADER_BYTES:
@@ -174,7 +181,7 @@ class FileHeader:
             raise LimitError(f"header of {len(data)} bytes: the limit is {MAX_HEADER_BYTES}")
         values = _parse_json(data)
         names = [item.name for item in fields(cls)]
-        if missing := sorted(set(names) - set(values)):
+        if missing := sorted(set(names) - set(values) - set(_OPTIONAL)):
             raise FormatError(f"header lacks {', '.join(missing)}")
         for name in ("width", "height"):
             if type(values[name]) is int and values[name] > MAX_SIDE:
@@ -182,7 +189,9 @@ class FileHeader:
         try:
             for name in _FRACTIONS:
                 if values[name] is not None:
-                    values[name] = _fraction(name, values[name])
+                    values[name] = fraction(name, values[name])
+            for name, parse in _OPTIONAL.items():
+                values[name] = parse(values.get(name, []))
             return cls(**{name: values[name] for name in names})
         except ConfigError as error:
             raise FormatError(f"header: {error}") from None
@@ -219,29 +228,3 @@ def _finite(text: str) -> float:
     if not math.isfinite(number):
         raise ValueError(f"the number {reprlib.repr(text)} is not finite")
     return number
-
-
-def _fraction(name: str, value: object) -> Fraction:
-    """The fraction stored as `[numerator, denominator]`."""
-    if not isinstance(value, list) or len(value) != 2:
-        raise ConfigError(f"{name} is {reprlib.repr(value)}: must be [numerator, denominator]")
-    for term in value:
-        _require_integer(f"term of {name}", term, 1, _MAX_TERM)
-    return Fraction(value[0], value[1])
-
-
-def _require_integer(name: str, value: object, low: int, high: int) -> None:
-    if type(value) is not int or not low <= value <= high:  # type() and not isinstance: True is no integer here
-        raise ConfigError(f"{name} is {reprlib.repr(value)}: must be an integer from {low} to {high}")
-
-
-def _require_tags(tags: object) -> None:
-    if not isinstance(tags, Mapping):
-        raise ConfigError(f"tags are {reprlib.repr(tags)}: must be a mapping of strings to strings")
-    for text in (*tags.keys(), *tags.values()):
-        if not isinstance(text, str):
-            raise ConfigError(f"tags contain {reprlib.repr(text)}: keys and values must be strings")
-        try:
-            text.encode()
-        except UnicodeEncodeError:  # half of a surrogate pair, which could neither be stored nor printed
-            raise ConfigError(f"tags contain {reprlib.repr(text)}, which is not valid Unicode") from None

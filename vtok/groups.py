@@ -18,9 +18,9 @@ from typing import NamedTuple
 from vtok.chunks import CRC_BYTES, with_crc, without_crc
 from vtok.errors import ChecksumError, ConfigError, FormatError, LimitError
 from vtok.file_header import MAX_FRAMES_PER_GROUP
+from vtok.varints import read_varint, unzigzag, varint, zigzag
 
 MIN_PTS, MAX_PTS = -(1 << 63), (1 << 63) - 1
-_MAX_VARINT_BYTES = 10  # steps between 64-bit numbers differ by up to 66 bits
 
 _FIELDS = struct.Struct("<QIIIIq")
 HEAD_BYTES = _FIELDS.size + CRC_BYTES
@@ -142,7 +142,7 @@ def encode_pts(pts: Sequence[int]) -> bytes:
         if change == 0:
             run += 1
             continue
-        data += _run(run) + _varint(2 * change if change > 0 else -2 * change - 1)
+        data += _run(run) + varint(zigzag(change))
         run = 0
     return bytes(data + _run(run))
 
@@ -155,14 +155,14 @@ def decode_pts(data: bytes, *, first_pts: int, num_frames: int) -> tuple[int, ..
     """
     pts, step, position = [first_pts], 0, 0
     while len(pts) < num_frames:
-        value, position = _read_varint(data, position)
+        value, position = read_varint(data, position)
         repeats = 1
         if value == 0:
-            run, position = _read_varint(data, position)
+            run, position = read_varint(data, position)
             repeats = run + 1
             if repeats > num_frames - len(pts):
                 raise FormatError(f"timestamps: {repeats} equal steps for {num_frames - len(pts)} frames")
-        step += value // 2 if value % 2 == 0 else -(value + 1) // 2
+        step += unzigzag(value)
         for _ in range(repeats):
             pts.append(pts[-1] + step)
     if position != len(data):
@@ -174,24 +174,4 @@ def decode_pts(data: bytes, *, first_pts: int, num_frames: int) -> tuple[int, ..
 
 def _run(length: int) -> bytes:
     """A run of `length` unchanged steps."""
-    return _varint(0) + _varint(length - 1) if length else b""
-
-
-def _varint(value: int) -> bytes:
-    """A number from 0 in groups of 7 bits, lowest first, the high bit of a byte saying that more follow (LEB128)."""
-    data = bytearray()
-    while value > 0x7F:
-        data.append(value & 0x7F | 0x80)
-        value >>= 7
-    data.append(value)
-    return bytes(data)
-
-
-def _read_varint(data: bytes, position: int) -> tuple[int, int]:
-    """The number at `position`, and the position after it."""
-    value = 0
-    for count, byte in enumerate(data[position : position + _MAX_VARINT_BYTES]):
-        value |= (byte & 0x7F) << 7 * count
-        if byte < 0x80:
-            return value, position + count + 1
-    raise FormatError(f"timestamps: the number at byte {position} of {len(data)} has no end")
+    return varint(0) + varint(length - 1) if length else b""

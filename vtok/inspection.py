@@ -4,7 +4,10 @@ import os
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
+from vtok.audio import AudioTrack
+from vtok.audio_reading import audio_bytes
 from vtok.container import ContainerReader, opened
 from vtok.errors import FormatError
 from vtok.pretrained import model_with_hash
@@ -18,6 +21,7 @@ class FileInfo:
     Attributes:
         path: The file.
         num_bytes: Its size.
+        num_audio_bytes: How much of that is sound.
         writer: Program and version that wrote it.
         model_name: The model whose codes these are.
         model_sha256: Hash of the model's tensors.
@@ -39,13 +43,17 @@ class FileInfo:
         codes_per_latent_frame: Codes in each of them, one byte each before entropy coding.
         duration_seconds: From the first frame's timestamp to the end of the last; None if one of them is damaged.
         kbit_per_second: 8e-3 x bytes / duration.
-        bits_per_pixel: 8 x bytes / (width x height x frames); None without frames.
+        bits_per_pixel: 8 x bytes without sound / (width x height x frames); None without frames.
         is_complete: Whether the file has its end.
+        audio_tracks: For each audio track its `codec`, `sample_rate` in Hz, `channel_layout`, `bit_rate` (0 if the
+            source did not say), `disposition` and `tags`.
+        chapters: For each chapter its `start_seconds` and `end_seconds` on the clock of the timestamps, and its `tags`.
         groups: For each group of frames its chunk's `sequence` number and `byte_offset`, `first_frame`, `num_frames`.
     """
 
     path: str
     num_bytes: int
+    num_audio_bytes: int
     writer: str
     model_name: str
     model_sha256: str
@@ -69,13 +77,17 @@ class FileInfo:
     kbit_per_second: float | None
     bits_per_pixel: float | None
     is_complete: bool
+    audio_tracks: list[dict[str, Any]]
+    chapters: list[dict[str, Any]]
     groups: list[dict[str, int]]
 
     def summary(self) -> str:
         """A few lines for people."""
         rate = f", {float(Fraction(self.average_rate)):.6g} frames/s" if self.average_rate else ""
         lines = [
-            f"{self.path}: {self.num_bytes} bytes" + ("" if self.is_complete else ", cut off: its end is missing"),
+            f"{self.path}: {self.num_bytes} bytes"
+            + (f" with {self.num_audio_bytes} of sound" if self.num_audio_bytes else "")
+            + ("" if self.is_complete else ", cut off: its end is missing"),
             f"video     {self.width}x{self.height}, {self.num_frames} frames{rate}"
             + ("" if self.duration_seconds is None else f", {self.duration_seconds:.3f} s"),
         ]
@@ -90,6 +102,8 @@ class FileInfo:
             f"groups    {len(self.groups)}",
             f"writer    {self.writer}",
         ]
+        lines += [_track_line(track) for track in self.audio_tracks]
+        lines += [_chapter_line(chapter) for chapter in self.chapters]
         # Whoever made the file must not move the cursor or change colours of a terminal.
         lines += [f"tag       {_printable(key)}: {_printable(value)}" for key, value in self.tags.items()]
         return "\n".join(lines)
@@ -131,7 +145,7 @@ def file_info(path: str | os.PathLike[str]) -> FileInfo:
     with opened(path) as file:
         reader = ContainerReader(file)
         header, locations = reader.header, reader.read_index()
-        num_bytes = file.seek(0, os.SEEK_END)
+        num_bytes, num_audio_bytes = file.seek(0, os.SEEK_END), audio_bytes(file, reader.body_byte_offset)
         num_frames = locations[-1].end_frame if locations else 0
         duration = None
         with suppress(FormatError):  # of a damaged group; all others can still be told
@@ -142,6 +156,7 @@ def file_info(path: str | os.PathLike[str]) -> FileInfo:
     return FileInfo(
         path=str(path),
         num_bytes=num_bytes,
+        num_audio_bytes=num_audio_bytes,
         writer=header.writer,
         model_name=header.model_name,
         model_sha256=header.model_sha256,
@@ -163,8 +178,19 @@ def file_info(path: str | os.PathLike[str]) -> FileInfo:
         codes_per_latent_frame=header.codes_per_latent_frame,
         duration_seconds=duration,
         kbit_per_second=8e-3 * num_bytes / duration if duration else None,
-        bits_per_pixel=8 * num_bytes / (header.width * header.height * num_frames) if num_frames else None,
+        bits_per_pixel=8 * (num_bytes - num_audio_bytes) / (header.width * header.height * num_frames)
+        if num_frames
+        else None,
         is_complete=reader.totals is not None,
+        audio_tracks=[_track_json(track) for track in header.audio],
+        chapters=[
+            {
+                "start_seconds": float(chapter.start * chapter.time_base),
+                "end_seconds": float(chapter.end * chapter.time_base),
+                "tags": dict(chapter.tags),
+            }
+            for chapter in header.chapters
+        ],
         groups=[location._asdict() for location in locations],
     )
 
@@ -191,3 +217,26 @@ def verify_file(path: str | os.PathLike[str]) -> Verification:
 
 def _printable(text: str) -> str:
     return text if text.isprintable() else ascii(text)
+
+
+def _track_json(track: AudioTrack) -> dict[str, Any]:
+    return {
+        "codec": track.codec,
+        "sample_rate": track.sample_rate,
+        "channel_layout": track.channel_layout,
+        "bit_rate": track.bit_rate,
+        "disposition": list(track.disposition),
+        "tags": dict(track.tags),
+    }
+
+
+def _track_line(track: dict[str, Any]) -> str:
+    rate = f", {track['bit_rate'] / 1000:.0f} kbit/s" if track["bit_rate"] else ""
+    names = [track["tags"].get(key, "und") for key in ("language", "title")]
+    named = "".join(f", {_printable(name)}" for name in names if name != "und")
+    return f"audio     {track['codec']}, {track['sample_rate']} Hz, {track['channel_layout']}{rate}{named}"
+
+
+def _chapter_line(chapter: dict[str, Any]) -> str:
+    title = f" {_printable(chapter['tags']['title'])}" if "title" in chapter["tags"] else ""
+    return f"chapter   {chapter['start_seconds']:.3f} s to {chapter['end_seconds']:.3f} s{title}"

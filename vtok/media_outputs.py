@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from vtok.atomic import atomic_write
+from vtok.audio import Extras
 from vtok.errors import ConfigError, MediaError, VtokError, writing
 from vtok.media_frame import Frame, VideoInfo
 from vtok.media_gif import gif_output
@@ -39,6 +40,7 @@ def open_output(
     options: Mapping[str, str] | None = None,
     output_format: str | None = None,
     overwrite: bool = False,
+    extras: Extras | None = None,
 ) -> Iterator[FrameWriter]:
     """Write a video, a GIF, images or raw frames: all appear under their names when they are complete, or not at all.
 
@@ -49,6 +51,7 @@ def open_output(
         options: FFmpeg options of that codec.
         output_format: One of `FORMATS`, for standard output.
         overwrite: Replace images that exist. (Of other outputs the caller has made sure.)
+        extras: Tags, chapters and audio tracks for a video; other outputs have no place for them.
 
     Raises:
         ConfigError: Suffix, format, codec and options do not fit together.
@@ -63,10 +66,10 @@ def open_output(
     if suffix not in SUFFIXES and (codec or options):
         raise ConfigError(f"{path}: codec, crf and preset are for {', '.join(SUFFIXES)} only")
     if is_standard(path):
-        with _standard_output(suffix, info, codec, options) as writer:
+        with _standard_output(suffix, info, codec, options, extras) as writer:
             yield writer
         return
-    with _output(Path(path), suffix, info, codec, options, overwrite) as writer:
+    with _output(Path(path), suffix, info, codec, options, overwrite, extras) as writer:
         yield writer
 
 
@@ -78,9 +81,10 @@ def _output(
     codec: str | None,
     options: Mapping[str, str] | None,
     overwrite: bool,
+    extras: Extras | None,
 ) -> Iterator[FrameWriter]:
     if suffix in SUFFIXES:
-        with VideoWriter(path, info, codec=codec, options=options) as video:
+        with VideoWriter(path, info, codec=codec, options=options, extras=extras) as video:
             yield video
     elif suffix == ".gif":
         with gif_output(path, info) as gif:
@@ -98,7 +102,7 @@ def _output(
 
 @contextmanager
 def _standard_output(
-    suffix: str, info: VideoInfo, codec: str | None, options: Mapping[str, str] | None
+    suffix: str, info: VideoInfo, codec: str | None, options: Mapping[str, str] | None, extras: Extras | None
 ) -> Iterator[FrameWriter]:
     """Raw frames go out as they come; everything else is written to a file first, for which most formats ask."""
     if suffix in RAW_SUFFIXES:
@@ -108,7 +112,7 @@ def _standard_output(
     with tempfile.TemporaryDirectory(prefix="vtok-") as folder:
         path = Path(folder) / f"stdout{suffix}"
         try:
-            with _output(path, suffix, info, codec, options, overwrite=False) as writer:
+            with _output(path, suffix, info, codec, options, overwrite=False, extras=extras) as writer:
                 yield writer
         except VtokError as error:
             raise type(error)(str(error).replace(str(path), STANDARD)) from error

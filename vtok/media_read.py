@@ -6,7 +6,7 @@ from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import av
 import av.error
@@ -18,7 +18,9 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
+from vtok.audio import Extras
 from vtok.errors import MediaError
+from vtok.media_audio_read import AudioReader, chapters_of, tags_of, tracks_left
 from vtok.media_damage import missing_end, missing_seconds
 from vtok.media_frame import UNSPECIFIED, Frame, VideoInfo, conversion, converted_colors, guessed_matrix, planes_420
 from vtok.media_images import IMAGE_NAMES, ImageSequence
@@ -46,6 +48,8 @@ class VideoReader:
     Attributes:
         path: The file.
         info: What its header says, of pictures that are upright.
+        audio: Packets of its audio tracks, those that came before the frames read so far.
+        extras: What else it has: tags, audio tracks, chapters.
 
     Args:
         path: A local file, or the pattern of a sequence of images such as `frames/%04d.png`. Never a URL, and nothing
@@ -53,6 +57,7 @@ class VideoReader:
         name: What to call it in messages instead of `path`.
         image_rate: Frames per second of a sequence of images; default 25.
         allow_hdr: Read PQ and HLG video too, its values cut to 8 bits and otherwise as they are.
+        with_audio: Copy the packets of audio tracks.
 
     Raises:
         MediaError: The file cannot be read as a video; or, while iterating, a frame has another size than the first.
@@ -65,6 +70,7 @@ class VideoReader:
         name: str | os.PathLike[str] | None = None,
         image_rate: Fraction | None = None,
         allow_hdr: bool = False,
+        with_audio: bool = False,
     ) -> None:
         self.path = Path(path)
         self._name = str(name or path)
@@ -86,6 +92,15 @@ class VideoReader:
             raise MediaError(f"{self._name}: {_cause(error)}. Is it a video, and whole?") from error
         try:
             self._stream = self._pick_stream()
+            streams = self._container.streams if with_audio else ()
+            self.audio = AudioReader(streams, self._notices, self._stream.time_base or 1 / DEFAULT_RATE)
+            if left := tracks_left(self._container.streams, self._stream):
+                self._notices["tracks"] = left
+            self.extras = Extras(
+                tags=tags_of(self._container.metadata, self._notices),
+                audio=self.audio.tracks,
+                chapters=chapters_of(self._container, self._notices),
+            )
             decoded = self._decode()
             # Decoded now, because only a frame tells the pixel format and the colours for sure.
             first = next(decoded, None)
@@ -175,23 +190,19 @@ class VideoReader:
     def _open(self, image_rate: Fraction) -> InputContainer:
         options = {"protocol_whitelist": "file"}
         if self._images is None:
-            return av.open(f"file:{self.path}", options=options)
+            return av.open(f"file:{self.path}", options=options, metadata_errors="replace")
         rate = f"{image_rate.numerator}/{image_rate.denominator}"
         options |= {"framerate": rate, "start_number": str(self._images.first_number), "pattern_type": "sequence"}
         return av.open(f"file:{self.path}", format="image2", options=options)
 
     def _pick_stream(self) -> VideoStream:
-        """Choose the video track, and note which tracks are left."""
+        """Choose the video track."""
         streams = self._container.streams
         stream = streams.best("video")
         if not isinstance(stream, VideoStream) or stream.disposition & Disposition.attached_pic:
             raise MediaError(f"{self._name}: has no video track")
         if stream.codec_context is None or stream.codec_context.name == _TEXT_CODEC:
             raise MediaError(f"{self._name}: is not a video in a format that this build of FFmpeg decodes")
-        left = [other.type for other in streams if other.index != stream.index]
-        if left:
-            counts = ", ".join(f"{left.count(kind)} {kind}" for kind in sorted(set(left)))
-            self._notices["tracks"] = f"tracks not carried over: {counts}"
         # Threads that go on between calls could wait for ever to log something; see `_decoded`.
         stream.thread_type = "SLICE" if stream.codec_context.name in _LOG_DAMAGE else "AUTO"
         return stream
@@ -297,10 +308,12 @@ class VideoReader:
         finally:
             av.logging.set_level(level)
 
-    def _packets(self) -> Iterator["Packet[VideoStream] | None"]:
+    def _packets(self) -> Iterator["Packet[Any] | None"]:
         """Yield the packets of the video track; after an error then None, which flushes the decoder like the end."""
         try:
-            yield from self._container.demux(self._stream)
+            for packet in self._container.demux(self._stream, *self.audio.streams):
+                if not self.audio.takes(packet):
+                    yield packet
         except av.error.FFmpegError as error:
             self._errors.append(f"near frame {self._num_frames}: {_cause(error)}")
             yield None

@@ -1,6 +1,7 @@
 """Video files out: the frames, times, colours and shape that a reader found, encoded by one of FFmpeg's codecs."""
 
 import io
+import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
@@ -16,7 +17,10 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from vtok.atomic import atomic_write
+from vtok.audio import Extras
+from vtok.audio_chunks import AudioPacket
 from vtok.errors import ConfigError, MediaError
+from vtok.media_audio_write import AudioWriter, describe, lost_tags
 from vtok.media_frame import Frame, VideoInfo, frame_from_planes
 from vtok.media_mp4 import DecodingTimes
 from vtok.media_time import DEFAULT_RATE
@@ -49,6 +53,7 @@ _MP4_ONLY = ("libsvtav1", "libvpx-vp9")  # of MP4 and MOV, which FFmpeg's list o
 _HIGHEST_CRF = {"libx264": 51, "libx265": 51, "libsvtav1": 63, "libvpx-vp9": 63}
 _EVEN_SIZES_ONLY = ("libx264", "libx265")  # in 4:2:0
 _SMALLEST_SLICED = 64 * 64  # pixels; below, ffv1 may refuse its own default of four slices or more
+_MAX_TICKS = (1 << 31) - 1
 _SECONDS_FIELD_MIN = 1000  # ticks per second in an MP4 movie header, at least, as players expect
 _END_OF_TIME = 1 << 63  # FFmpeg's timestamps have 64 bits
 
@@ -75,6 +80,7 @@ class VideoWriter:
         info: Size, time base, rate, aspect ratio and colours to write.
         codec: One of `CODECS` that the container takes; default: libx264, or libvpx-vp9 in WebM.
         options: FFmpeg options of the encoder, over those of `CODECS`.
+        extras: Tags, chapters, and audio tracks, whose packets are given to `write_audio`.
 
     Raises:
         MediaError: The codec or suffix is unknown or they do not fit together, the encoder refuses options or size,
@@ -88,6 +94,7 @@ class VideoWriter:
         *,
         codec: str | None = None,
         options: Mapping[str, str] | None = None,
+        extras: Extras | None = None,
     ) -> None:
         self.path = Path(path)
         self.info = info
@@ -106,6 +113,7 @@ class VideoWriter:
             self._pixel_format = "yuv444p"
         if codec == "ffv1" and info.width * info.height < _SMALLEST_SLICED:
             self._options.setdefault("slices", "1")
+        self._extras = extras or Extras()
         self._num_frames = 0
         self._waiting: Frame | None = None  # until the next one tells how long it is shown
         self._ticks: dict[int, int] = {}  # durations of the frames that the encoder holds, by their timestamps
@@ -114,9 +122,9 @@ class VideoWriter:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            temporary = stack.enter_context(atomic_write(self.path))
+            self._temporary = stack.enter_context(atomic_write(self.path))
             with self._errors("cannot be written"):
-                self._container = av.open(f"file:{temporary}", "w", options=self._container_options())
+                self._container = av.open(f"file:{self._temporary}", "w", options=self._container_options())
             stack.push(self._finish)
             size = f"{self.info.width}x{self.info.height}"
             with self._errors(f"{self.codec} with {self._options} cannot encode {size} into {self.path.suffix}"):
@@ -124,6 +132,8 @@ class VideoWriter:
                 self._stream.codec_context.open()
                 if unused := self._stream.codec_context.options:
                     raise ValueError(f"no option {', '.join(unused)}")
+                self._audio = AudioWriter(self._container, self.path.suffix.lower(), self._extras.audio, self.notices)
+                describe(self._container, self._extras)
                 self._container.start_encoding()
             self._stack = stack.pop_all()
         return self
@@ -168,6 +178,15 @@ class VideoWriter:
             self._mux(self._stream.encode(picture))
         self._num_frames += 1
 
+    def write_audio(self, packet: AudioPacket) -> None:
+        """Write a packet of one of the audio tracks, after the first frame.
+
+        Raises:
+            MediaError: The disk fails, or the container refuses it.
+        """
+        with self._errors(f"writing sound failed at frame {self._num_frames}"):
+            self._audio.write(packet, self._shift * self.info.time_base)
+
     def _mux(self, packets: "Iterable[Packet[VideoStream]]") -> None:
         """Write packets, and how long each is shown, which not all encoders pass on."""
         for packet in packets:
@@ -180,6 +199,9 @@ class VideoWriter:
             return {}
         ticks = self.info.time_base.denominator
         movie_ticks = ticks * -(-_SECONDS_FIELD_MIN // ticks)
+        exact_for_audio = math.lcm(movie_ticks, *(track.sample_rate for track in self._extras.audio))
+        if exact_for_audio <= _MAX_TICKS:
+            movie_ticks = exact_for_audio
         options = {"video_track_timescale": str(ticks), "movie_timescale": str(movie_ticks)}
         info = self.info
         if (info.color_range, info.color_matrix, info.color_primaries, info.color_transfer) != (0, 2, 2, 2):
@@ -227,6 +249,9 @@ class VideoWriter:
                 if self._decoding_times is not None:
                     self._container.mux(self._decoding_times.finish(self._waiting.pts + self._shift + ticks))
                 self._container.close()
+                if lost := lost_tags(self._temporary, self._extras.tags):
+                    hint = "" if self.path.suffix.lower() == ".mkv" else "; .mkv can"
+                    self.notices.append(f"tags that {self.path.suffix} cannot hold: {', '.join(lost)}{hint}")
         finally:
             with suppress(av.error.FFmpegError):  # it would only hide what went wrong before
                 self._container.close()

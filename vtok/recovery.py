@@ -2,10 +2,12 @@
 
 import os
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
+from typing import BinaryIO
 
+from vtok.audio_reading import AudioLocation
 from vtok.compressed_video import DEFAULT_RATE, CompressedVideo, LatentFrame
 from vtok.container import FileHeader, GroupLocation, VideoGroup
 from vtok.errors import FormatError
@@ -94,6 +96,9 @@ class RecoveredVideo(CompressedVideo):
     def ticks_shown(self, index: int) -> int:
         """0: not known, for frames may have been lost."""
         return 0
+
+    def _audio(self, file: BinaryIO, part: range | None) -> Iterable[AudioLocation]:
+        return self._survey.audio
 
     def _total_frames(self) -> int:
         return self.num_frames

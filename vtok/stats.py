@@ -53,7 +53,7 @@ class FileStats:
         height: Rows of pixels.
         num_frames: Frames compared.
         duration_seconds: From the first timestamp to the end of the last frame.
-        num_bytes: Size of the compressed file, all of it.
+        num_bytes: Size of the compressed file, all of it; but of a `.vtok` file what is not sound.
         kbit_per_second: 8e-3 x bytes / duration; None if the duration is not known.
         bits_per_pixel: 8 x bytes / (width x height x frames).
         compression_ratio: Size of the raw 8-bit 4:2:0 video over that of the compressed file.
@@ -120,7 +120,7 @@ def file_stats(
                 advance(1)
         quality = meter.result()
         info = source.info
-    num_bytes = video.num_bytes if isinstance(video, VideoReader) else video.path.stat().st_size
+    num_bytes = video.num_bytes if isinstance(video, VideoReader) else video.path.stat().st_size - video.audio_bytes()
     seconds = played_seconds(info, pts[0], pts[-1], source.last_frame_ticks)
     header = video.header if isinstance(video, CompressedVideo) else None
     return FileStats(

@@ -11,8 +11,11 @@ from dataclasses import dataclass, field
 from typing import BinaryIO, NamedTuple
 
 from vtok import chunks
+from vtok.audio_chunks import HEAD_BYTES as AUDIO_HEAD_BYTES
+from vtok.audio_chunks import AudioHead
+from vtok.audio_reading import AudioLocation, locate_audio
 from vtok.chunks import CHUNK_HEAD_BYTES, ChunkHead, ChunkReader, find_next_chunk, parse_head
-from vtok.container import ContainerReader, GroupLocation, Totals, parse_done
+from vtok.container import ContainerReader, GroupLocation, Totals, parse_done, read_audio_chunk
 from vtok.errors import ChecksumError, FormatError, TruncatedError, UnsupportedVersionError
 from vtok.file_header import FileHeader
 from vtok.groups import HEAD_BYTES, GroupHead, VideoGroup, frame_range
@@ -39,6 +42,7 @@ class Survey:
     Attributes:
         header: The header, or its copy; None if both are lost.
         groups: The intact groups in the order of their frames, none overlapping another.
+        audio: The intact chunks of audio packets, in the order of their sequence numbers.
         num_frames: Frames of the file as it was written, as far as its end or a group tells.
         faults: What is wrong, in the order of the file; empty exactly if the strict reader finds nothing and the index,
             if there is one, is right.
@@ -46,6 +50,7 @@ class Survey:
 
     header: FileHeader | None = None
     groups: list[GroupLocation] = field(default_factory=list)
+    audio: list[AudioLocation] = field(default_factory=list)
     num_frames: int = 0
     faults: list[Fault] = field(default_factory=list)
 
@@ -85,7 +90,8 @@ def _survey_of_sound_file(file: BinaryIO) -> Survey:
     reader = ContainerReader(file)
     for _ in reader:
         pass
-    result = Survey(reader.header, reader.walk(), reader.progress.num_frames)
+    audio = list(locate_audio(file, reader.body_byte_offset, range(file.seek(0, 2))))
+    result = Survey(reader.header, reader.walk(), audio, reader.progress.num_frames)
     try:
         reader.check_index()
     except FormatError as error:
@@ -102,6 +108,7 @@ class _Salvage:
         self._budget = _WASTE_PER_BYTE * self._size + _WASTE
         self._header: FileHeader | None = None
         self._groups: dict[int, GroupLocation] = {}
+        self._audio: dict[int, AudioLocation] = {}
         self._totals: Totals | None = None
         self._faults: list[Fault] = []
         self._lost: set[tuple[int, int]] = set()  # frames that a fault tells are lost: first, and behind the last
@@ -127,7 +134,8 @@ class _Salvage:
             self._tell(self._size, self._size, "the end chunk is missing: the file was cut off")
         if not self._faults:  # such as chunks in the wrong order, each of them intact
             self._tell(0, self._size, str(strict_error))
-        return Survey(self._header, groups, num_frames, sorted(self._faults))
+        audio = [self._audio[sequence] for sequence in sorted(self._audio)]
+        return Survey(self._header, groups, audio, num_frames, sorted(self._faults))
 
     def _intact_chunks(self) -> Iterator[tuple[ChunkHead, bytes]]:
         """Chunks with two right CRCs, and their payloads; what lies between them is told as a fault."""
@@ -177,6 +185,10 @@ class _Salvage:
             group = VideoGroup.from_bytes(payload)
             location = GroupLocation(head.sequence, head.byte_offset, group.first_frame, group.num_frames)
             self._groups.setdefault(group.first_frame, location)
+        elif head.kind == chunks.AUDIO and head.is_known:
+            if self._header:
+                read_audio_chunk(head, payload, self._header)
+            self._audio.setdefault(head.sequence, AudioLocation(head, AudioHead.from_bytes(payload)))
         elif head.kind == chunks.DONE:
             self._totals = parse_done(head, payload).totals
 
@@ -204,6 +216,11 @@ class _Salvage:
                 group = GroupHead.from_bytes(self._file.read(HEAD_BYTES))
                 lost = f": {frame_range(group.first_frame, group.num_frames)} are lost"
                 self._lost.add((group.first_frame, group.first_frame + group.num_frames))
+        elif head.kind == chunks.AUDIO and self._header:
+            self._file.seek(head.byte_offset + CHUNK_HEAD_BYTES)
+            with suppress(FormatError):
+                audio = AudioHead.from_bytes(self._file.read(AUDIO_HEAD_BYTES))
+                lost = f": {audio.place(self._header.time_base)} is lost"
         self._tell(head.byte_offset, end, f"{head.place} is {what}{lost}")
 
     def _tell_gaps(self, groups: list[GroupLocation], num_frames: int) -> None:

@@ -1,0 +1,45 @@
+"""Checks of the values that a header is made of, whether they come from a file or from a program."""
+
+import reprlib
+from collections.abc import Mapping
+from fractions import Fraction
+
+from vtok.errors import ConfigError
+
+MAX_TERM = (1 << 31) - 1  # of a fraction, as in FFmpeg
+
+
+def require_fraction(name: str, value: object) -> None:
+    """Raise ConfigError unless `value` is a positive fraction of terms that can be stored."""
+    if not isinstance(value, Fraction):
+        raise ConfigError(f"{name} is {reprlib.repr(value)}: must be a fraction")
+    require_integer(f"numerator of {name}", value.numerator, 1, MAX_TERM)
+    require_integer(f"denominator of {name}", value.denominator, 1, MAX_TERM)
+
+
+def fraction(name: str, value: object) -> Fraction:
+    """The fraction stored as `[numerator, denominator]`."""
+    if not isinstance(value, list) or len(value) != 2:
+        raise ConfigError(f"{name} is {reprlib.repr(value)}: must be [numerator, denominator]")
+    for term in value:
+        require_integer(f"term of {name}", term, 1, MAX_TERM)
+    return Fraction(value[0], value[1])
+
+
+def require_integer(name: str, value: object, low: int, high: int) -> None:
+    """Raise ConfigError unless `value` is a whole number from `low` to `high`."""
+    if type(value) is not int or not low <= value <= high:  # type() and not isinstance: True is no integer here
+        raise ConfigError(f"{name} is {reprlib.repr(value)}: must be an integer from {low} to {high}")
+
+
+def require_tags(tags: object) -> None:
+    """Raise ConfigError unless `tags` map strings to strings that can be stored."""
+    if not isinstance(tags, Mapping):
+        raise ConfigError(f"tags are {reprlib.repr(tags)}: must be a mapping of strings to strings")
+    for text in (*tags.keys(), *tags.values()):
+        if not isinstance(text, str):
+            raise ConfigError(f"tags contain {reprlib.repr(text)}: keys and values must be strings")
+        try:
+            text.encode()
+        except UnicodeEncodeError:  # half of a surrogate pair, which could neither be stored nor printed
+            raise ConfigError(f"tags contain {reprlib.repr(text)}, which is not valid Unicode") from None
