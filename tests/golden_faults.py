@@ -4,7 +4,7 @@ import struct
 from collections.abc import Callable
 from typing import NamedTuple
 
-from chunk_assembly import Group, Part, edited_group, edited_header, ended, joined, split
+from chunk_assembly import Group, Part, edited_group, edited_header, ended, joined, split, with_crc
 
 MAX_HEADER_BYTES, MAX_CHUNK_BYTES = 1 << 20, 64 << 20
 HEAD, FIRST, SECOND, INDEX, DONE = range(5)
@@ -44,6 +44,12 @@ def with_coded(change):
     return lambda parts: ended(
         [*parts[:SECOND], edited_group(parts[SECOND], coded=change(Group.from_bytes(parts[SECOND].payload).coded))]
     )
+
+
+def with_sound(packets, count):
+    """Audio packets before the second group."""
+    head = with_crc(struct.pack("<qqI", 0, 0, count))
+    return lambda parts: ended([*parts[:SECOND], Part(b"apkt", head + packets), parts[SECOND]])
 
 
 def with_chunk(number, **values):
@@ -224,6 +230,11 @@ BAD_FILES = {
     "cut_off_in_group": BadFile(
         "TruncatedError", "complete are 1 groups with 8 frames", lambda parts: joined(parts[: SECOND + 1])[:-9]
     ),
+    # Sound
+    "sound_of_no_track": BadFile("FormatError", "track 0: the header has 0", with_sound(b"\x00\x09\x00", 1)),
+    "sound_with_fewer_packets": BadFile("FormatError", "2 audio packets declared: there are", with_sound(b"", 2)),
+    "sound_with_too_many_packets": BadFile("LimitError", "the limit is 16384", with_sound(b"", 16385)),
+    # The end
     "data_after_end": BadFile("FormatError", "data follows DONE", lambda parts: joined(parts) + b"\0"),
     "totals_wrong": BadFile("FormatError", "promises .*num_frames=13", with_done(frames=13)),
     "end_chunk_too_short": BadFile(

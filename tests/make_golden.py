@@ -23,9 +23,11 @@ from conftest import new_tiny_tokenizer
 from golden_faults import BAD_FILES, bad_files
 from test_codec import make_frames, write_source
 
+from vtok.audio import AudioTrack, Chapter
+from vtok.audio_chunks import AudioChunks, AudioPacket
 from vtok.codec import encode_file
 from vtok.compressed_video import CompressedVideo, new_header
-from vtok.container import ContainerReader, ContainerWriter
+from vtok.container import AudioChunk, ContainerReader, ContainerWriter, VideoGroup
 from vtok.editing import concat_files
 from vtok.media import VideoInfo
 from vtok.tokenizer import VideoTokenizer
@@ -34,6 +36,20 @@ from vtok.weights import EXACT_PRIOR, save_weights
 FOLDER = Path(__file__).parent / "golden"
 MANIFEST = FOLDER / "golden.json"
 WEIGHTS = FOLDER / "tiny.safetensors"
+TRACKS = (
+    AudioTrack(
+        codec="pcm_s16le", time_base=Fraction(1, 100), sample_rate=100, channel_layout="mono", codec_delay=5,
+        disposition=("default",), tags={"language": "deu", "title": "Größe"},
+    ),
+    AudioTrack(
+        codec="aac", time_base=Fraction(1, 1000), sample_rate=8000, channel_layout="5.1(side)", bit_rate=2**40,
+        extradata=bytes.fromhex("1588"),
+    ),
+)  # fmt: skip
+CHAPTERS = (
+    Chapter(start=-(2**40), end=120, time_base=Fraction(1, 1000), tags={"title": "日本"}),
+    Chapter(start=3, end=12, time_base=Fraction(1, 25)),
+)
 IRREGULAR = [-100, 0, 33, 67, 100, 100, 350, 351, 1000, 999, 2000, 10**9]
 
 
@@ -109,6 +125,25 @@ class Maker:
         concat_files(paths, self.folder / "joined.vtok", overwrite=True)
         return (self.folder / "joined.vtok").read_bytes()
 
+    def with_sound(self):
+        """Packets of two tracks before each of two groups: some that follow, one out of step, one with side data."""
+        path, target = self.folder / "silent.vtok", self.folder / "sounding.vtok"
+        path.write_bytes(self.encoded(12, 16, 16))
+        with path.open("rb") as file, target.open("wb") as out:
+            reader = ContainerReader(file)
+            header = replace(reader.header, audio=TRACKS, chapters=CHAPTERS)
+            writer, waiting = ContainerWriter(out, header), AudioChunks(TRACKS, header.time_base)
+            for number, group in enumerate(reader):
+                for i in range(4):
+                    pts = 32 * number + 8 * i - 5
+                    waiting.push(AudioPacket(0, pts, pts, 8, bytes(range(pts % 7, pts % 7 + 16))))
+                side_data = (("skip_samples", bytes(10)),) * number
+                waiting.push(AudioPacket(1, 320 * number, 320 * number - 1, 0, b"sound", False, True, side_data))
+                writer.write_audio(waiting.take())
+                writer.write_group(group)
+            writer.finish()
+        return target.read_bytes()
+
     def body(self):
         """Header and groups of a file of 12 frames of 16x16 in two groups."""
         return split(self.encoded(12, 16, 16))[:-2]
@@ -147,6 +182,7 @@ GOOD_FILES = {
     "unknown_ancillary_chunk": lambda make: make.with_unknown_chunks(),
     "unknown_upper_flags": lambda make: make.with_unknown_flags(),
     "unknown_header_key": lambda make: make.with_header(later={"any": ["thing", None, 1.5]}),
+    "sound_and_chapters": lambda make: make.with_sound(),
     "longer_end_chunk": lambda make: make.with_longer_end(),
     "tags_and_colors": lambda make: make.with_header(
         tags={"title": "Größe 日本 🎬", "comment": 'a "quoted"\nline'},
@@ -165,14 +201,20 @@ def described(path):
     with CompressedVideo(path, tokenizer=tokenizer) as video:
         codes = codes_sha256(video)
     with path.open("rb") as file:
-        pts = [value for group in ContainerReader(file) for value in group.pts]
+        items = list(ContainerReader(file).items())
+    pts = [value for item in items if isinstance(item, VideoGroup) for value in item.pts]
+    packets = [packet for item in items if isinstance(item, AudioChunk) for packet in item.packets]
+    sound = {
+        "packets": [packet[:4] for packet in packets],
+        "sound_sha256": hashlib.sha256(b"".join(packet.data for packet in packets)).hexdigest(),
+    }
     return {
         "model": model,
         "model_sha256": tokenizer.weights_sha256,
         "num_frames": len(pts),
         "pts": pts,
         "codes_sha256": codes,
-    }
+    } | (sound if packets else {})
 
 
 def write_manifest(good):

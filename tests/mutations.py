@@ -9,7 +9,7 @@ import struct
 from pathlib import Path
 from typing import NamedTuple
 
-from chunk_assembly import Group, Part, ended, joined, split
+from chunk_assembly import Group, Part, ended, joined, split, with_crc
 
 # All golden files of the tiny model; the other one is slow to decode, and no different.
 SEEDS = [
@@ -36,7 +36,18 @@ SOUND_VALUES = {
     "color_transfer": lambda rng: rng.randint(0, 255),
     "tags": lambda rng: {"title": "\x1b[31m\n\x00"},
 }
-LETTERS = [b"HEAD", b"VGRP", b"head", b"indx", b"DONE", b"ABCD", b"abcd", b"AB\0D"]
+SOUND_TRACK_VALUES = {
+    "codec": lambda rng: rng.choice(["aac", "opus", "mp3", "flac", "vorbis", "pcm_u8", "ac3", "h264", "none"]),
+    "time_base": SOUND_VALUES["time_base"],
+    "sample_rate": lambda rng: rng.choice([1, 8000, 48000, 2**31 - 1]),
+    "channel_layout": lambda rng: rng.choice(["mono", "7.1", "none", "0 channels", "9999 channels"]),
+    "extradata": lambda rng: rng.choice(["", "EZA=", "T3B1c0hlYWQBAjgBgLsAAAAAAA==", "A" * 4000]),
+    "codec_delay": lambda rng: rng.choice([0, 312, 2**31 - 1]),
+    "tags": lambda rng: {"language": "\x1b[31m", "title": "\0"},
+    "start": lambda rng: rng.choice([-(2**63), 0, 2**63 - 1]),
+    "end": lambda rng: rng.choice([-(2**63), 0, 2**63 - 1]),
+}
+LETTERS = [b"apkt", b"HEAD", b"VGRP", b"head", b"indx", b"DONE", b"ABCD", b"abcd", b"AB\0D"]
 
 
 class Mutant(NamedTuple):
@@ -179,6 +190,31 @@ def the_words_of_a_group(parts, rng):
     a_group_edited(parts, rng, coded=change)
 
 
+def the_packets_of_sound(parts, rng):
+    place = place_of(parts, b"apkt", rng)
+    payload = parts[place].payload
+    if parts[place].kind == b"apkt" and len(payload) >= 24:
+        count = rng.choice([payload[16:20]] * 3 + [struct.pack("<I", rng.choice([0, 1, 6, 16385, 2**32 - 1]))])
+        times = rng.choice([payload[:16], struct.pack("<qq", -(2**63), 2**63 - 1), rng.randbytes(16)])
+        packets = rng.choice([damaged(payload[24:], rng), payload[24:] + rng.randbytes(3)])
+        parts[place] = parts[place]._replace(payload=with_crc(times + count) + packets)
+
+
+def a_value_of_a_track(parts, rng):
+    """Or of a chapter, where there are any."""
+    place = place_of(parts, b"HEAD", rng)
+    try:
+        header = json.loads(parts[place].payload)
+        described = rng.choice([*header["audio"], *header["chapters"]])
+    except (ValueError, LookupError, TypeError):
+        return
+    if isinstance(described, dict) and described:
+        key = rng.choice(sorted(described))
+        is_sound = key in SOUND_TRACK_VALUES and rng.random() < 0.6
+        described[key] = SOUND_TRACK_VALUES[key](rng) if is_sound else rng.choice(ODD_VALUES[:-1])
+        parts[place] = parts[place]._replace(payload=json.dumps(header).encode())
+
+
 def a_chunk_head(parts, rng):
     place = rng.randrange(len(parts))
     part = parts[place]
@@ -243,4 +279,6 @@ EDITS = [
     a_chunk_head,
     the_order_of_chunks,
     a_number_of_the_end,
+    the_packets_of_sound,
+    a_value_of_a_track,
 ]

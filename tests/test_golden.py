@@ -1,6 +1,6 @@
 """Golden files: good ones decode to the same codes for ever, bad ones are refused for what their names say."""
 
-import dataclasses
+import hashlib
 import json
 import re
 import sys
@@ -12,11 +12,11 @@ import pytest
 from golden_faults import BAD_FILES
 from make_golden import FOLDER, GOOD_FILES, MANIFEST, WEIGHTS, codes_sha256, main
 from test_cli import assert_failed, vtok  # noqa: F401 (fixture)
-from test_container import as_ours
+from test_container import as_ours, header_as_theirs, packets_as_ours
 
 from vtok import errors
 from vtok.compressed_video import CompressedVideo
-from vtok.container import ContainerReader
+from vtok.container import AudioChunk, ContainerReader, VideoGroup
 from vtok.errors import FormatError
 from vtok.inspection import file_info, verify_file
 from vtok.pretrained import model_with_hash
@@ -82,13 +82,18 @@ def test_both_readers_agree_on_good_files(name):
     parsed = independent_reader.read(good(name).read_bytes())
     with good(name).open("rb") as file:
         reader = ContainerReader(file)
-        groups = list(reader)
+        items = list(reader.items())
         locations = reader.read_index()
     unknown = {"later"}
     header = {key: value for key, value in parsed.header.items() if key not in unknown}
     assert parsed.fault is None
-    assert header == dataclasses.asdict(reader.header)
-    assert as_ours(parsed.groups) == groups
+    assert header == header_as_theirs(reader.header)
+    assert as_ours(parsed.groups) == [item for item in items if isinstance(item, VideoGroup)]
+    packets = [packet for item in items if isinstance(item, AudioChunk) for packet in item.packets]
+    assert packets_as_ours(parsed.packets) == packets
+    assert [packet[:4] for packet in packets] == [tuple(times) for times in GOLDEN["good"][name].get("packets", [])]
+    sound = b"".join(packet.data for packet in packets)
+    assert hashlib.sha256(sound).hexdigest() == GOLDEN["good"][name].get("sound_sha256", hashlib.sha256().hexdigest())
     assert [pts for group in parsed.groups for pts in group.pts] == GOLDEN["good"][name]["pts"]
     assert parsed.totals == reader.totals
     assert (parsed.index is None) == (name == "no_index")

@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import Any
 
 from vtok.errors import ConfigError
-from vtok.header_values import MAX_TERM, fraction, require_fraction, require_integer, require_tags
+from vtok.header_values import MAX_TERM, fraction, printable, require_fraction, require_integer, require_tags
 
 MAX_TRACKS = 256
 MAX_BIT_RATE = (1 << 53) - 1  # beyond, JSON readers round
@@ -63,7 +63,7 @@ class AudioTrack:
     def name(self) -> str:
         """Codec, and language or title if it has any; for messages."""
         words = [self.codec, *(self.tags[key] for key in ("language", "title") if self.tags.get(key, "und") != "und")]
-        return " ".join(words)
+        return printable(" ".join(words))
 
     def to_json(self) -> dict[str, Any]:
         """As in the header; `from_json` reads it."""

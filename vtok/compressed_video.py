@@ -312,8 +312,9 @@ def file_prior(tokenizer: VideoTokenizer) -> ExactPrior:
     return tokenizer.exact_prior
 
 
-def new_header(tokenizer: VideoTokenizer, info: VideoInfo, quality: float, extras: Extras) -> FileHeader:
+def new_header(tokenizer: VideoTokenizer, info: VideoInfo, quality: float, extras: Extras | None = None) -> FileHeader:
     """The header of a file that `tokenizer` is about to write."""
+    extras = extras or Extras()
     return FileHeader(
         model_name=tokenizer.name,
         model_sha256=tokenizer.weights_sha256,

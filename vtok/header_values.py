@@ -32,6 +32,11 @@ def require_integer(name: str, value: object, low: int, high: int) -> None:
         raise ConfigError(f"{name} is {reprlib.repr(value)}: must be an integer from {low} to {high}")
 
 
+def printable(text: str) -> str:
+    """The text itself, or escaped: whoever made a file must not move the cursor or change colours of a terminal."""
+    return text if text.isprintable() else ascii(text)
+
+
 def require_tags(tags: object) -> None:
     """Raise ConfigError unless `tags` map strings to strings that can be stored."""
     if not isinstance(tags, Mapping):

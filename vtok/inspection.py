@@ -10,6 +10,7 @@ from vtok.audio import AudioTrack
 from vtok.audio_reading import audio_bytes
 from vtok.container import ContainerReader, opened
 from vtok.errors import FormatError
+from vtok.header_values import printable
 from vtok.pretrained import model_with_hash
 from vtok.survey import survey
 
@@ -104,8 +105,7 @@ class FileInfo:
         ]
         lines += [_track_line(track) for track in self.audio_tracks]
         lines += [_chapter_line(chapter) for chapter in self.chapters]
-        # Whoever made the file must not move the cursor or change colours of a terminal.
-        lines += [f"tag       {_printable(key)}: {_printable(value)}" for key, value in self.tags.items()]
+        lines += [f"tag       {printable(key)}: {printable(value)}" for key, value in self.tags.items()]
         return "\n".join(lines)
 
 
@@ -215,10 +215,6 @@ def verify_file(path: str | os.PathLike[str]) -> Verification:
     )
 
 
-def _printable(text: str) -> str:
-    return text if text.isprintable() else ascii(text)
-
-
 def _track_json(track: AudioTrack) -> dict[str, Any]:
     return {
         "codec": track.codec,
@@ -233,10 +229,10 @@ def _track_json(track: AudioTrack) -> dict[str, Any]:
 def _track_line(track: dict[str, Any]) -> str:
     rate = f", {track['bit_rate'] / 1000:.0f} kbit/s" if track["bit_rate"] else ""
     names = [track["tags"].get(key, "und") for key in ("language", "title")]
-    named = "".join(f", {_printable(name)}" for name in names if name != "und")
+    named = "".join(f", {printable(name)}" for name in names if name != "und")
     return f"audio     {track['codec']}, {track['sample_rate']} Hz, {track['channel_layout']}{rate}{named}"
 
 
 def _chapter_line(chapter: dict[str, Any]) -> str:
-    title = f" {_printable(chapter['tags']['title'])}" if "title" in chapter["tags"] else ""
+    title = f" {printable(chapter['tags']['title'])}" if "title" in chapter["tags"] else ""
     return f"chapter   {chapter['start_seconds']:.3f} s to {chapter['end_seconds']:.3f} s{title}"

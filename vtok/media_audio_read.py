@@ -11,6 +11,7 @@ from av.stream import Discard, Disposition, Stream
 from vtok.audio import AudioTrack, Chapter
 from vtok.audio_chunks import AudioChunks, AudioPacket
 from vtok.errors import ConfigError
+from vtok.header_values import printable
 
 # What a container says of itself and not of the film, and would be untrue in another.
 _TAGS_OF_THE_CONTAINER = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration", "vendor_id"}
@@ -88,7 +89,7 @@ def tags_of(metadata: Mapping[str, str], notices: dict[str, str]) -> dict[str, s
         if key.lower() in _TAGS_OF_THE_CONTAINER or key.lower().startswith("_statistics_"):
             continue
         if len(value.encode()) > _MAX_TAG_BYTES:
-            notices[f"tag {key}"] = f"tag {key} of {len(value.encode())} bytes is not carried over"
+            notices[f"tag {key}"] = f"tag {printable(key)} of {len(value.encode())} bytes is not carried over"
             continue
         tags[key] = value
     return tags
@@ -122,7 +123,7 @@ def tracks_left(streams: Iterable[Stream], video: Stream) -> str | None:
         f"{len(names)} {kind}" + (f" ({', '.join(filter(None, names))})" if any(names) else "")
         for kind, names in sorted(left.items())
     )
-    return f"tracks not carried over: {', '.join(kinds)}"
+    return printable(f"tracks not carried over: {', '.join(kinds)}")
 
 
 def _track(stream: AudioStream) -> AudioTrack:

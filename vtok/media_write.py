@@ -20,6 +20,7 @@ from vtok.atomic import atomic_write
 from vtok.audio import Extras
 from vtok.audio_chunks import AudioPacket
 from vtok.errors import ConfigError, MediaError
+from vtok.header_values import printable
 from vtok.media_audio_write import AudioWriter, describe, lost_tags
 from vtok.media_frame import Frame, VideoInfo, frame_from_planes
 from vtok.media_mp4 import DecodingTimes
@@ -251,7 +252,7 @@ class VideoWriter:
                 self._container.close()
                 if lost := lost_tags(self._temporary, self._extras.tags):
                     hint = "" if self.path.suffix.lower() == ".mkv" else "; .mkv can"
-                    self.notices.append(f"tags that {self.path.suffix} cannot hold: {', '.join(lost)}{hint}")
+                    self.notices.append(f"tags that {self.path.suffix} cannot hold: {printable(', '.join(lost))}{hint}")
         finally:
             with suppress(av.error.FFmpegError):  # it would only hide what went wrong before
                 self._container.close()
