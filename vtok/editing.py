@@ -9,9 +9,9 @@ from fractions import Fraction
 from functools import reduce
 from pathlib import Path
 
-from vtok.atomic import atomic_write, check_target
+from vtok.atomic import check_target, open_atomically
 from vtok.container import ContainerReader, ContainerWriter, FileHeader, VideoGroup, opened
-from vtok.errors import ConfigError, writing
+from vtok.errors import ConfigError
 from vtok.timecode import exact_seconds
 
 Path_ = str | os.PathLike[str]
@@ -145,20 +145,18 @@ def _write(
 ) -> EditResult:
     """Write the file; how long the last frame is shown is asked after all groups."""
     pts: list[int] = []  # of the first and the last frame
-    with atomic_write(target) as temporary:
-        with writing(target), temporary.open("wb") as file:
-            writer = ContainerWriter(file, header)
-            for group in groups:
-                writer.write_group(group)
-                pts = [*pts[:1], group.pts[0], group.pts[-1]]
-            totals = writer.finish(last_frame_ticks=last_frame_ticks())
-        num_bytes = temporary.stat().st_size
+    with open_atomically(target) as file:
+        writer = ContainerWriter(file, header)
+        for group in groups:
+            writer.write_group(group)
+            pts = [*pts[:1], group.pts[0], group.pts[-1]]
+        totals = writer.finish(last_frame_ticks=last_frame_ticks())
     return EditResult(
         sources=[str(source) for source in sources],
         target=str(target),
         num_frames=totals.num_frames,
         num_groups=totals.num_groups,
-        num_bytes=num_bytes,
+        num_bytes=writer.num_bytes,
         start_seconds=start_seconds,
         duration_seconds=float(header.seconds_shown(pts[0], pts[-1], last_frame_ticks())) if pts else 0.0,
     )

@@ -12,11 +12,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from vtok.atomic import atomic_write
-from vtok.errors import WeightsError
+from vtok.errors import WeightsError, writing
 
 EXACT_PRIOR = "exact_prior."  # what is stored of it has names that begin so
 _CONFIG_KEY = "vtok_config"
@@ -36,8 +36,9 @@ def save_weights(path: Path, tensors: Mapping[str, Tensor], config: Mapping[str,
     """Write tensors and their configuration, all or nothing."""
     metadata = {_CONFIG_KEY: json.dumps(config, sort_keys=True)}
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with atomic_write(path) as temporary:
-        save_file(contiguous, temporary, metadata)
+    data = save(contiguous, metadata)
+    with atomic_write(path) as temporary, writing(path):
+        temporary.write_bytes(data)
 
 
 def save_card(path: Path, tensors_sha256: str, details: Mapping[str, Any]) -> None:
