@@ -62,7 +62,7 @@ $(VENV)/.installed-fuzz: pyproject.toml constraints.txt | $(VENV)/.installed-dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[fuzz]"
 	@touch $@
 
-# Its own pins are PyTorch's and sympy's, of which versions of PyTorch want different ones.
+# All pins but that of PyTorch and that of sympy, of which each PyTorch wants its own.
 $(TORCH_VENV)/.installed-dev: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(TORCH_VENV) || python3 -m venv $(TORCH_VENV)
 	grep -vE '^(torch|sympy)==' constraints.txt > $(TORCH_VENV)/constraints.txt

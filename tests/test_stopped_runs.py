@@ -250,6 +250,8 @@ def test_places_where_no_file_can_be(command, place, message, inputs, tmp_path):
 
 # -- training
 
+SAVED = {"checkpoint.pt", "weights.safetensors", "weights.json"}
+
 
 def save_training(config, cache, folder):
     """Begin a training run, or go on with it, and save it one step later."""
@@ -276,14 +278,14 @@ def training(folders, tmp_path):  # noqa: F811
 
 
 def test_killed_while_saving_a_training_run_can_be_resumed(training, tmp_path):
-    # Before the rename of the checkpoint and after it; before the rename of the weights.
-    for moment, step in ((4, 1), (5, 2), (12, 3)):
+    # Before the rename of the checkpoint and after it; before the rename of the weights; before the card is written.
+    for moment, step in ((8, 1), (9, 2), (20, 3), (24, 4)):
         outcome = run(partial(save_training, *training), Fault(moment=moment, signal=signal.SIGKILL))
         assert outcome == (-signal.SIGKILL, "")
         assert saved_step(*training) == step
     assert run(partial(save_training, *training)) == (0, "")
-    assert saved_step(*training) == 4
-    left = {path.name for path in tmp_path.iterdir()} - {"checkpoint.pt", "weights.safetensors"}
+    assert saved_step(*training) == 5
+    left = {path.name for path in tmp_path.iterdir()} - SAVED
     assert left
     assert all(re.fullmatch(TEMPORARY, name) for name in left)
 
@@ -300,4 +302,4 @@ def test_a_full_disk_while_saving_a_training_run(training, tmp_path):
     outcome = run(partial(save_weights, weights, *load_weights(weights)), Fault(num_bytes=999, error=errno.EFBIG))
     error = outcome.err.splitlines()[-1]
     assert error == f"vtok.errors.MediaError: {weights}: cannot be written: File too large"
-    assert {path.name for path in tmp_path.iterdir()} == {"checkpoint.pt", "weights.safetensors"}
+    assert {path.name for path in tmp_path.iterdir()} == SAVED

@@ -75,6 +75,16 @@ def open_atomically(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             yield file
 
 
+def write_atomically(path: str | os.PathLike[str], data: "ReadableBuffer") -> None:
+    """Make `data` the contents of the file `path`.
+
+    Raises:
+        MediaError: As for `atomic_write` and `open_for_writing`; then an existing file is as it was.
+    """
+    with atomic_write(path) as temporary, open_for_writing(temporary, path) as file:
+        file.write(data)
+
+
 class _Output(io.FileIO):
     """A file whose own failures name `path`; those of whatever else is done while it is open are left alone."""
 

@@ -24,7 +24,7 @@ from einops import rearrange
 from rich.console import Console
 from rich.progress import Progress
 
-from vtok.atomic import atomic_write
+from vtok.atomic import write_atomically
 from vtok.errors import MediaError, writing
 from vtok.planes import Planes
 
@@ -97,8 +97,7 @@ def build_clip_cache(
         with writing(file.name):
             file.flush()
             os.fsync(file.fileno())  # before there is a manifest that says the clips are complete
-    with atomic_write(manifest) as temporary, writing(manifest):
-        temporary.write_text(json.dumps({"made_from": description, "clips_per_video": sources}))
+    write_atomically(manifest, json.dumps({"made_from": description, "clips_per_video": sources}).encode())
     return ClipCache(folder)
 
 

@@ -21,7 +21,7 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from vtok.atomic import atomic_write
+from vtok.atomic import write_atomically
 from vtok.errors import ConfigError, writing
 from vtok.exact_prior import ExactPrior
 from vtok.klt import BLOCK_VALUES, planes_to_blocks
@@ -190,10 +190,9 @@ class TrainingRun:
             "rng": json.dumps(self.rng.bit_generator.state),
             "noise": self.noise.get_state(),
         }
-        checkpoint, data = self.folder / "checkpoint.pt", io.BytesIO()
+        data = io.BytesIO()
         torch.save(state, data)  # to memory first: of a full disk torch only says that something failed
-        with atomic_write(checkpoint) as temporary, writing(checkpoint):
-            temporary.write_bytes(data.getbuffer())
+        write_atomically(self.folder / "checkpoint.pt", data.getbuffer())
         half = {name: tensor.half() for name, tensor in self.average.items()}
         exact = ExactPrior.quantize(self._averaged_model().prior).tensors()
         half |= {EXACT_PRIOR + name: tensor for name, tensor in exact.items()}
