@@ -31,6 +31,8 @@ WRITING_COMMANDS = {
     "encode": ("encode", "in.mkv", "out.vtok", "--quality", 9, "--keyframe-seconds", 0.6),
     "decode to mp4": ("decode", "in.vtok", "out.mp4", "--model", "tiny", "--codec", "ffv1"),
     "decode to mkv": ("decode", "in.vtok", "out.mkv", "--model", "tiny", "--codec", "ffv1"),
+    "decode to y4m": ("decode", "in.vtok", "out.y4m", "--model", "tiny"),
+    "decode to gif": ("decode", "in.vtok", "out.gif", "--model", "tiny"),
     "cut": ("cut", "in.vtok", "out.vtok", "--start", 0.7),
     "concat": ("concat", "in.vtok", "in.vtok", "out.vtok"),
 }
@@ -40,6 +42,8 @@ def contents(path):
     """What has to be the same whenever a command is run again, of a file that is complete."""
     if path.suffix == ".vtok":
         assert verify_file(path).is_sound
+        return path.read_bytes()
+    if path.suffix in (".y4m", ".gif"):
         return path.read_bytes()
     with VideoReader(path) as reader:  # not the bytes: FFmpeg gives each Matroska file a number of its own
         frames = [(frame.pts, *(plane.tobytes() for plane in (frame.y, frame.u, frame.v))) for frame in reader]

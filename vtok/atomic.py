@@ -79,9 +79,9 @@ def write_atomically(path: str | os.PathLike[str], data: "ReadableBuffer") -> No
     """Make `data` the contents of the file `path`.
 
     Raises:
-        MediaError: As for `atomic_write` and `open_for_writing`; then an existing file is as it was.
+        MediaError: As for `open_atomically`; then an existing file is as it was.
     """
-    with atomic_write(path) as temporary, open_for_writing(temporary, path) as file:
+    with open_atomically(path) as file:
         file.write(data)
 
 
