@@ -5,8 +5,11 @@ BIN := $(VENV)/bin
 SAMPLE ?= sample_videos/bigbuckbunny.mp4
 QUALITY ?= 5
 FUZZ_SECONDS ?= 600
+TORCH ?= 2.6.0
+TORCH_VENV := .venv-torch-$(TORCH)
+TORCH_TESTS := $(addprefix tests/test_,exact_prior.py entropy.py latent_model.py pretrained.py codec.py random_access.py)
 
-.PHONY: demo test lint types unit bench speed fuzz clean
+.PHONY: demo test lint types unit test-torch bench speed fuzz clean
 
 demo: $(VENV)/.installed
 	@mkdir -p demo
@@ -27,6 +30,11 @@ types: $(VENV)/.installed-dev
 
 unit: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest
+
+# With another version of PyTorch: the tests of what has to be exact, and whether files have the same bytes.
+test-torch: $(VENV)/.installed-dev $(TORCH_VENV)/.installed-dev
+	$(TORCH_VENV)/bin/python -m pytest $(TORCH_TESTS)
+	$(BIN)/python tests/prior_bytes.py $(BIN)/python $(TORCH_VENV)/bin/python
 
 bench: $(VENV)/.installed-dev
 	$(BIN)/python benchmarks/rate_distortion.py sample_videos --json demo/rate_distortion.json
@@ -54,5 +62,13 @@ $(VENV)/.installed-fuzz: pyproject.toml constraints.txt | $(VENV)/.installed-dev
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[fuzz]"
 	@touch $@
 
+# All pins but that of PyTorch and that of sympy, of which each PyTorch wants its own.
+$(TORCH_VENV)/.installed-dev: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(TORCH_VENV) || python3 -m venv $(TORCH_VENV)
+	grep -vE '^(torch|sympy)==' constraints.txt > $(TORCH_VENV)/constraints.txt
+	$(TORCH_VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+		--constraint $(TORCH_VENV)/constraints.txt "torch==$(TORCH)" --editable ".[dev]"
+	@touch $@
+
 clean:
-	rm -rf $(VENV) demo
+	rm -rf $(VENV) .venv-torch-* demo

@@ -1,11 +1,13 @@
 """The exact prior: against plain integers, under all settings of PyTorch, and as a coder of latent frames."""
 
 import contextlib
+import sys
 
 import numpy as np
 import pytest
 import torch
 from conftest import new_tiny_tokenizer
+from prior_bytes import SETTINGS, digests_of
 
 from vtok.dyadic import EXACT_LIMIT, MAX_EXPONENT, Accumulator, convolve, fast_factors, powers_of_two
 from vtok.entropy import FREQUENCY_TOTAL, reference_encode
@@ -278,6 +280,10 @@ def test_settings_around_the_coder_change_nothing(float_prior, exact_prior):
     assert encode(ExactPrior.from_tensors(other_layout, exact_prior.tensors()), 5, codes) == expected
 
 
+def test_the_released_prior_gives_the_same_bytes_on_a_lesser_processor():
+    assert digests_of(sys.executable, SETTINGS[-1]) == digests_of(sys.executable, {})
+
+
 def test_any_set_of_channels_that_has_the_used_ones_may_be_coded(exact_prior, monkeypatch):
     codes = video_of_codes(4, 5, 6)
     codes[:, [2, 5, 7]] = 128
@@ -291,6 +297,8 @@ def test_any_set_of_channels_that_has_the_used_ones_may_be_coded(exact_prior, mo
 
 
 def test_the_setting_for_convolutions_is_restored(monkeypatch):
+    if not hasattr(torch.backends.mkldnn, "conv"):
+        pytest.skip("this version of PyTorch has no such setting")
     monkeypatch.setattr("vtok.dyadic.has_fast_bfloat16", lambda: True)
     settings = torch.backends.mkldnn.conv
     before = settings.fp32_precision

@@ -2,15 +2,23 @@
 
 The bytes go to a temporary file in the same folder, which takes the place of the real one by `os.replace` only when it
 is complete and on the disk. Killed at any moment, a run leaves the old file or the new one, never a part of one.
+
+What a killed run (or a power cut) can leave besides is its temporary file, `.vtok-` and 16 hexadecimal digits. Nobody
+removes it: another run, perhaps on another machine, may be writing a file of such a name right now.
 """
 
+import io
 import os
 import secrets
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
-from vtok.errors import ConfigError, MediaError
+from vtok.errors import ConfigError, MediaError, writing
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 
 @contextmanager
@@ -46,10 +54,51 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     temporary = folder / f".vtok-{secrets.token_hex(8)}{target.suffix}"
     try:
         yield temporary
-        _move_into_place(temporary, target)
+        with writing(path):
+            _move_into_place(temporary, target)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def open_atomically(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Open a file to be written once from front to back; on a clean exit what was written becomes `path`.
+
+    Raises:
+        MediaError: As for `atomic_write`, or the file cannot be written, also when the last bytes are flushed.
+    """
+    with atomic_write(path) as temporary:
+        with writing(path):
+            raw = _Output(temporary, path)
+        with io.BufferedWriter(raw) as file:
+            yield file
+
+
+def write_atomically(path: str | os.PathLike[str], data: "ReadableBuffer") -> None:
+    """Make `data` the contents of the file `path`.
+
+    Raises:
+        MediaError: As for `open_atomically`; then an existing file is as it was.
+    """
+    with open_atomically(path) as file:
+        file.write(data)
+
+
+class _Output(io.FileIO):
+    """A file whose own failures name `path`; those of whatever else is done while it is open are left alone."""
+
+    def __init__(self, temporary: Path, path: str | os.PathLike[str]) -> None:
+        super().__init__(temporary, "wb")
+        self._path = path
+
+    def write(self, data: "ReadableBuffer", /) -> int:
+        with writing(self._path):
+            return super().write(data)
+
+    def close(self) -> None:
+        with writing(self._path):
+            super().close()
 
 
 def check_target(target: str | os.PathLike[str], sources: Iterable[str | os.PathLike[str]], *, overwrite: bool) -> None:
@@ -68,14 +117,11 @@ def check_target(target: str | os.PathLike[str], sources: Iterable[str | os.Path
 
 def _move_into_place(temporary: Path, target: Path) -> None:
     """Put the bytes of `temporary` on the disk, then rename it to `target`."""
-    try:
-        if target.exists():
-            temporary.chmod(target.stat().st_mode & 0o7777)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    except OSError as error:
-        raise MediaError(f"{target}: could not be written: {error.strerror or error}") from error
+    if target.exists():
+        temporary.chmod(target.stat().st_mode & 0o7777)
+    with temporary.open("rb+") as file:
+        os.fsync(file.fileno())  # also where some systems first say that the disk is full
+    temporary.replace(target)
     _sync_folder(target.parent)
 
 
@@ -83,10 +129,11 @@ def _sync_folder(folder: Path) -> None:
     """Make a rename in `folder` survive a power cut, where the system can do so."""
     if not hasattr(os, "O_DIRECTORY"):  # Windows has no handle on a folder to flush
         return
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    except OSError:  # some network file systems refuse it; the file itself is complete by now
-        pass
-    finally:
-        os.close(handle)
+    # Some network file systems refuse it, and so do folders that may be written but not listed. The file itself is
+    # complete and in its place by now.
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -16,10 +16,10 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
-from vtok.atomic import atomic_write, check_target
+from vtok.atomic import check_target, open_atomically
 from vtok.compressed_video import DEFAULT_RATE, CompressedVideo, file_prior, new_header
 from vtok.container import ContainerWriter, VideoGroup
-from vtok.errors import ChecksumError, ConfigError, MediaError, TruncatedError, writing
+from vtok.errors import ChecksumError, ConfigError, MediaError, TruncatedError
 from vtok.exact_prior import ExactPrior
 from vtok.media import Frame, VideoInfo, VideoReader, open_output
 from vtok.pipes import is_standard, local_file, standard_output
@@ -288,7 +288,7 @@ def _opened_target(target: Path_) -> Iterator[BinaryIO]:
         with standard_output() as file:
             yield file
         return
-    with atomic_write(target) as temporary, writing(target), temporary.open("wb") as file:
+    with open_atomically(target) as file:
         yield file
 
 

@@ -13,12 +13,12 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from vtok.atomic import atomic_write, check_target
+from vtok.atomic import check_target, open_atomically
 from vtok.audio import AudioTrack, shifted_chapters
 from vtok.audio_chunks import AudioChunks, AudioPacket
 from vtok.audio_reading import Span, bytes_around, locate_audio, read_packets
 from vtok.container import ContainerReader, ContainerWriter, FileHeader, VideoGroup, opened
-from vtok.errors import ConfigError, writing
+from vtok.errors import ConfigError
 from vtok.timecode import exact_seconds
 
 Path_ = str | os.PathLike[str]
@@ -180,27 +180,25 @@ def _write(
     start_seconds: float = 0,
 ) -> EditResult:
     pts: list[int] = []  # of the first and the last frame
-    with atomic_write(target) as temporary:
-        with writing(target), temporary.open("wb") as file:
-            writer = ContainerWriter(file, header)
-            sound = AudioChunks(header.audio, header.time_base)
-            for item in items:
-                if isinstance(item, AudioPacket):
-                    sound.push(item)
-                if sound.is_due or isinstance(item, VideoGroup):
-                    writer.write_audio(sound.take())
-                if isinstance(item, VideoGroup):
-                    writer.write_group(item)
-                    pts = [*pts[:1], item.pts[0], item.pts[-1]]
-            writer.write_audio(sound.take())
-            totals = writer.finish(last_frame_ticks=last_frame_ticks)
-        num_bytes = temporary.stat().st_size
+    with open_atomically(target) as file:
+        writer = ContainerWriter(file, header)
+        sound = AudioChunks(header.audio, header.time_base)
+        for item in items:
+            if isinstance(item, AudioPacket):
+                sound.push(item)
+            if sound.is_due or isinstance(item, VideoGroup):
+                writer.write_audio(sound.take())
+            if isinstance(item, VideoGroup):
+                writer.write_group(item)
+                pts = [*pts[:1], item.pts[0], item.pts[-1]]
+        writer.write_audio(sound.take())
+        totals = writer.finish(last_frame_ticks=last_frame_ticks)
     return EditResult(
         sources=[str(source) for source in sources],
         target=str(target),
         num_frames=totals.num_frames,
         num_groups=totals.num_groups,
-        num_bytes=num_bytes,
+        num_bytes=writer.num_bytes,
         start_seconds=start_seconds,
         duration_seconds=float(header.seconds_shown(pts[0], pts[-1], last_frame_ticks)) if pts else 0.0,
     )

@@ -71,7 +71,7 @@ class GifWriter:
             raise MediaError(f"{self._path}: no frame was written to it")
         ticks = self.last_frame_ticks or round(1 / (self._info.average_rate or DEFAULT_RATE) / self._info.time_base)
         self._flush(max(self._hundredths(self._pts[1] + ticks), self._waiting[1] + 1))
-        with ffmpeg_errors(self._path, "writing failed at the end"):
+        with ffmpeg_errors(self._path, "the last pictures cannot be encoded"):
             self._container.mux(self._stream.encode(None))
         if self._num_dropped:
             self.notices.append(f"{self._num_dropped} frames are left out: a GIF shows at most 100 a second")
@@ -86,7 +86,7 @@ class GifWriter:
             return
         picture, start = self._waiting
         picture.pts, picture.time_base = start, _TICK
-        with ffmpeg_errors(self._path, "writing failed"):
+        with ffmpeg_errors(self._path, "a picture cannot be encoded"):
             for packet in self._stream.encode(picture):
                 packet.duration = end - start
                 self._container.mux(packet)
@@ -136,7 +136,7 @@ def gif_output(path: Path, info: VideoInfo) -> Iterator[GifWriter]:
                 writer = GifWriter(path, info, container)
             yield writer
             writer.finish()
-            with ffmpeg_errors(path, "writing failed at the end"):
+            with ffmpeg_errors(path, "the last pictures cannot be encoded"):
                 container.close()
         finally:
             with suppress(av.error.FFmpegError):  # it would only hide what went wrong before

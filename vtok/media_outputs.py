@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from vtok.atomic import atomic_write
+from vtok.atomic import open_atomically
 from vtok.audio import Extras
-from vtok.errors import ConfigError, MediaError, VtokError, writing
+from vtok.errors import ConfigError, MediaError, VtokError
 from vtok.media_frame import Frame, VideoInfo
 from vtok.media_gif import gif_output
 from vtok.media_images import IMAGE_NAMES, images_output
@@ -93,7 +93,7 @@ def _output(
         with images_output(path, info, overwrite=overwrite) as images:
             yield images
     elif suffix in RAW_SUFFIXES:
-        with atomic_write(path) as temporary, writing(path), temporary.open("wb") as file:
+        with open_atomically(path) as file:
             yield RawWriter(file, str(path), info, has_headers=suffix == ".y4m")
     else:
         known = ", ".join((*SUFFIXES, ".gif", *IMAGE_NAMES, *RAW_SUFFIXES))

@@ -175,7 +175,7 @@ class VideoWriter:
         picture.pts = frame.pts + self._shift
         picture.time_base = self.info.time_base
         self._ticks[picture.pts] = ticks
-        with self._errors(f"writing failed at frame {self._num_frames}"):
+        with self._errors(f"frame {self._num_frames} cannot be encoded"):
             self._mux(self._stream.encode(picture))
         self._num_frames += 1
 
@@ -245,7 +245,7 @@ class VideoWriter:
             rate = self.info.average_rate or DEFAULT_RATE
             ticks = self.last_frame_ticks or max(1, round(1 / rate / self.info.time_base))
             self._encode(self._waiting, ticks)
-            with self._errors("writing failed at the end"):
+            with self._errors("the last frames cannot be encoded"):
                 self._mux(self._stream.encode(None))
                 if self._decoding_times is not None:
                     self._container.mux(self._decoding_times.finish(self._waiting.pts + self._shift + ticks))
@@ -263,12 +263,16 @@ class VideoWriter:
 
 @contextmanager
 def ffmpeg_errors(path: Path, what: str) -> Iterator[None]:
-    """Turn errors of FFmpeg and PyAV into one line that says what failed with the file at `path`."""
+    """Turn errors of FFmpeg and PyAV into one line that says what failed with the file at `path`.
+
+    Those of the system come from the disk, whatever was tried.
+    """
     try:
         yield
     except (av.error.FFmpegError, ValueError, OverflowError) as error:
         cause = str(getattr(error, "strerror", None) or error).partition("\n")[0]
-        raise MediaError(f"{path}: {what}: {cause}") from error
+        failed = "cannot be written" if isinstance(error, OSError) else what
+        raise MediaError(f"{path}: {failed}: {cause}") from error
 
 
 def container_codecs(suffix: str) -> list[str]:

@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
-from vtok.atomic import atomic_write
+from vtok.atomic import write_atomically
 from vtok.errors import WeightsError
 
 EXACT_PRIOR = "exact_prior."  # what is stored of it has names that begin so
@@ -36,15 +36,13 @@ def save_weights(path: Path, tensors: Mapping[str, Tensor], config: Mapping[str,
     """Write tensors and their configuration, all or nothing."""
     metadata = {_CONFIG_KEY: json.dumps(config, sort_keys=True)}
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with atomic_write(path) as temporary:
-        save_file(contiguous, temporary, metadata)
+    write_atomically(path, save(contiguous, metadata))
 
 
 def save_card(path: Path, tensors_sha256: str, details: Mapping[str, Any]) -> None:
     """Write the card of the weights at `path` beside them, by which they are found; see `docs/models.md`."""
     card = {"name": path.stem, "tensors_sha256": tensors_sha256, **details}
-    with atomic_write(path.with_suffix(".json")) as temporary:
-        temporary.write_text(json.dumps(card, indent=2) + "\n")
+    write_atomically(path.with_suffix(".json"), f"{json.dumps(card, indent=2)}\n".encode())
 
 
 def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -7,6 +7,7 @@ what it was made from.
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
@@ -23,7 +24,8 @@ from einops import rearrange
 from rich.console import Console
 from rich.progress import Progress
 
-from vtok.errors import MediaError
+from vtok.atomic import write_atomically
+from vtok.errors import MediaError, writing
 from vtok.planes import Planes
 
 VIDEO_SUFFIXES = {".mp4", ".mkv", ".webm", ".mov", ".avi", ".mpg", ".ts", ".y4m", ".m4v"}
@@ -88,10 +90,14 @@ def build_clip_cache(
         jobs = {pool.submit(cut_video, path, config): path for path in videos}
         for job in as_completed(jobs):
             clips = job.result()
-            file.write(clips.tobytes())
+            with writing(file.name):
+                file.write(clips.tobytes())
             sources.append([jobs[job].name, len(clips)])
             progress.advance(task)
-    manifest.write_text(json.dumps({"made_from": description, "clips_per_video": sources}))
+        with writing(file.name):
+            file.flush()
+            os.fsync(file.fileno())  # before there is a manifest that says the clips are complete
+    write_atomically(manifest, json.dumps({"made_from": description, "clips_per_video": sources}).encode())
     return ClipCache(folder)
 
 

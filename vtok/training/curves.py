@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+from vtok.errors import writing
+
 
 def plot_curves(log: Path, picture: Path) -> None:
     """Draw training cost, and rate and PSNR-YUV on the validation clips, over minutes."""
@@ -35,5 +37,6 @@ def plot_curves(log: Path, picture: Path) -> None:
     right.legend()
     for axis in (left, right):
         axis.grid(alpha=0.3)
-    figure.savefig(picture, dpi=110)
+    with writing(picture):
+        figure.savefig(picture, dpi=110)
     plt.close(figure)

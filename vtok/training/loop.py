@@ -4,6 +4,7 @@ A run folder holds `log.jsonl` (one object per event), `curves.png`, `checkpoint
 `weights.safetensors` with its card (the averaged weights in half precision: what can be released).
 """
 
+import io
 import json
 import math
 import signal
@@ -20,7 +21,8 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from vtok.errors import ConfigError
+from vtok.atomic import write_atomically
+from vtok.errors import ConfigError, writing
 from vtok.exact_prior import ExactPrior
 from vtok.klt import BLOCK_VALUES, planes_to_blocks
 from vtok.latent_model import LatentModel
@@ -188,9 +190,9 @@ class TrainingRun:
             "rng": json.dumps(self.rng.bit_generator.state),
             "noise": self.noise.get_state(),
         }
-        temporary = self.folder / "checkpoint.tmp"
-        torch.save(state, temporary)
-        temporary.replace(self.folder / "checkpoint.pt")
+        data = io.BytesIO()
+        torch.save(state, data)  # to memory first: of a full disk torch only says that something failed
+        write_atomically(self.folder / "checkpoint.pt", data.getbuffer())
         half = {name: tensor.half() for name, tensor in self.average.items()}
         exact = ExactPrior.quantize(self._averaged_model().prior).tensors()
         half |= {EXACT_PRIOR + name: tensor for name, tensor in exact.items()}
@@ -210,7 +212,8 @@ class TrainingRun:
 
     def _log(self, **event: Any) -> None:
         event = {"minutes": round(self.elapsed_seconds / 60, 3), "step": self.step} | event
-        with (self.folder / "log.jsonl").open("a") as file:
+        log = self.folder / "log.jsonl"
+        with writing(log), log.open("a") as file:
             file.write(json.dumps(event) + "\n")
         if "config" not in event:
             self.console.print(_summary(event), highlight=False)
