@@ -31,7 +31,7 @@ WRITING_COMMANDS = {
     "encode": ("encode", "in.mkv", "out.vtok", "--quality", 9, "--keyframe-seconds", 0.6),
     "decode to mp4": ("decode", "in.vtok", "out.mp4", "--model", "tiny", "--codec", "ffv1"),
     "decode to mkv": ("decode", "in.vtok", "out.mkv", "--model", "tiny", "--codec", "ffv1"),
-    "decode to y4m": ("decode", "in.vtok", "out.y4m", "--model", "tiny"),
+    "decode to y4m": ("decode", "in.vtok", "out.y4m", "--model", "tiny", "--end", 0.1),
     "decode to gif": ("decode", "in.vtok", "out.gif", "--model", "tiny"),
     "cut": ("cut", "in.vtok", "out.vtok", "--start", 0.7),
     "concat": ("concat", "in.vtok", "in.vtok", "out.vtok"),
