@@ -27,8 +27,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from vtok.codec import MAX_GROUP_CHUNKS
 from vtok.compressed_video import file_prior
+from vtok.group_encoder import MAX_GROUP_CHUNKS
 from vtok.media import Frame, VideoInfo, VideoReader, VideoWriter
 from vtok.prior_coding import Codes, PriorGroupDecoder, PriorGroupEncoder
 from vtok.streaming import FRAMES_PER_CHUNK, ChunkDecoder, ChunkEncoder, file_model

@@ -1,6 +1,7 @@
 """The command line as its users meet it: exit codes, what goes to stdout and stderr, and what is left behind."""
 
 import json
+import platform
 import re
 import resource
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import NamedTuple
 
+import av
 import pytest
 import torch
 import typer
@@ -323,8 +325,8 @@ def test_a_system_error_is_one_line_and_a_traceback_on_request(vtok, made, monke
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["encode"], "Missing argument 'source'."),
-        (["encode", "a.mp4"], "Missing argument 'target'."),
+        (["encode"], "Missing argument 'SOURCE TARGET"),
+        (["encode", "a.mp4"], "Invalid value: expected one input and one output, got 1 names"),
         (
             ["encode", "a.mp4", "b.vtok", "--quality", "0.9"],
             "Invalid value for '--quality': .*greater than or equal to 1",
@@ -334,7 +336,12 @@ def test_a_system_error_is_one_line_and_a_traceback_on_request(vtok, made, monke
         (["encode", "a.mp4", "b.vtok", "--quality", "good"], "Invalid value for '--quality': .*a valid number"),
         (["encode", "a.mp4", "b.vtok", "--keyframe-seconds", "0"], "Invalid value for '--keyframe-seconds': "),
         (["decode", "a.vtok", "b.mp4", "--threads", "0"], "Invalid value for '--threads': "),
-        (["decode", "a.vtok", "b.mp4", "c.mp4"], r".*unexpected extra argument.*c\.mp4"),
+        (["decode", "a.vtok", "b.mp4", "c.mp4"], "Invalid value: expected one input and one output, got 3 names.* -o"),
+        (
+            ["encode", "a.mp4", "b.vtok", "--dry-run"],
+            "Invalid value: --skip-existing and --dry-run are for many inputs",
+        ),
+        (["stats", "a.vtok", "b.mp4", "c.mp4"], r".*unexpected extra argument.*c\.mp4"),
         (["stats", "a.mp4", "b.vtok", "--nonsense"], "No such option: --nonsense"),
         (["train", "videos"], "Missing option '--validation'"),
         (["squeeze", "a.mp4"], "No such command 'squeeze'."),
@@ -384,7 +391,9 @@ for arguments in (["--help"], [], ["--version"], ["encode", "--help"], ["train",
 
 def test_the_installed_program_tells_its_version():
     result = subprocess.run([PROGRAM, "--version"], check=True, capture_output=True, text=True)
-    assert (result.stdout, result.stderr) == (f"vtok {__version__}\n", "")
+    first, libraries = result.stdout.splitlines()
+    assert (first, result.stderr) == (f"vtok {__version__}", "")
+    assert libraries.startswith(f"Python {platform.python_version()}, torch {torch.__version__}, av {av.__version__}, ")
 
 
 def test_every_command_explains_itself(vtok):

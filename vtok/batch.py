@@ -95,7 +95,8 @@ class BatchResult:
     def summary(self) -> str:
         """One line for people."""
         counts = [f"{self.count(status)} {status}" for status in Status if self.count(status)]
-        return f"{len(self.files)} files: {', '.join(counts) or 'nothing to do'}"
+        num = len(self.files)
+        return f"{num} file{'s' * (num != 1)}: {', '.join(counts) or 'nothing to do'}"
 
 
 def plan_batch(

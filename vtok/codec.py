@@ -7,7 +7,6 @@ Audio packets pass by the networks: they are copied as they are.
 """
 
 import os
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,22 +16,18 @@ from pathlib import Path
 from typing import BinaryIO
 
 from vtok.atomic import check_target, open_atomically
-from vtok.compressed_video import DEFAULT_RATE, CompressedVideo, file_prior, new_header
-from vtok.container import ContainerWriter, VideoGroup
+from vtok.compressed_video import CompressedVideo, file_prior, new_header
+from vtok.container import ContainerWriter
 from vtok.errors import ChecksumError, ConfigError, MediaError, TruncatedError
-from vtok.exact_prior import ExactPrior
+from vtok.group_encoder import GroupEncoder, chunks_per_group
+from vtok.inspection import verify_file
 from vtok.media import Frame, VideoInfo, VideoReader, open_output
 from vtok.pipes import is_standard, local_file, standard_output
-from vtok.prior_coding import Codes, PriorGroupEncoder
+from vtok.precision import choose_arithmetic
 from vtok.recovery import RecoveredVideo
 from vtok.streaming import FRAMES_PER_CHUNK, ChunkEncoder
 from vtok.tokenizer import VideoTokenizer
 from vtok.video_part import video_part
-
-MAX_GROUP_CHUNKS = 32  # 256 frames, the most that the format takes
-# A chunk of the file holds 64 MiB at most; groups of large frames are cut short so that even at 2 bits per pixel they
-# fill three quarters of that.
-MAX_GROUP_PIXELS = 48 * 2**20 * 8 // 2
 
 Path_ = str | os.PathLike[str]
 Progress = Callable[[VideoInfo], Callable[[int], None]]
@@ -115,6 +110,9 @@ def encode_file(
     allow_hdr: bool = False,
     image_rate: Fraction | None = None,
     with_audio: bool = True,
+    verify: bool = False,
+    device: str = "auto",
+    precision: str = "auto",
     progress: Progress | None = None,
 ) -> EncodeResult:
     """Compress a video.
@@ -130,6 +128,9 @@ def encode_file(
         allow_hdr: Take HDR video, its colours cut to 8 bits as they are.
         image_rate: Frames per second of a sequence of images; default 25.
         with_audio: Copy all audio tracks.
+        verify: Decode the codes of each group before it is written, and check the written file, as it is on the disk.
+        device: Where the networks run, one of `vtok.precision.DEVICES`.
+        precision: What they multiply in, one of `vtok.precision.PRECISIONS`.
         progress: Told the video's description, returns what is told the number of frames done.
 
     Raises:
@@ -138,6 +139,7 @@ def encode_file(
     check_target(target, [source], overwrite=overwrite)
     if not is_standard(target) and Path(target).suffix != ".vtok":
         raise ConfigError(f"{target}: unknown suffix {Path(target).suffix!r}. The name of the output ends in .vtok")
+    arithmetic = choose_arithmetic(device, precision)
     tokenizer = tokenizer or VideoTokenizer.from_pretrained()
     prior = file_prior(tokenizer)
     with (
@@ -147,20 +149,20 @@ def encode_file(
     ):
         info = reader.info
         advance = progress(info) if progress else None
-        encoder = ChunkEncoder(tokenizer, info, quality)
-        chunks_per_group = _chunks_per_group(info, keyframe_seconds)
+        encoder = ChunkEncoder(tokenizer, info, quality, arithmetic)
+        group_chunks = chunks_per_group(info, keyframe_seconds)
         first_pts = last_pts = None
         writer = ContainerWriter(file, new_header(tokenizer, info, quality, reader.extras))
-        group = _Group(prior, quality)
+        group = GroupEncoder(prior, quality, verify=verify)
         for frames in _chunks(reader):
             group.push(encoder.encode(frames), [frame.pts for frame in frames])
             first_pts, last_pts = frames[0].pts if first_pts is None else first_pts, frames[-1].pts
-            is_whole = group.num_chunks == chunks_per_group or len(frames) < FRAMES_PER_CHUNK
+            is_whole = group.num_chunks == group_chunks or len(frames) < FRAMES_PER_CHUNK
             if is_whole or reader.audio.chunks.is_due:
                 writer.write_audio(reader.audio.chunks.take())
             if is_whole:
                 writer.write_group(group.finish(writer.totals.num_frames))
-                group = _Group(prior, quality)
+                group = GroupEncoder(prior, quality, verify=verify)
             if advance:
                 advance(len(frames))
         if group.num_chunks:
@@ -169,6 +171,8 @@ def encode_file(
         num_frames = writer.finish(last_frame_ticks=reader.last_frame_ticks).num_frames
         if first_pts is None or last_pts is None:
             raise MediaError(f"{source}: no frame could be decoded")
+    if verify and not is_standard(target):
+        _check_written(target)
     num_bytes = writer.num_bytes
     seconds = played_seconds(info, first_pts, last_pts, reader.last_frame_ticks)
     return EncodeResult(
@@ -197,6 +201,8 @@ def decode_file(
     with_audio: bool = True,
     tokenizer: VideoTokenizer | None = None,
     overwrite: bool = False,
+    device: str = "auto",
+    precision: str = "auto",
     progress: Progress | None = None,
 ) -> DecodeResult:
     """Decompress a `.vtok` file, or a part of it, into a video.
@@ -217,17 +223,20 @@ def decode_file(
         with_audio: Write the sound too, as far as the container of the target can hold it.
         tokenizer: Default: the one in this package that the file names.
         overwrite: Replace an existing target.
-        progress: As for `encode_file`.
+        device: As for `encode_file`, and so the next two.
+        precision: See above.
+        progress: See above.
 
     Raises:
         VtokError: Of any kind; then nothing was written and an existing target is as it was.
     """
     check_target(target, [source], overwrite=overwrite)
     opened = RecoveredVideo if recover else CompressedVideo
+    arithmetic = choose_arithmetic(device, precision)
     with (
         _hint_at_recovery(recover),
         local_file(source) as path,
-        opened(path, tokenizer=tokenizer, name=source) as video,
+        opened(path, tokenizer=tokenizer, name=source, arithmetic=arithmetic) as video,
     ):
         part = video_part(video, start_seconds, end_seconds, with_audio=with_audio)
         with open_output(
@@ -292,29 +301,11 @@ def _opened_target(target: Path_) -> Iterator[BinaryIO]:
         yield file
 
 
-class _Group:
-    """The group that is being coded."""
-
-    def __init__(self, prior: ExactPrior, quality: float) -> None:
-        self._encoder = PriorGroupEncoder(prior, quality)
-        self._pts: list[int] = []
-        self._codes_crc32 = 0
-        self.num_chunks = 0
-
-    def push(self, codes: Codes, pts: list[int]) -> None:
-        self._encoder.push(codes)
-        self._codes_crc32 = zlib.crc32(codes.data, self._codes_crc32)
-        self._pts += pts
-        self.num_chunks += 1
-
-    def finish(self, first_frame: int) -> VideoGroup:
-        return VideoGroup(
-            first_frame=first_frame,
-            pts=tuple(self._pts),
-            num_latent_frames=self.num_chunks,
-            codes_crc32=self._codes_crc32,
-            coded=self._encoder.finish(),
-        )
+def _check_written(target: Path_) -> None:
+    """Read a file that was just written, and check everything in it that can be checked."""
+    verification = verify_file(target)
+    if not verification.is_sound:
+        raise ChecksumError(f"{target}: is not what was written: {verification.faults[0]['message']}. Check the disk")
 
 
 def _chunks(frames: Iterable[Frame]) -> Iterator[list[Frame]]:
@@ -322,9 +313,3 @@ def _chunks(frames: Iterable[Frame]) -> Iterator[list[Frame]]:
     iterator = iter(frames)
     while chunk := list(islice(iterator, FRAMES_PER_CHUNK)):
         yield chunk
-
-
-def _chunks_per_group(info: VideoInfo, keyframe_seconds: float) -> int:
-    wanted = keyframe_seconds * float(info.average_rate or DEFAULT_RATE) / FRAMES_PER_CHUNK
-    fitting = MAX_GROUP_PIXELS // (info.width * info.height * FRAMES_PER_CHUNK)
-    return max(1, round(min(wanted, fitting, MAX_GROUP_CHUNKS)))

@@ -21,6 +21,7 @@ from vtok.container import ContainerReader, FileHeader, GroupLocation, VideoGrou
 from vtok.errors import ConfigError, FormatError, MediaError, ModelMismatchError, naming
 from vtok.exact_prior import ExactPrior
 from vtok.media import Frame, VideoInfo
+from vtok.precision import Arithmetic
 from vtok.pretrained import FOLDERS_VARIABLE, model_cards, model_with_hash
 from vtok.prior_coding import ENTROPY_CODER, Codes, PriorGroupDecoder
 from vtok.streaming import FRAMES_PER_CHUNK, ChunkDecoder, file_model, latent_size
@@ -51,6 +52,7 @@ class CompressedVideo:
         path: The `.vtok` file.
         tokenizer: Default: the one in this package that the file names.
         name: What to call the file instead of `path`.
+        arithmetic: Where and how the networks compute; see `ChunkDecoder`.
 
     Raises:
         FormatError: Not a `.vtok` file, or damaged; while iterating too.
@@ -63,9 +65,11 @@ class CompressedVideo:
         *,
         tokenizer: VideoTokenizer | None = None,
         name: str | os.PathLike[str] | None = None,
+        arithmetic: Arithmetic | None = None,
     ) -> None:
         self.path = Path(name or path)
         self._local_path = Path(path)
+        self._arithmetic = arithmetic
         try:
             self._file = self._local_path.open("rb")
         except OSError as error:
@@ -105,7 +109,7 @@ class CompressedVideo:
 
     def decoded(self, latents: Iterable[LatentFrame]) -> Iterator[Frame]:
         """The frames of successive latent frames, as the networks decode them."""
-        decoder = ChunkDecoder(self.tokenizer, self.info, self.header.quality)
+        decoder = ChunkDecoder(self.tokenizer, self.info, self.header.quality, self._arithmetic)
         for latent in latents:
             if latent.is_restart:
                 decoder.restart()

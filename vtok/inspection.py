@@ -9,7 +9,7 @@ from typing import Any
 from vtok.audio import AudioTrack
 from vtok.audio_reading import audio_bytes
 from vtok.container import ContainerReader, opened
-from vtok.errors import FormatError
+from vtok.errors import FormatError, VtokError
 from vtok.header_values import printable
 from vtok.pretrained import model_with_hash
 from vtok.survey import survey
@@ -236,3 +236,11 @@ def _track_line(track: dict[str, Any]) -> str:
 def _chapter_line(chapter: dict[str, Any]) -> str:
     title = f" {printable(chapter['tags']['title'])}" if "title" in chapter["tags"] else ""
     return f"chapter   {chapter['start_seconds']:.3f} s to {chapter['end_seconds']:.3f} s{title}"
+
+
+def is_sound(path: str | os.PathLike[str]) -> bool:
+    """Whether the file at `path` is a `.vtok` file without faults."""
+    try:
+        return verify_file(path).is_sound
+    except VtokError:
+        return False

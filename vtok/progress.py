@@ -37,7 +37,7 @@ def frame_progress(
         yield lambda info: _log_lines(verb, info, console)
     else:
         columns = (
-            TextColumn(verb),
+            TextColumn("{task.description}", markup=False),  # there may be a file's name in it
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("frames  {task.fields[speed]}"),

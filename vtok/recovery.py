@@ -12,6 +12,7 @@ from vtok.compressed_video import DEFAULT_RATE, CompressedVideo, LatentFrame
 from vtok.container import FileHeader, GroupLocation, VideoGroup
 from vtok.errors import FormatError
 from vtok.media import Frame
+from vtok.precision import Arithmetic
 from vtok.survey import read_surveyed_group, survey
 from vtok.tokenizer import VideoTokenizer
 
@@ -45,10 +46,11 @@ class RecoveredVideo(CompressedVideo):
         *,
         tokenizer: VideoTokenizer | None = None,
         name: str | os.PathLike[str] | None = None,
+        arithmetic: Arithmetic | None = None,
     ) -> None:
         self.faults: list[str] = []
         self.num_held_frames = 0
-        super().__init__(path, tokenizer=tokenizer, name=name)
+        super().__init__(path, tokenizer=tokenizer, name=name, arithmetic=arithmetic)
 
     def __iter__(self) -> Iterator[Frame]:
         return self.frames()

@@ -1,0 +1,135 @@
+"""The commands that look at files or copy from them: `stats`, `info`, `verify`, `cut` and `concat`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vtok.cli_loading import load, set_threads
+from vtok.cli_options import (
+    Duration,
+    End,
+    Force,
+    NoAudio,
+    OtherModel,
+    Quiet,
+    Start,
+    Threads,
+)
+from vtok.cli_output import EXIT_FAILED, EXIT_INCOMPLETE, print_faults, print_result
+
+
+def stats(
+    reference: Annotated[Path, typer.Argument(help="The source video.")],
+    compressed: Annotated[Path, typer.Argument(help="A .vtok file, or a decoded or otherwise compressed video.")],
+    quiet: Quiet = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object: the attributes of vtok.stats.FileStats.")
+    ] = False,
+    model: OtherModel = None,
+    threads: Threads = None,
+) -> None:
+    """Measure bitrate, PSNR and SSIM of a compressed video against its source, and how its codes are used.
+
+    Example: vtok stats holiday.mp4 holiday.vtok
+    """
+    from vtok.progress import frame_progress
+    from vtok.stats import file_stats, print_stats
+
+    set_threads(threads)
+    with frame_progress("stats", quiet=quiet) as progress:
+        result = file_stats(reference, compressed, tokenizer=load(model) if model else None, progress=progress)
+    if as_json:
+        print_result(result, as_json=True, quiet=False)
+    else:
+        print_stats(result)
+    if result.incomplete:
+        print(f"vtok: warning: {result.incomplete}. The figures are of what could be decoded.", file=sys.stderr)
+        raise typer.Exit(EXIT_INCOMPLETE)
+
+
+def info(
+    file: Annotated[Path, typer.Argument(help="The .vtok file.")],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object: the attributes of vtok.inspection.FileInfo.")
+    ] = False,
+) -> None:
+    """Say what is in a .vtok file: video, sound, rate, model, groups. Nothing is decoded.
+
+    Example: vtok info holiday.vtok
+    """
+    from vtok.inspection import file_info
+
+    print_result(file_info(file), as_json=as_json, quiet=False)
+
+
+def verify(
+    file: Annotated[Path, typer.Argument(help="The .vtok file.")],
+    quiet: Quiet = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object: the attributes of vtok.inspection.Verification.")
+    ] = False,
+) -> None:
+    """Check all checksums and the structure of a .vtok file; list every fault, exit 1 if there are any.
+
+    Example: vtok verify holiday.vtok
+    """
+    from vtok.inspection import verify_file
+
+    result = verify_file(file)
+    print_faults(result.path, [str(fault["message"]) for fault in result.faults], quiet=quiet)
+    print_result(result, as_json=as_json, quiet=quiet)
+    if not result.is_sound:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def cut(
+    source: Annotated[Path, typer.Argument(help="The .vtok file.")],
+    target: Annotated[Path, typer.Argument(help="The .vtok file to write.")],
+    start: Start = None,
+    end: End = None,
+    duration: Duration = None,
+    no_audio: NoAudio = False,
+    force: Force = False,
+    quiet: Quiet = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object: the attributes of vtok.editing.EditResult.")
+    ] = False,
+) -> None:
+    """Copy a part of a .vtok file without decoding it; begins and ends where groups of frames do.
+
+    Example: vtok cut holiday.vtok beach.vtok --start 1:30 --duration 20
+    """
+    from vtok.editing import cut_file
+    from vtok.timecode import parse_range
+
+    start_seconds, end_seconds = parse_range(start, end, duration)
+    result = cut_file(
+        source,
+        target,
+        start_seconds=start_seconds,
+        end_seconds=end_seconds,
+        with_audio=not no_audio,
+        overwrite=force,
+    )
+    print_result(result, as_json=as_json, quiet=quiet)
+
+
+def concat(
+    files: Annotated[list[Path], typer.Argument(help="The .vtok files to join, then the .vtok file to write.")],
+    no_audio: NoAudio = False,
+    force: Force = False,
+    quiet: Quiet = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object: the attributes of vtok.editing.EditResult.")
+    ] = False,
+) -> None:
+    """Join .vtok files of the same model, quality and size without decoding them.
+
+    Example: vtok concat morning.vtok evening.vtok day.vtok
+    """
+    from vtok.editing import concat_files
+
+    *sources, target = files
+    print_result(concat_files(sources, target, with_audio=not no_audio, overwrite=force), as_json=as_json, quiet=quiet)
