@@ -1,5 +1,6 @@
 """Sound, tags and chapters through whole commands: packets come back byte for byte, and in step with the pictures."""
 
+import dataclasses
 import json
 import re
 from fractions import Fraction
@@ -10,6 +11,7 @@ import av
 import pytest
 from independent_reader import read as read_independently
 from made_videos import sound_of, write_video_with_sound
+from make_golden import WEIGHTS
 from test_cli import assert_failed, in_folder, vtok  # noqa: F401 (fixtures)
 
 from vtok.audio_chunks import AudioChunks
@@ -23,6 +25,7 @@ from vtok.errors import ChecksumError, ConfigError
 from vtok.inspection import file_info, verify_file
 from vtok.media import VideoReader
 from vtok.stats import file_stats
+from vtok.tokenizer import VideoTokenizer
 
 AAC, OPUS, MP3 = ("aac", 48000, "stereo"), ("libopus", 48000, "mono"), ("libmp3lame", 44100, "mono")
 PCM, PCM_BE, ULAW = ("pcm_s16le", 8000, "mono"), ("pcm_s24be", 44100, "stereo"), ("pcm_mulaw", 8000, "mono")
@@ -53,7 +56,8 @@ def decode(tmp_path, tiny_tokenizer):
     def run(path, name="out.mp4", **options):
         codec = "libvpx-vp9" if name.endswith("webm") else "libx264"
         options = {"codec": codec, "codec_options": {} if codec == "libvpx-vp9" else {"preset": "ultrafast"}} | options
-        return tmp_path / name, decode_file(path, tmp_path / name, tokenizer=tiny_tokenizer, overwrite=True, **options)
+        options = {"tokenizer": tiny_tokenizer, "overwrite": True} | options
+        return tmp_path / name, decode_file(path, tmp_path / name, **options)
 
     return run
 
@@ -181,6 +185,48 @@ def test_tags_and_chapters_come_back(sources, decode):
         assert [c["metadata"]["title"] for c in chapters] == ["0", "1"]
     with VideoReader(decode(path, "out.mp4")[0], with_audio=True) as reader:
         assert reader.notices == []  # the track that MP4 keeps chapters in is not one that gets lost
+
+
+def test_chapters_and_sound_move_with_a_video_that_begins_before_zero(sources, decode, tmp_path):
+    source, path = sources("a.mp4", [AAC], chapters=CHAPTERS)
+    early = tmp_path / "early.vtok"
+    with path.open("rb") as file, early.open("wb") as out:
+        reader = ContainerReader(file)
+        ticks = round(Fraction(1, 2) / reader.header.time_base)
+        writer, sound = ContainerWriter(out, reader.header), AudioChunks(reader.header.audio, reader.header.time_base)
+        for item in reader.items():
+            if isinstance(item, AudioChunk):
+                for packet in item.packets:
+                    sound.push(packet.moved(Fraction(-1, 2), reader.header.audio))
+                writer.write_audio(sound.take())
+            else:
+                writer.write_group(dataclasses.replace(item, pts=tuple(pts - ticks for pts in item.pts)))
+        writer.finish()
+    for name in ("out.mp4", "out.mkv"):
+        out, result = decode(early, name)
+        assert result.notices[0] == "all timestamps moved by 0.5 s, for none may be below zero"
+        assert_same_sound(sound_of(out), sound_of(source), within=0.0005)
+        with av.open(str(out)) as container:
+            times = [(c["start"] * c["time_base"], c["end"] * c["time_base"]) for c in container.chapters()]
+        # In MP4 the first chapter begins with the file.
+        begin = Fraction(1, 2) if name == "out.mkv" else 0
+        assert times == [(begin, Fraction(3, 2)), (Fraction(3, 2), Fraction(5, 2))]
+    golden = Path(__file__).parent / "golden" / "sound_and_chapters.vtok"  # with a chapter from long before zero on
+    for name in ("out.mp4", "out.mkv"):
+        out, _ = decode(golden, name, tokenizer=VideoTokenizer.from_pretrained(WEIGHTS))
+        with av.open(str(out)) as container:
+            assert [c["start"] * c["time_base"] for c in container.chapters()] == [0, Fraction(12, 100)]
+
+
+def test_outputs_without_sound_say_so(sources, decode):
+    _, path = sources("a.mkv", [AAC])
+    for name in ("out.gif", "out.y4m"):
+        options = {"codec": None, "codec_options": None}
+        assert (
+            "sound dropped: the output holds pictures only; .mkv holds sound too"
+            in decode(path, name, **options)[1].notices
+        )
+        assert not any("sound" in notice for notice in decode(path, name, with_audio=False, **options)[1].notices)
 
 
 def test_parts_take_their_sound_with_them(sources, decode):

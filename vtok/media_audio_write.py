@@ -134,18 +134,19 @@ class AudioWriter:
 
 
 def describe(container: OutputContainer, extras: Extras) -> None:
-    """Give a file that is being written its tags and chapters."""
+    """Give a file that is being written its tags and chapters; of these what is not before time zero."""
     container.metadata.update(extras.tags)
     container.set_chapters(
         [
             {
                 "id": number,
-                "start": chapter.start,
+                "start": max(0, chapter.start),
                 "end": chapter.end,
                 "time_base": chapter.time_base,
                 "metadata": dict(chapter.tags),
             }
             for number, chapter in enumerate(extras.chapters, 1)
+            if max(0, chapter.start) <= chapter.end
         ]
     )
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain
 
-from vtok.audio import Extras, shifted_chapters
+from vtok.audio import Chapter, Extras, shifted_chapters
 from vtok.audio_reading import Span
 from vtok.compressed_video import CompressedVideo
 from vtok.media import Frame, FrameWriter, VideoInfo, VideoWriter
@@ -90,7 +90,7 @@ def video_part(
     header = video.header
     audio = header.audio if with_audio else ()
     if not start_seconds and end_seconds is None:
-        extras = Extras(tags=header.tags, audio=audio, chapters=header.chapters)
+        extras = Extras(tags=header.tags, audio=audio, chapters=_chapters(video, Span(), Fraction(0)))
         return VideoPart(
             video=video, info=video.info, frames=video, extras=extras, numbers=None, span=Span(), shift=Fraction(0)
         )
@@ -102,7 +102,7 @@ def video_part(
     begin, shift = video.first_pts * header.time_base, ticks * header.time_base
     # Sound from before the first frame belongs to a part that begins there.
     span = Span(begin - shift if numbers.start else None, None if end is None else begin + end)
-    chapters = shifted_chapters(header.chapters, span.begin, span.end, shift)
+    chapters = _chapters(video, span, shift)
     return VideoPart(
         video=video,
         info=replace(video.info, num_frames_from_header=len(numbers)),
@@ -112,3 +112,11 @@ def video_part(
         span=span,
         shift=shift,
     )
+
+
+def _chapters(video: CompressedVideo, span: Span, shift: Fraction) -> tuple[Chapter, ...]:
+    """Chapters, moved like the frames, also by what `VideoWriter` moves a video that begins before zero."""
+    if not video.header.chapters:
+        return ()
+    before_zero = max(Fraction(0), -video.first_pts * video.header.time_base)
+    return shifted_chapters(video.header.chapters, span.begin, span.end, shift + before_zero)
