@@ -4,7 +4,11 @@ import threading
 import time
 
 import pytest
+import torch
+from made_videos import cut_sample
 
+from vtok.codec import decode_file, encode_file
+from vtok.media import VideoReader
 from vtok.pipeline import ahead
 
 
@@ -85,3 +89,25 @@ def test_what_a_stage_raises_to_end_the_program_ends_it():
     with pytest.raises(SystemExit) as exited, ahead(stop(), depth=1) as items:
         next(items)
     assert exited.value.code == 143
+
+
+@pytest.mark.parametrize(("depth", "num_threads"), [(1, 1), (1, 2), (7, 2)])
+def test_files_do_not_depend_on_queues_or_threads(depth, num_threads, tiny_tokenizer, tmp_path, monkeypatch):
+    source = cut_sample(tmp_path / "cut.mkv", codec="ffv1", num_frames=45)
+
+    def there_and_back(name):
+        coded, decoded = tmp_path / f"{name}.vtok", tmp_path / f"{name}.mkv"
+        encode_file(source, coded, tokenizer=tiny_tokenizer, keyframe_seconds=0.6)
+        decode_file(coded, decoded, tokenizer=tiny_tokenizer, codec="ffv1")
+        with VideoReader(decoded) as video:
+            return coded.read_bytes(), [frame.y.tobytes() for frame in video]
+
+    expected = there_and_back("as it is")
+    for module in ("codec", "compressed_video", "video_part"):
+        monkeypatch.setattr(f"vtok.{module}.DEPTH", depth)
+    before = torch.get_num_threads()
+    torch.set_num_threads(num_threads)
+    try:
+        assert there_and_back("other") == expected
+    finally:
+        torch.set_num_threads(before)

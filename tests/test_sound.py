@@ -16,7 +16,7 @@ from test_cli import assert_failed, in_folder, vtok  # noqa: F401 (fixtures)
 
 from vtok.audio_chunks import AudioChunks
 from vtok.audio_reading import Span
-from vtok.cli import EXIT_INCOMPLETE
+from vtok.cli_output import EXIT_INCOMPLETE
 from vtok.codec import decode_file, encode_file
 from vtok.compressed_video import CompressedVideo
 from vtok.container import AudioChunk, ContainerReader, ContainerWriter

@@ -7,13 +7,13 @@ Audio packets pass by the networks: they are copied as they are.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from vtok.atomic import check_target, open_atomically
 from vtok.compressed_video import CompressedVideo, file_prior, new_header
@@ -22,6 +22,7 @@ from vtok.errors import ChecksumError, ConfigError, MediaError, TruncatedError
 from vtok.group_encoder import GroupEncoder, chunks_per_group
 from vtok.inspection import verify_file
 from vtok.media import Frame, VideoInfo, VideoReader, open_output
+from vtok.pipeline import DEPTH, ahead
 from vtok.pipes import is_standard, local_file, standard_output
 from vtok.precision import choose_arithmetic
 from vtok.recovery import RecoveredVideo
@@ -154,17 +155,20 @@ def encode_file(
         first_pts = last_pts = None
         writer = ContainerWriter(file, new_header(tokenizer, info, quality, reader.extras))
         group = GroupEncoder(prior, quality, verify=verify)
-        for frames in _chunks(reader):
-            group.push(encoder.encode(frames), [frame.pts for frame in frames])
-            first_pts, last_pts = frames[0].pts if first_pts is None else first_pts, frames[-1].pts
-            is_whole = group.num_chunks == group_chunks or len(frames) < FRAMES_PER_CHUNK
-            if is_whole or reader.audio.chunks.is_due:
-                writer.write_audio(reader.audio.chunks.take())
-            if is_whole:
-                writer.write_group(group.finish(writer.totals.num_frames))
-                group = GroupEncoder(prior, quality, verify=verify)
-            if advance:
-                advance(len(frames))
+        with (
+            ahead(_read_chunks(reader, group_chunks), depth=DEPTH) as chunks,
+            ahead(((chunk, encoder.encode(chunk.frames)) for chunk in chunks), depth=DEPTH) as coded,
+        ):
+            for chunk, codes in coded:
+                group.push(codes, [frame.pts for frame in chunk.frames])
+                first_pts = chunk.frames[0].pts if first_pts is None else first_pts
+                last_pts = chunk.frames[-1].pts
+                writer.write_audio(chunk.audio)
+                if chunk.ends_group:
+                    writer.write_group(group.finish(writer.totals.num_frames))
+                    group = GroupEncoder(prior, quality, verify=verify)
+                if advance:
+                    advance(len(chunk.frames))
         if group.num_chunks:
             writer.write_group(group.finish(writer.totals.num_frames))
         writer.write_audio(reader.audio.chunks.take())
@@ -308,8 +312,21 @@ def _check_written(target: Path_) -> None:
         raise ChecksumError(f"{target}: is not what was written: {verification.faults[0]['message']}. Check the disk")
 
 
-def _chunks(frames: Iterable[Frame]) -> Iterator[list[Frame]]:
-    """Frames by eight; the last list may be shorter."""
-    iterator = iter(frames)
-    while chunk := list(islice(iterator, FRAMES_PER_CHUNK)):
-        yield chunk
+class _Chunk(NamedTuple):
+    """Up to eight frames on their way into a group, and the chunks of sound that come before the group's end."""
+
+    frames: list[Frame]
+    audio: list[bytes]
+    ends_group: bool
+
+
+def _read_chunks(reader: VideoReader, chunks_per_group: int) -> Iterator[_Chunk]:
+    """Frames by eight; the last may be fewer. The sound that is due goes with them."""
+    frames = iter(reader)
+    for number in count(1):
+        chunk = list(islice(frames, FRAMES_PER_CHUNK))
+        if not chunk:
+            return
+        ends_group = number % chunks_per_group == 0 or len(chunk) < FRAMES_PER_CHUNK
+        is_due = ends_group or reader.audio.chunks.is_due
+        yield _Chunk(chunk, list(reader.audio.chunks.take()) if is_due else [], ends_group)

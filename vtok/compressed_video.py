@@ -21,6 +21,7 @@ from vtok.container import ContainerReader, FileHeader, GroupLocation, VideoGrou
 from vtok.errors import ConfigError, FormatError, MediaError, ModelMismatchError, naming
 from vtok.exact_prior import ExactPrior
 from vtok.media import Frame, VideoInfo
+from vtok.pipeline import DEPTH, ahead
 from vtok.precision import Arithmetic
 from vtok.pretrained import FOLDERS_VARIABLE, model_cards, model_with_hash
 from vtok.prior_coding import ENTROPY_CODER, Codes, PriorGroupDecoder
@@ -110,10 +111,11 @@ class CompressedVideo:
     def decoded(self, latents: Iterable[LatentFrame]) -> Iterator[Frame]:
         """The frames of successive latent frames, as the networks decode them."""
         decoder = ChunkDecoder(self.tokenizer, self.info, self.header.quality, self._arithmetic)
-        for latent in latents:
-            if latent.is_restart:
-                decoder.restart()
-            yield from decoder.decode(latent.codes, latent.pts)
+        with ahead(latents, depth=DEPTH) as waiting:
+            for latent in waiting:
+                if latent.is_restart:
+                    decoder.restart()
+                yield from decoder.decode(latent.codes, latent.pts)
 
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
         """Frames `start` to `stop` (exclusive; default: the end), to the last bit those of a whole decode.

@@ -17,6 +17,8 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
+DEPTH = 2  # chunks of frames between two stages: one to work on and one in case
+
 _POLL_SECONDS = 0.1  # how soon a stage that waits for room notices that nobody wants its items any more
 
 

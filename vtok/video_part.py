@@ -9,6 +9,8 @@ from vtok.audio import Chapter, Extras, shifted_chapters
 from vtok.audio_reading import Span
 from vtok.compressed_video import CompressedVideo
 from vtok.media import Frame, FrameWriter, VideoInfo, VideoWriter
+from vtok.pipeline import DEPTH, ahead
+from vtok.streaming import FRAMES_PER_CHUNK
 from vtok.timecode import exact_seconds
 
 
@@ -53,14 +55,15 @@ class VideoPart:
         packets = self.video.packets(self.span, self.numbers) if sounding else iter(())
         moved = (packet.moved(self.shift, tracks) for packet in packets)
         following = next(moved, None)
-        for frame in self.frames:
-            writer.write(frame)
-            while sounding and following and following.seconds(tracks) <= frame.pts * self.info.time_base:
-                sounding.write_audio(following)
-                following = next(moved, None)
-            num_frames += 1
-            if advance:
-                advance(1)
+        with ahead(self.frames, depth=DEPTH * FRAMES_PER_CHUNK) as frames:
+            for frame in frames:
+                writer.write(frame)
+                while sounding and following and following.seconds(tracks) <= frame.pts * self.info.time_base:
+                    sounding.write_audio(following)
+                    following = next(moved, None)
+                num_frames += 1
+                if advance:
+                    advance(1)
         if sounding and following and num_frames:
             for packet in chain([following], moved):
                 sounding.write_audio(packet)
