@@ -42,6 +42,9 @@ def encode(
     keyframe_seconds: Annotated[
         float, typer.Option(help="Length of the groups that can be decoded on their own.", min=0.01)
     ] = 4.0,
+    start: Start = None,
+    end: End = None,
+    duration: Duration = None,
     verify: Annotated[
         bool, typer.Option("--verify", help="Decode all codes as they are written, and check the file on the disk.")
     ] = False,
@@ -73,8 +76,9 @@ def encode(
 
     Example: vtok encode videos/ more.mp4 -o coded/ --skip-existing
     """
-    from vtok.timecode import parse_rate
+    from vtok.timecode import parse_range, parse_rate
 
+    start_seconds, end_seconds = parse_range(start, end, duration)
     rate = None if image_rate is None else parse_rate(image_rate)
 
     def work(source: Path, target: Path, progress: Any) -> Any:
@@ -91,6 +95,8 @@ def encode(
             allow_hdr=allow_hdr,
             image_rate=rate,
             with_audio=not no_audio,
+            start_seconds=start_seconds,
+            end_seconds=end_seconds,
             verify=verify,
             device=device,
             precision=precision,

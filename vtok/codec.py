@@ -26,6 +26,7 @@ from vtok.pipeline import DEPTH, ahead
 from vtok.pipes import is_standard, local_file, standard_output
 from vtok.precision import choose_arithmetic
 from vtok.recovery import RecoveredVideo
+from vtok.source_part import SourcePart
 from vtok.streaming import FRAMES_PER_CHUNK, ChunkEncoder
 from vtok.tokenizer import VideoTokenizer
 from vtok.video_part import video_part
@@ -111,6 +112,8 @@ def encode_file(
     allow_hdr: bool = False,
     image_rate: Fraction | None = None,
     with_audio: bool = True,
+    start_seconds: Fraction | float = 0,
+    end_seconds: Fraction | float | None = None,
     verify: bool = False,
     device: str = "auto",
     precision: str = "auto",
@@ -129,6 +132,8 @@ def encode_file(
         allow_hdr: Take HDR video, its colours cut to 8 bits as they are.
         image_rate: Frames per second of a sequence of images; default 25.
         with_audio: Copy all audio tracks.
+        start_seconds: Leave out frames that begin earlier than this after the first frame; the rest moves up.
+        end_seconds: Leave out frames that begin at this time or later.
         verify: Decode the codes of each group before it is written, and check the written file, as it is on the disk.
         device: Where the networks run, one of `vtok.precision.DEVICES`.
         precision: What they multiply in, one of `vtok.precision.PRECISIONS`.
@@ -148,15 +153,16 @@ def encode_file(
         VideoReader(path, name=source, allow_hdr=allow_hdr, image_rate=image_rate, with_audio=with_audio) as reader,
         _opened_target(target) as file,
     ):
-        info = reader.info
+        part = SourcePart(reader, start_seconds, end_seconds)
+        info = part.info
         advance = progress(info) if progress else None
         encoder = ChunkEncoder(tokenizer, info, quality, arithmetic)
         group_chunks = chunks_per_group(info, keyframe_seconds)
         first_pts = last_pts = None
-        writer = ContainerWriter(file, new_header(tokenizer, info, quality, reader.extras))
+        writer = ContainerWriter(file, new_header(tokenizer, info, quality, part.extras))
         group = GroupEncoder(prior, quality, verify=verify)
         with (
-            ahead(_read_chunks(reader, group_chunks), depth=DEPTH) as chunks,
+            ahead(_read_chunks(part, reader, group_chunks), depth=DEPTH) as chunks,
             ahead(((chunk, encoder.encode(chunk.frames)) for chunk in chunks), depth=DEPTH) as coded,
         ):
             for chunk, codes in coded:
@@ -172,13 +178,13 @@ def encode_file(
         if group.num_chunks:
             writer.write_group(group.finish(writer.totals.num_frames))
         writer.write_audio(reader.audio.chunks.take())
-        num_frames = writer.finish(last_frame_ticks=reader.last_frame_ticks).num_frames
+        num_frames = writer.finish(last_frame_ticks=part.last_frame_ticks).num_frames
         if first_pts is None or last_pts is None:
             raise MediaError(f"{source}: no frame could be decoded")
     if verify and not is_standard(target):
         _check_written(target)
     num_bytes = writer.num_bytes
-    seconds = played_seconds(info, first_pts, last_pts, reader.last_frame_ticks)
+    seconds = played_seconds(info, first_pts, last_pts, part.last_frame_ticks)
     return EncodeResult(
         source=str(source),
         target=str(target),
@@ -320,9 +326,9 @@ class _Chunk(NamedTuple):
     ends_group: bool
 
 
-def _read_chunks(reader: VideoReader, chunks_per_group: int) -> Iterator[_Chunk]:
+def _read_chunks(part: SourcePart, reader: VideoReader, chunks_per_group: int) -> Iterator[_Chunk]:
     """Frames by eight; the last may be fewer. The sound that is due goes with them."""
-    frames = iter(reader)
+    frames = iter(part)
     for number in count(1):
         chunk = list(islice(frames, FRAMES_PER_CHUNK))
         if not chunk:

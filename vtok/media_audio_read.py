@@ -9,7 +9,8 @@ from av.packet import Packet
 from av.stream import Discard, Disposition, Stream
 
 from vtok.audio import AudioTrack, Chapter
-from vtok.audio_chunks import AudioChunks, AudioPacket
+from vtok.audio_chunks import AudioChunk, AudioChunks, AudioPacket
+from vtok.audio_reading import Span
 from vtok.errors import ConfigError
 from vtok.header_values import printable
 
@@ -49,6 +50,15 @@ class AudioReader:
         self._numbers = {stream.index: number for number, stream in enumerate(self.streams)}
         self._next_pts = [0] * len(tracks)
         self._notices = notices
+        self._span, self._shift = Span(), Fraction(0)
+
+    def keep(self, span: Span, shift: Fraction) -> None:
+        """Take from now on, and keep of what was taken, only packets that begin in `span`, moved by `shift` seconds."""
+        early = list(self.chunks.take())
+        self._span, self._shift = span, shift
+        for payload in early:
+            for packet in AudioChunk.from_bytes(payload, len(self.tracks)).packets:
+                self._take(packet)
 
     def takes(self, packet: "Packet[Stream]") -> bool:
         """Whether it was a packet of sound, which is copied then."""
@@ -76,8 +86,13 @@ class AudioReader:
             is_corrupt=packet.is_corrupt,
             side_data=tuple((data.data_type, bytes(data)) for data in packet.iter_sidedata()),
         )
+        self._take(copy)
+
+    def _take(self, packet: AudioPacket) -> None:
+        if not self._span.has(packet.seconds(self.tracks)):
+            return
         try:
-            self.chunks.push(copy)
+            self.chunks.push(packet.moved(self._shift, self.tracks))
         except ConfigError as error:  # no reason to give up the video
             self._notices.setdefault("packet", f"sound left out: {error}")
 

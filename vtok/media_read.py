@@ -47,6 +47,7 @@ class VideoReader:
 
     Attributes:
         path: The file.
+        name: What it is called in messages.
         info: What its header says, of pictures that are upright.
         audio: Packets of its audio tracks, those that came before the frames read so far.
         extras: What else it has: tags, audio tracks, chapters.
@@ -73,7 +74,7 @@ class VideoReader:
         with_audio: bool = False,
     ) -> None:
         self.path = Path(path)
-        self._name = str(name or path)
+        self.name = str(name or path)
         self._last: VideoFrame | None = None
         self._notices: dict[str, str] = {}
         self._errors: list[str] = []
@@ -81,15 +82,15 @@ class VideoReader:
         self._num_frames = self._num_damaged = 0
         self._reformatter = VideoReformatter()
         self._frames: Iterator[VideoFrame] = iter(())
-        self._images = ImageSequence.find(self.path, self._name)
+        self._images = ImageSequence.find(self.path, self.name)
         if self._images is None:
-            _check_file(self.path, self._name)
+            _check_file(self.path, self.name)
             if image_rate is not None and self.path.suffix.lower() not in IMAGE_NAMES:
-                raise MediaError(f"{self._name}: is no image, and only a sequence of images needs a rate")
+                raise MediaError(f"{self.name}: is no image, and only a sequence of images needs a rate")
         try:
             self._container = self._open(image_rate or DEFAULT_RATE)
         except (av.error.FFmpegError, ValueError) as error:
-            raise MediaError(f"{self._name}: {_cause(error)}. Is it a video, and whole?") from error
+            raise MediaError(f"{self.name}: {_cause(error)}. Is it a video, and whole?") from error
         try:
             self._stream = self._pick_stream()
             streams = self._container.streams if with_audio else ()
@@ -106,7 +107,7 @@ class VideoReader:
             first = next(decoded, None)
             if first is None:
                 raise MediaError(
-                    f"{self._name}: no frame can be decoded ({self.decode_error or 'it holds none, or lost its end'})"
+                    f"{self.name}: no frame can be decoded ({self.decode_error or 'it holds none, or lost its end'})"
                 )
             self._turn = self._pick_turn(first)
             self.info = self._describe(first, allow_hdr=allow_hdr)
@@ -129,7 +130,7 @@ class VideoReader:
             if (picture.width, picture.height) != self._stored_size:
                 width, height = self._stored_size
                 raise MediaError(
-                    f"{self._name}: frame {self._num_frames} is {picture.width}x{picture.height}, those before are "
+                    f"{self.name}: frame {self._num_frames} is {picture.width}x{picture.height}, those before are "
                     f"{width}x{height}. Cut the video there, or scale it to one size first."
                 )
             self._note(picture)
@@ -200,9 +201,9 @@ class VideoReader:
         streams = self._container.streams
         stream = streams.best("video")
         if not isinstance(stream, VideoStream) or stream.disposition & Disposition.attached_pic:
-            raise MediaError(f"{self._name}: has no video track")
+            raise MediaError(f"{self.name}: has no video track")
         if stream.codec_context is None or stream.codec_context.name == _TEXT_CODEC:
-            raise MediaError(f"{self._name}: is not a video in a format that this build of FFmpeg decodes")
+            raise MediaError(f"{self.name}: is not a video in a format that this build of FFmpeg decodes")
         # Threads that go on between calls could wait for ever to log something; see `_decoded`.
         stream.thread_type = "SLICE" if stream.codec_context.name in _LOG_DAMAGE else "AUTO"
         return stream
@@ -225,7 +226,7 @@ class VideoReader:
         hdr = _HDR_TRANSFERS.get(int(frame.color_trc))
         if hdr and not allow_hdr:
             raise MediaError(
-                f"{self._name}: is HDR video ({hdr}), which 8 bits cannot hold well. Convert it to SDR first, "
+                f"{self.name}: is HDR video ({hdr}), which 8 bits cannot hold well. Convert it to SDR first, "
                 "or go on regardless with --allow-hdr."
             )
         time_base = stream.time_base or 1 / DEFAULT_RATE
