@@ -6,6 +6,8 @@
     vtok.encode_file("in.mp4", "out.vtok", quality=5)
     vtok.decode_file("out.vtok", "rec.mp4")
     vtok.open("out.vtok")[100:110]  # RGB, uint8 [10, 3, h, w]
+    vtok.open("out.vtok").tokens[10:20]  # uint8 [10, n, H, W]
+    vtok.TokenDataset("coded/", num_latents=4)  # windows of them, for training
 
 Symbols in shapes, everywhere in the package: `b` batch, `c` channels, `t h w` frames and pixels, `T H W` latent frames
 and positions, `n` codebooks (channels of codes).
@@ -22,11 +24,15 @@ from vtok.version import __version__
 if TYPE_CHECKING:
     from vtok.codec import decode_file, encode_file
     from vtok.stats import file_stats
+    from vtok.token_dataset import TokenDataset
     from vtok.tokenizer import LossBreakdown, VideoTokenizer
+    from vtok.tokens import TokenReader
     from vtok.video_decoder import VideoDecoder, open
 
 __all__ = [
     "LossBreakdown",
+    "TokenDataset",
+    "TokenReader",
     "VideoDecoder",
     "VideoTokenizer",
     "VtokError",
@@ -39,6 +45,8 @@ __all__ = [
 
 _HOMES = {
     "LossBreakdown": "vtok.tokenizer",
+    "TokenDataset": "vtok.token_dataset",
+    "TokenReader": "vtok.tokens",
     "VideoDecoder": "vtok.video_decoder",
     "VideoTokenizer": "vtok.tokenizer",
     "decode_file": "vtok.codec",

@@ -2,7 +2,6 @@
 
 import math
 import os
-import zlib
 from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -20,12 +19,13 @@ from vtok.audio_reading import AudioLocation, Span, audio_bytes, bytes_around, l
 from vtok.container import ContainerReader, FileHeader, GroupLocation, VideoGroup
 from vtok.errors import ConfigError, FormatError, MediaError, ModelMismatchError, naming
 from vtok.exact_prior import ExactPrior
+from vtok.group_decoder import decode_group
 from vtok.media import Frame, VideoInfo
 from vtok.pipeline import DEPTH, ahead
 from vtok.precision import Arithmetic
-from vtok.pretrained import FOLDERS_VARIABLE, model_cards, model_with_hash
-from vtok.prior_coding import ENTROPY_CODER, Codes, PriorGroupDecoder
-from vtok.streaming import FRAMES_PER_CHUNK, ChunkDecoder, file_model, latent_size
+from vtok.pretrained import FOLDERS_VARIABLE, ModelCard, model_cards, model_with_hash
+from vtok.prior_coding import ENTROPY_CODER, Codes
+from vtok.streaming import FRAMES_PER_CHUNK, ChunkDecoder, file_model
 from vtok.tokenizer import VideoTokenizer
 
 DEFAULT_RATE = 25  # frames per second, where a video does not say
@@ -78,9 +78,9 @@ class CompressedVideo:
         try:
             with naming(self.path):
                 self.header = self._read_header()
-                self.tokenizer = _tokenizer_of(self.header, tokenizer)
+                self.tokenizer = tokenizer_of(self.header, tokenizer)
                 self._prior = file_prior(self.tokenizer)
-                _check_header(self.header, self.tokenizer)
+                check_header(self.header, self.tokenizer)
             self.info = _info(self.header, self._total_frames())
         except BaseException:
             self._file.close()
@@ -268,21 +268,7 @@ class CompressedVideo:
 
     def _latent_frames_of(self, group: VideoGroup) -> list[LatentFrame]:
         """A group's latent frames, checked as a whole before anything is made of them."""
-        self.header.check_group(group.num_frames, group.num_latent_frames)  # recovery has not
-        height, width = latent_size(self.header.height, self.header.width)
-        decoder = PriorGroupDecoder(
-            self._prior,
-            self.header.quality,
-            group.coded,
-            num_latent_frames=group.num_latent_frames,
-            height=height,
-            width=width,
-        )
-        codes = [decoder.pull() for _ in range(group.num_latent_frames)]
-        crc = 0
-        for frame_codes in codes:
-            crc = zlib.crc32(frame_codes.data, crc)
-        group.check_codes(crc)
+        codes = decode_group(self._prior, self.header, group)
         return [
             LatentFrame(
                 frame_codes,
@@ -359,17 +345,25 @@ def _info(header: FileHeader, num_frames: int | None) -> VideoInfo:
     )
 
 
-def _tokenizer_of(header: FileHeader, tokenizer: VideoTokenizer | None) -> VideoTokenizer:
+def card_of(header: FileHeader) -> ModelCard:
+    """The card of the model that wrote the file.
+
+    Raises:
+        ModelMismatchError: It is not at hand.
+    """
+    card = model_with_hash(header.model_sha256)
+    if card is None:
+        at_hand = ", ".join(f"{card.name} {card.tensors_sha256[:16]}" for card in model_cards())
+        raise ModelMismatchError(
+            f"was written with the model {header.model_name} {header.model_sha256}; at hand are only {at_hand}. "
+            f"Name its weights with --model, or their folder with {FOLDERS_VARIABLE}"
+        )
+    return card
+
+
+def tokenizer_of(header: FileHeader, tokenizer: VideoTokenizer | None) -> VideoTokenizer:
     """The tokenizer that wrote the file: the given one, or that of the package, if it is the same."""
-    if tokenizer is None:
-        card = model_with_hash(header.model_sha256)
-        if card is None:
-            at_hand = ", ".join(f"{card.name} {card.tensors_sha256[:16]}" for card in model_cards())
-            raise ModelMismatchError(
-                f"was written with the model {header.model_name} {header.model_sha256}; at hand are only {at_hand}. "
-                f"Name its weights with --model, or their folder with {FOLDERS_VARIABLE}"
-            )
-        tokenizer = VideoTokenizer.from_pretrained(card.path)
+    tokenizer = tokenizer or VideoTokenizer.from_pretrained(card_of(header).path)
     if tokenizer.weights_sha256 != header.model_sha256:
         raise ModelMismatchError(
             f"was written with {header.model_name} {header.model_sha256}; "
@@ -378,7 +372,7 @@ def _tokenizer_of(header: FileHeader, tokenizer: VideoTokenizer | None) -> Video
     return tokenizer
 
 
-def _check_header(header: FileHeader, tokenizer: VideoTokenizer) -> None:
+def check_header(header: FileHeader, tokenizer: VideoTokenizer) -> None:
     """What a header may say in general, but not with this model."""
     sizes = (tokenizer.num_codebooks, tokenizer.time_factor, tokenizer.space_factor)
     if (header.num_codebooks, header.frames_per_latent, header.patch_size) != sizes:

@@ -12,6 +12,7 @@ Which channels of a latent frame are coded at all are flags with tables of their
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -88,6 +89,10 @@ class PriorTables:
         rows = [frequencies.astype(np.int64), _flag_frequencies(sparse[:, 0]), _nonzero_frequencies(sparse)]
         rows.append(_channel_flag_frequencies())
         return cls(frequencies, lookup, num_sparse, FrequencyTables(np.concatenate(rows)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as what is stored: the coder's own objects cannot be."""
+        return PriorTables.from_arrays, (self.frequencies, self.lookup)
 
     @classmethod
     def from_prior(cls, prior: Prior) -> "PriorTables":

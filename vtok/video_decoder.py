@@ -3,6 +3,7 @@
 video = vtok.open("clip.vtok")
 video[0]                # uint8 [3, h, w]
 video[100:200:2]        # uint8 [50, 3, h, w]
+video.tokens[0:10]      # NumPy, uint8 [10, n, H, W]: codes of latent frames, no network runs
 """
 
 import math
@@ -10,6 +11,7 @@ import operator
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from types import TracebackType
 from typing import Self, SupportsIndex
 
@@ -20,6 +22,7 @@ from torch import Tensor
 from vtok.compressed_video import CompressedVideo
 from vtok.media_frame import Frame, rgb_from_planes
 from vtok.tokenizer import VideoTokenizer
+from vtok.tokens import TokenReader
 
 _WORTH_DECODING = 32  # frames between two wanted ones that are decoded on the way; for more, decoding starts anew
 _ROUNDING = 1e-4  # of a tick: seconds in floating point may be a little less than the timestamp that was meant
@@ -80,6 +83,7 @@ class VideoDecoder:
 
     def __init__(self, path: str | os.PathLike[str], *, tokenizer: VideoTokenizer | None = None) -> None:
         self._video = CompressedVideo(path, tokenizer=tokenizer)
+        self._given_tokenizer = tokenizer
         self._reformatter = VideoReformatter()
 
     def __enter__(self) -> Self:
@@ -123,6 +127,11 @@ class VideoDecoder:
             model_name=header.model_name,
             num_bytes=video.path.stat().st_size,
         )
+
+    @cached_property
+    def tokens(self) -> TokenReader:
+        """The codes that these frames are stored as, by latent frame; usable after `close` too."""
+        return TokenReader(self._video.path, tokenizer=self._given_tokenizer)
 
     def get_frames_at(self, indices: Iterable[SupportsIndex]) -> FrameBatch:
         """Frames by number, in the order asked for; negative numbers count from the end.

@@ -1,0 +1,32 @@
+"""From a group of the file to its latent frames: range decoding, and the check of the codes' CRC."""
+
+import zlib
+
+from vtok.container import FileHeader, VideoGroup
+from vtok.exact_prior import ExactPrior
+from vtok.prior_coding import Codes, PriorGroupDecoder
+from vtok.streaming import latent_size
+
+
+def decode_group(prior: ExactPrior, header: FileHeader, group: VideoGroup) -> list[Codes]:
+    """A group's latent frames, codes uint8 `[n, H, W]` each, checked as a whole.
+
+    Raises:
+        FormatError: The group does not decode to the codes that were written, or is larger than groups may be.
+    """
+    header.check_group(group.num_frames, group.num_latent_frames)  # recovery has not
+    height, width = latent_size(header.height, header.width)
+    decoder = PriorGroupDecoder(
+        prior,
+        header.quality,
+        group.coded,
+        num_latent_frames=group.num_latent_frames,
+        height=height,
+        width=width,
+    )
+    codes = [decoder.pull() for _ in range(group.num_latent_frames)]
+    crc = 0
+    for frame_codes in codes:
+        crc = zlib.crc32(frame_codes.data, crc)
+    group.check_codes(crc)
+    return codes
