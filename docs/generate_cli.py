@@ -3,7 +3,9 @@
 python docs/generate_cli.py
 """
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import typer
 from typer.testing import CliRunner
@@ -27,11 +29,19 @@ def help_of(*command: str) -> str:
     return result.output.strip()
 
 
+def commands_in(group: Any, *names: str) -> Iterator[tuple[str, ...]]:
+    """The names of all commands, those of a group after its own."""
+    for name, command in group.commands.items():
+        yield (*names, name)
+        if hasattr(command, "commands"):
+            yield from commands_in(command, *names, name)
+
+
 def page() -> str:
     """The whole page."""
-    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     parts = [f"```\n{help_of()}\n```\n"]
-    parts += [f"## `vtok {name}`\n\n```\n{help_of(name)}\n```\n" for name in commands]
+    for names in commands_in(typer.main.get_command(app)):
+        parts.append(f"{'#' * (1 + len(names))} `vtok {' '.join(names)}`\n\n```\n{help_of(*names)}\n```\n")
     return INTRODUCTION + "\n".join(parts)
 
 

@@ -17,6 +17,7 @@ import typer
 from vtok.cli_coding import decode, encode
 from vtok.cli_files import concat, cut, info, stats, verify
 from vtok.cli_output import EXIT_FAILED
+from vtok.cli_tokens import tokens_app
 from vtok.cli_training import train
 from vtok.errors import VtokError
 from vtok.version import __version__
@@ -52,6 +53,7 @@ def root(
 
 for command in COMMANDS:
     app.command()(command)
+app.add_typer(tokens_app, name="tokens")
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
@@ -68,7 +70,7 @@ def _one_line(error: Exception) -> str:
 def with_command(arguments: list[str]) -> list[str]:
     """`arguments` with the command that they leave out: `decode` if the first name ends in .vtok, else `encode`."""
     names = [argument for argument in arguments if not argument.startswith("-")]
-    commands = {command.__name__ for command in COMMANDS}
+    commands = {"tokens", *(command.__name__ for command in COMMANDS)}
     if not names or arguments[0] != names[0] or names[0] in commands or not Path(names[0]).suffix:
         return arguments
     return ["decode" if Path(names[0]).suffix == ".vtok" else "encode", *arguments]
