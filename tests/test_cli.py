@@ -399,12 +399,14 @@ def test_the_installed_program_tells_its_version():
 def test_every_command_explains_itself(vtok):
     overview = vtok("--help")
     assert (overview.code, overview.err) == (0, "")
-    for name, command in COMMANDS.items():
-        assert re.search(rf"^  {name} +\w", overview.out, re.M)
-        outcome = vtok(name, "--help")
+    assert all(re.search(rf"^  {name} +\w", overview.out, re.M) for name in COMMANDS)
+    everything = {(name,): command for name, command in COMMANDS.items()}
+    everything |= {("tokens", name): command for name, command in COMMANDS["tokens"].commands.items()}
+    for names, command in everything.items():
+        outcome = vtok(*names, "--help")
         assert (outcome.code, outcome.err) == (0, "")
-        assert f"\n  Example: vtok {name} " in outcome.out
-        assert vtok(name, "-h") == outcome
+        assert f"\n  Example: vtok {' '.join(names)} " in outcome.out
+        assert vtok(*names, "-h") == outcome
         assert [parameter.name for parameter in command.params if not getattr(parameter, "help", None)] == []
 
 

@@ -104,7 +104,8 @@ def test_every_command_is_described_with_options_that_exist():
     for name, command in COMMANDS.items():
         uses = re.findall(rf"\bvtok {name}\b([^`\n#]*)", README)
         assert uses, f"README.md does not show vtok {name}"
-        known = {option for parameter in command.params for option in parameter.opts}
+        commands = [command, *getattr(command, "commands", {}).values()]
+        known = {option for each in commands for parameter in each.params for option in parameter.opts}
         written = {option for use in uses for option in re.findall(r"(?<!\S)--?[a-z][\w-]*", use)}
         assert written <= known, f"vtok {name} has no option {written - known}"
 
