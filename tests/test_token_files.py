@@ -3,6 +3,7 @@
 import json
 import sys
 import tarfile
+import zipfile
 
 import numpy as np
 import pytest
@@ -120,6 +121,19 @@ def test_a_wrong_array_gets_one_line(changes, message, generated, tiny_tokenizer
     assert str(caught.value).startswith(f"{tmp_path / 'g.npz'}: ")
     assert "\n" not in str(caught.value)
     assert [file.name for file in tmp_path.iterdir()] == ["g.npz"]
+
+
+@pytest.mark.parametrize(
+    ("num_latents", "message"), [(6, "fewer bytes are there"), (10**15, "T must be 8388608 at most")]
+)
+def test_no_memory_is_taken_for_codes_that_are_not_there(num_latents, message, generated, tiny_tokenizer, tmp_path):
+    np.savez(tmp_path / "g.npz", **{name: value for name, value in generated.items() if name != "codes"})
+    with zipfile.ZipFile(tmp_path / "g.npz", "a") as archive, archive.open("codes.npy", "w") as member:
+        shape = (num_latents, *CODES.shape[1:])
+        np.lib.format.write_array_header_1_0(member, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        member.write(CODES.tobytes())
+    with pytest.raises(ConfigError, match=message):
+        import_npz(tmp_path / "g.npz", tmp_path / "g.vtok", tokenizer=tiny_tokenizer)
 
 
 def test_what_is_no_archive_gets_one_line(generated, tiny_tokenizer, tmp_path):

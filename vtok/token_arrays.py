@@ -1,5 +1,6 @@
 """The arrays of tokens in an `.npz` archive, each checked before it is read; `docs/tokens.md` lists them."""
 
+import math
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -14,9 +15,10 @@ from numpy.lib import format as npy
 from vtok.batch import Path_
 from vtok.errors import ConfigError, MediaError, VtokError, naming
 from vtok.prior_coding import Codes
+from vtok.streaming import FRAMES_PER_CHUNK
 
 COLOR_ARRAYS = ("color_range", "color_matrix", "color_primaries", "color_transfer")
-_LARGEST_ARRAY = 1 << 26  # entries of any but the codes: two weeks of timestamps
+_LARGEST_ARRAY = 1 << 26  # entries of any but the codes: a month of timestamps
 _LARGEST_DENOMINATOR = 10_000  # of a fraction that is given as a floating-point number
 
 
@@ -62,6 +64,12 @@ class ArrayReader:
         with self._open("codes") as (_, shape, dtype):
             if dtype != np.uint8 or len(shape) != 4 or 0 in shape:
                 raise ConfigError(f"codes is {dtype} {list(shape)}: must be uint8 [T, n, H, W], none of them 0")
+            if shape[0] > _LARGEST_ARRAY // FRAMES_PER_CHUNK:
+                raise ConfigError(
+                    f"codes is uint8 {list(shape)}: T must be {_LARGEST_ARRAY // FRAMES_PER_CHUNK} at most"
+                )
+            if math.prod(shape) > self._archive.getinfo("codes.npy").file_size:
+                raise ConfigError(f"codes is uint8 {list(shape)}, and fewer bytes are there")
             return shape
 
     def codes(self) -> Iterator[Codes]:
@@ -110,9 +118,9 @@ class ArrayReader:
 
     def _array(self, name: str) -> np.ndarray[Any, Any]:
         with self._open(name) as (member, shape, dtype):
-            if dtype.hasobject or dtype.itemsize > 4096 or np.prod(shape, dtype=object) > _LARGEST_ARRAY:
+            if dtype.hasobject or dtype.itemsize > 4096 or math.prod(shape) > _LARGEST_ARRAY:
                 raise ConfigError(f"{name} is {dtype} {list(shape)}: must be numbers or a text, and fewer")
-            count = int(np.prod(shape, dtype=np.int64))
+            count = math.prod(shape)
             data = member.read(count * dtype.itemsize)
             if len(data) < count * dtype.itemsize:
                 raise ConfigError(f"{name} ends too early")

@@ -40,22 +40,9 @@ def export_npz(
     tokens = TokenReader(source, tokenizer=tokenizer)
     if not tokens.is_complete:
         raise TruncatedError(f"{source}: the end of the file is missing")
-    pts: list[int] = []
-    frames_of_latent, is_restart = np.zeros(len(tokens), np.uint8), np.zeros(len(tokens), np.bool_)
     with open_atomically(target) as file:
         with zipfile.ZipFile(file, "w") as archive:
-            with _member(archive, "codes") as member:
-                npy.write_array_header_1_0(member, {"descr": "|u1", "fortran_order": False, "shape": tokens.shape})
-                latent = 0
-                for group in map(tokens.group, range(tokens.num_groups)):
-                    is_restart[latent] = group.is_restart
-                    for i, codes in enumerate(group.codes, latent):
-                        member.write(codes.data)
-                        frames_of_latent[i] = len(group.pts[FRAMES_PER_CHUNK * (i - latent) :][:FRAMES_PER_CHUNK])
-                    latent += len(group.codes)
-                    pts += group.pts
-            arrays = _described(tokens)
-            arrays |= {"pts": np.array(pts, np.int64), "frames_of_latent": frames_of_latent, "is_restart": is_restart}
+            arrays = _write_codes(archive, tokens) | _described(tokens)
             for name, array in arrays.items():
                 with _member(archive, name) as member:
                     npy.write_array(member, array, allow_pickle=False)
@@ -67,6 +54,26 @@ def export_npz(
         num_frames=tokens.num_frames,
         num_bytes=num_bytes,
     )
+
+
+def _write_codes(archive: zipfile.ZipFile, tokens: TokenReader) -> dict[str, np.ndarray[Any, Any]]:
+    """Write the codes, group by group; returned is what else the groups say."""
+    pts: list[int] = []
+    frames_of_latent: list[int] = []
+    is_restart: list[bool] = []
+    with _member(archive, "codes") as member:
+        npy.write_array_header_1_0(member, {"descr": "|u1", "fortran_order": False, "shape": tokens.shape})
+        for group in map(tokens.group, range(tokens.num_groups)):
+            for i, codes in enumerate(group.codes):
+                member.write(codes.data)
+                frames_of_latent.append(min(FRAMES_PER_CHUNK, len(group.pts) - FRAMES_PER_CHUNK * i))
+                is_restart.append(group.is_restart and i == 0)
+            pts += group.pts
+    return {
+        "pts": np.array(pts, np.int64),
+        "frames_of_latent": np.array(frames_of_latent, np.uint8),
+        "is_restart": np.array(is_restart, np.bool_),
+    }
 
 
 def _described(tokens: TokenReader) -> dict[str, np.ndarray[Any, Any]]:

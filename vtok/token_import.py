@@ -1,5 +1,6 @@
 """Tokens from an `.npz` archive to a `.vtok` file, which decodes to a video: so a generative model is seen."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
@@ -9,11 +10,12 @@ from typing import NamedTuple
 from vtok.atomic import check_target, open_atomically
 from vtok.batch import Path_
 from vtok.compressed_video import DEFAULT_RATE, check_header, file_prior, tokenizer_of
-from vtok.container import ContainerWriter, FileHeader
+from vtok.container import ContainerWriter, FileHeader, VideoGroup
 from vtok.errors import ConfigError
+from vtok.exact_prior import ExactPrior
 from vtok.group_encoder import GroupEncoder, chunks_per_group
 from vtok.media_frame import VideoInfo
-from vtok.prior_coding import ENTROPY_CODER
+from vtok.prior_coding import ENTROPY_CODER, Codes
 from vtok.streaming import FRAMES_PER_CHUNK, latent_size
 from vtok.token_arrays import COLOR_ARRAYS, ArrayReader, TokenFileResult, opened_arrays
 from vtok.tokenizer import VideoTokenizer
@@ -51,13 +53,8 @@ def import_npz(
         longest = _latents_per_group(header, layout, keyframe_seconds)
         with open_atomically(target) as file:
             writer = ContainerWriter(file, header)
-            group, is_restart = GroupEncoder(file_prior(tokenizer), header.quality), layout.is_restart[0]
-            for i, codes in enumerate(arrays.codes()):
-                if group.num_chunks and (group.num_chunks == longest or layout.begins_group(i)):
-                    writer.write_group(replace(group.finish(writer.totals.num_frames), is_restart=is_restart))
-                    group, is_restart = GroupEncoder(file_prior(tokenizer), header.quality), layout.is_restart[i]
-                group.push(codes, layout.pts_of(i))
-            writer.write_group(replace(group.finish(writer.totals.num_frames), is_restart=is_restart))
+            for group in _groups(arrays.codes(), layout, longest, file_prior(tokenizer), header.quality):
+                writer.write_group(group)
             totals = writer.finish(last_frame_ticks=layout.last_frame_ticks)
     return TokenFileResult(
         source=str(source),
@@ -82,6 +79,19 @@ class _Layout(NamedTuple):
     def begins_group(self, i: int) -> bool:
         """Only the last latent frame of a group may stand for fewer frames than others, and only its first restart."""
         return self.is_restart[i] or len(self.pts_of(i - 1)) < FRAMES_PER_CHUNK
+
+
+def _groups(
+    latents: Iterable[Codes], layout: _Layout, longest: int, prior: ExactPrior, quality: float
+) -> Iterator[VideoGroup]:
+    """Groups of at most `longest` latent frames."""
+    encoder, first = GroupEncoder(prior, quality), 0
+    for i, codes in enumerate(latents):
+        if encoder.num_chunks and (encoder.num_chunks == longest or layout.begins_group(i)):
+            yield replace(encoder.finish(layout.starts[first]), is_restart=layout.is_restart[first])
+            encoder, first = GroupEncoder(prior, quality), i
+        encoder.push(codes, layout.pts_of(i))
+    yield replace(encoder.finish(layout.starts[first]), is_restart=layout.is_restart[first])
 
 
 def _header_from(arrays: ArrayReader) -> FileHeader:
