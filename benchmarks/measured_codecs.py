@@ -7,7 +7,6 @@ import dataclasses
 import hashlib
 import importlib.util
 from collections.abc import Iterable
-from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 from statistics import fmean
@@ -19,9 +18,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 import vtok.version
 from vtok.media import Frame, VideoReader, VideoWriter
 from vtok.media_frame import frame_from_planes, planes_420
-from vtok.metrics import QualityMeter
-from vtok.stats import pairs
-from vtok.vmaf import VmafMeter, find_ffmpeg
+from vtok.stats import FrameComparison, pairs
 
 X264_PRESETS = (
     "ultrafast",
@@ -74,16 +71,14 @@ def measure(codec: str, setting: int, reference: Path, folder: Path) -> dict[str
         coding = code_with_vtok(setting, reference, folder)
     else:
         coding = code_with_x264(codec.removeprefix("x264-"), setting, reference, folder)
-    meter = QualityMeter()
-    with ExitStack() as stack:
-        source, decoded = (stack.enter_context(VideoReader(path)) for path in (reference, coding.decoded))
-        info, program = source.info, find_ffmpeg()
-        vmaf = stack.enter_context(VmafMeter(program, width=info.width, height=info.height)) if program else None
+    with (
+        VideoReader(reference) as source,
+        VideoReader(coding.decoded) as decoded,
+        FrameComparison(source.info, with_vmaf=True) as comparison,
+    ):
         for original, copy in pairs(source, decoded, names=(f"source of {codec} {setting}", f"{codec} {setting}")):
-            meter.add(original, copy)
-            if vmaf:
-                vmaf.add(original, copy)
-        quality, scores = meter.result(), vmaf.finish() if vmaf else None
+            comparison.add(original, copy)
+        info, (quality, frames) = source.info, comparison.result()
     bits_per_byte_and_pixel = 8 / (info.width * info.height * quality.num_frames)
     return {
         "width": info.width,
@@ -95,8 +90,8 @@ def measure(codec: str, setting: int, reference: Path, folder: Path) -> dict[str
         "encode_seconds": coding.encode_seconds,
         "decode_seconds": coding.decode_seconds,
         **dataclasses.asdict(quality),
-        "vmaf": fmean(scores.default) if scores else None,
-        "vmaf_neg": fmean(scores.neg) if scores else None,
+        "vmaf": fmean(frames.vmaf) if frames.vmaf else None,
+        "vmaf_neg": fmean(frames.vmaf_neg) if frames.vmaf_neg else None,
     }
 
 

@@ -137,7 +137,7 @@ def file_stats(
             frames = iter(video)
         info = source.info
         timed = _Timed(frames)
-        comparison = stack.enter_context(_Comparison(info, with_vmaf=with_vmaf))
+        comparison = stack.enter_context(FrameComparison(info, with_vmaf=with_vmaf))
         advance = progress(info) if progress else None
         for original, decoded in pairs(source, timed, names=(str(reference), str(compressed))):
             comparison.add(original, decoded)
@@ -191,8 +191,17 @@ class _Timed:
             yield frame
 
 
-class _Comparison(ExitStack):
-    """All measures of pairs of frames."""
+class FrameComparison(ExitStack):
+    """All measures of pairs of frames; a context, because a program measures VMAF.
+
+    Attributes:
+        pts: Timestamps of the original frames so far.
+        vmaf_missing: Why there is no VMAF, or None.
+
+    Args:
+        info: Description of the original video.
+        with_vmaf: Measure VMAF too, if there is a program for it.
+    """
 
     def __init__(self, info: VideoInfo, *, with_vmaf: bool) -> None:
         super().__init__()
@@ -207,6 +216,7 @@ class _Comparison(ExitStack):
                 self._vmaf = self.enter_context(VmafMeter(program, width=info.width, height=info.height))
 
     def add(self, original: Frame, decoded: Frame) -> None:
+        """Count one more pair; as `QualityMeter.add`."""
         self._quality.add(original, decoded)
         self.pts.append(original.pts)
         if self._vmaf and not self.vmaf_missing:
@@ -216,6 +226,7 @@ class _Comparison(ExitStack):
                 self.vmaf_missing = str(error)
 
     def result(self) -> tuple[Quality, FrameSeries]:
+        """The quality over all frames, and of each."""
         quality = self._quality.result()
         vmaf = self._vmaf_scores()
         return quality, FrameSeries(
