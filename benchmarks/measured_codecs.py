@@ -7,18 +7,18 @@ import dataclasses
 import hashlib
 import importlib.util
 from collections.abc import Iterable
-from itertools import islice, zip_longest
+from itertools import islice
 from pathlib import Path
+from statistics import fmean
 from time import perf_counter
 
 import av
 from av.video.reformatter import Interpolation, VideoReformatter
 
 import vtok.version
-from vtok.errors import MediaError
 from vtok.media import Frame, VideoReader, VideoWriter
 from vtok.media_frame import frame_from_planes, planes_420
-from vtok.metrics import QualityMeter
+from vtok.stats import FrameComparison, pairs
 
 X264_PRESETS = (
     "ultrafast",
@@ -62,19 +62,23 @@ def make_reference(clip: Path, reference: Path, *, num_frames: int, max_width: i
                 writer.write(_scale(frame, reformatter, w=w, h=h))
 
 
-def measure(codec: str, setting: int, reference: Path, folder: Path) -> dict[str, float]:
-    """Encode and decode the reference, compare, and return one flat record; bpp are bits per pixel of luma."""
+def measure(codec: str, setting: int, reference: Path, folder: Path) -> dict[str, float | None]:
+    """Encode and decode the reference, compare, and return one flat record; bpp are bits per pixel of luma.
+
+    MS-SSIM is None for small frames, VMAF without an ffmpeg that has it.
+    """
     if codec == "vtok":
         coding = code_with_vtok(setting, reference, folder)
     else:
         coding = code_with_x264(codec.removeprefix("x264-"), setting, reference, folder)
-    meter = QualityMeter()
-    with VideoReader(reference) as source, VideoReader(coding.decoded) as decoded:
-        for original, copy in zip_longest(source, decoded):
-            if original is None or copy is None:
-                raise MediaError(f"{codec} {setting}: {meter.num_frames} frames match, then one video ends early")
-            meter.add(original, copy)
-        info, quality = source.info, meter.result()
+    with (
+        VideoReader(reference) as source,
+        VideoReader(coding.decoded) as decoded,
+        FrameComparison(source.info, with_vmaf=True) as comparison,
+    ):
+        for original, copy in pairs(source, decoded, names=(f"source of {codec} {setting}", f"{codec} {setting}")):
+            comparison.add(original, copy)
+        info, (quality, frames) = source.info, comparison.result()
     bits_per_byte_and_pixel = 8 / (info.width * info.height * quality.num_frames)
     return {
         "width": info.width,
@@ -86,6 +90,8 @@ def measure(codec: str, setting: int, reference: Path, folder: Path) -> dict[str
         "encode_seconds": coding.encode_seconds,
         "decode_seconds": coding.decode_seconds,
         **dataclasses.asdict(quality),
+        "vmaf": fmean(frames.vmaf) if frames.vmaf else None,
+        "vmaf_neg": fmean(frames.vmaf_neg) if frames.vmaf_neg else None,
     }
 
 

@@ -19,6 +19,8 @@ INTERPOLATION = "akima"
 SMALL_OVERLAP = 0.5
 MEANS = ("bpp", "psnr_yuv", "psnr_y", "psnr_u", "psnr_v", "ssim_y")
 """What is averaged over clips, each clip counting alike."""
+OPTIONAL_MEANS = ("ms_ssim_y", "vmaf", "vmaf_neg")
+"""Likewise, if all clips have it: small frames have no MS-SSIM, and VMAF needs a program."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +74,7 @@ def mean_over_clips(records: list[Record]) -> list[Record]:
     for (codec, setting), group in _grouped(records, lambda r: (r["codec"], r["setting"])).items():
         mean: Record = {"codec": codec, "setting": setting, "num_clips": len(group)}
         mean |= {name: fmean(record[name] for record in group) for name in MEANS}
+        mean |= {name: _mean_if_all(record.get(name) for record in group) for name in OPTIONAL_MEANS}
         mean |= {name: sum(r[name] for r in group) for name in ("num_frames", "encode_seconds", "decode_seconds")}
         means.append(mean)
     return means
@@ -86,7 +89,8 @@ def print_report(console: Console, records: list[Record], *, codecs: list[str]) 
     num_clips = len({record["clip_sha256"] for record in records})
     console.print(_points_table(f"Mean over {num_clips} clips", mean_over_clips(records)))
     console.print(
-        "bpp: bits per pixel of luma. PSNR: global, in dB, YUV = (6 Y + U + V) / 8. fps: frames a second of wall time."
+        "bpp: bits per pixel of luma. PSNR: global, in dB, YUV = (6 Y + U + V) / 8. fps: frames a second of wall time. "
+        "MS-SSIM: none below 176 rows or columns. VMAF, NEG: nothing scaled. A measure that a clip lacks has no mean."
     )
     if len(codecs) > 1 and importlib.util.find_spec("bjontegaard") is None:
         console.print(
@@ -99,7 +103,8 @@ def print_report(console: Console, records: list[Record], *, codecs: list[str]) 
 
 def write_csv(file: TextIO, records: list[Record]) -> None:
     """Write every record as one line, with a header."""
-    writer = csv.DictWriter(file, fieldnames=list(records[0]), lineterminator="\n")
+    fields = dict.fromkeys(name for record in records for name in record)  # older records may lack the newest
+    writer = csv.DictWriter(file, fieldnames=list(fields), lineterminator="\n")
     writer.writeheader()
     writer.writerows(records)
 
@@ -125,13 +130,38 @@ def write_plot(path: Path, records: list[Record]) -> None:
 def _points_table(title: str, records: list[Record]) -> Table:
     table = Table(title=escape(title), title_justify="left", title_style="bold")
     table.add_column("codec")
-    for name in ("setting", "bpp", "PSNR-YUV", "Y", "U", "V", "SSIM-Y", "encode fps", "decode fps"):
+    for name in (
+        "setting",
+        "bpp",
+        "PSNR-YUV",
+        "Y",
+        "U",
+        "V",
+        "SSIM-Y",
+        "MS-SSIM-Y",
+        "VMAF",
+        "NEG",
+        "encode fps",
+        "decode fps",
+    ):
         table.add_column(name, justify="right")
     for r in records:
         row = [f"{r['bpp']:.4f}", *(f"{r[name]:.2f}" for name in MEANS[1:5]), f"{r['ssim_y']:.4f}"]
+        row += [_cell(r.get(name), digits) for name, digits in zip(OPTIONAL_MEANS, (4, 2, 2), strict=True)]
         row += [f"{r['num_frames'] / r[name]:.1f}" for name in ("encode_seconds", "decode_seconds")]
         table.add_row(r["codec"], str(r["setting"]), *row)
     return table
+
+
+def _cell(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
+
+
+def _mean_if_all(values: Iterable[float | None]) -> float | None:
+    """Means over different clips would not compare: one value that is missing, and there is none."""
+    known = list(values)
+    present = [value for value in known if value is not None]
+    return fmean(present) if len(present) == len(known) else None
 
 
 def _print_bd_rates(console: Console, records: list[Record], *, test: str, anchor: str) -> None:

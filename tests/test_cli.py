@@ -22,10 +22,11 @@ from made_videos import truncated, write_video
 
 from vtok import __version__
 from vtok.cli import app, main
+from vtok.code_usage import CodeUsage
 from vtok.codec import DecodeResult, EncodeResult, encode_file
 from vtok.container import ContainerReader
 from vtok.metrics import Quality
-from vtok.stats import CodeUsage, FileStats
+from vtok.stats import FileStats, FrameSeries
 
 COMMANDS = typer.main.get_command(app).commands
 PROGRAM = Path(sys.executable).with_name("vtok")
@@ -435,6 +436,7 @@ def test_json_is_one_object_with_the_documented_keys(kind, arguments, vtok, made
     assert f"{kind.__module__}.{kind.__name__}" in " ".join(vtok(command, "--help").out.split())
     if kind is FileStats:
         assert list(result["codes"]) == documented_attributes(CodeUsage)
+        assert list(result["frames"]) == documented_attributes(FrameSeries)
         assert list(result["quality"]) == [field.name for field in fields(Quality)]
         assert result["quality"]["num_frames"] == result["num_frames"] == 24
         assert result["num_bytes"] == (made / "good.vtok").stat().st_size

@@ -122,6 +122,17 @@ def test_vtok_counts_every_byte_of_its_file(clips: Path, tmp_path: Path, monkeyp
     assert qualities == [7]
     assert record["num_bytes"] == reference.stat().st_size + 1000
     assert (record["psnr_yuv"], record["num_frames"]) == (MAX_PSNR_DB, 3)
+    assert record["ms_ssim_y"] is None, "97x65 is too small"
+
+
+def test_measures_that_some_clips_lack_have_no_mean() -> None:
+    plain = dict.fromkeys((*report.MEANS, "num_frames", "encode_seconds", "decode_seconds", "setting"), 1.0)
+    records = [
+        plain | {"codec": "a", "clip_sha256": str(n), "ms_ssim_y": value, "vmaf": 80.0 + n}
+        for n, value in enumerate((0.9, None))
+    ]
+    (mean,) = report.mean_over_clips(records)
+    assert (mean["ms_ssim_y"], mean["vmaf"], mean["vmaf_neg"]) == (None, 80.5, None)
 
 
 def curve(codec: str, *points: tuple[float, float]) -> list[report.Record]:

@@ -27,19 +27,33 @@ def stats(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object: the attributes of vtok.stats.FileStats.")
     ] = False,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw quality and bits over time to this .png, .svg, .pdf or .html file.")
+    ] = None,
+    no_vmaf: Annotated[
+        bool, typer.Option("--no-vmaf", help="Leave VMAF out, which is measured if there is an ffmpeg with libvmaf.")
+    ] = False,
+    force: Force = False,
     model: OtherModel = None,
     threads: Threads = None,
 ) -> None:
-    """Measure bitrate, PSNR and SSIM of a compressed video against its source, and how its codes are used.
+    """Measure bitrate, PSNR, SSIM, MS-SSIM and VMAF of a video against its source, and how its codes are used.
 
     Example: vtok stats holiday.mp4 holiday.vtok
     """
     from vtok.progress import frame_progress
-    from vtok.stats import file_stats, print_stats
+    from vtok.stats import file_stats
+    from vtok.stats_plot import check_plot, write_plot
+    from vtok.stats_report import print_stats
 
+    if plot:
+        check_plot(plot, [reference, compressed], overwrite=force)
     set_threads(threads)
+    tokenizer = load(model) if model else None
     with frame_progress("stats", quiet=quiet) as progress:
-        result = file_stats(reference, compressed, tokenizer=load(model) if model else None, progress=progress)
+        result = file_stats(reference, compressed, tokenizer=tokenizer, with_vmaf=not no_vmaf, progress=progress)
+    if plot:
+        write_plot(result, plot)
     if as_json:
         print_result(result, as_json=True, quiet=False)
     else:

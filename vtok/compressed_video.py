@@ -5,7 +5,7 @@ import os
 from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from fractions import Fraction
 from functools import cached_property
 from itertools import chain
@@ -16,6 +16,7 @@ from typing import BinaryIO, NamedTuple, Self
 from vtok.audio import Extras
 from vtok.audio_chunks import AudioPacket
 from vtok.audio_reading import AudioLocation, Span, audio_bytes, bytes_around, locate_audio, read_packets
+from vtok.code_usage import CodeCosts
 from vtok.container import ContainerReader, FileHeader, GroupLocation, VideoGroup
 from vtok.errors import ConfigError, FormatError, MediaError, ModelMismatchError, naming
 from vtok.exact_prior import ExactPrior
@@ -48,6 +49,7 @@ class CompressedVideo:
         header: Its header.
         info: The same as the description of a video; `num_frames_from_header` is of the whole file if that is sound.
         tokenizer: What decodes it.
+        costs: Where to note what groups and channels cost while codes are read, or None.
 
     Args:
         path: The `.vtok` file.
@@ -71,6 +73,7 @@ class CompressedVideo:
         self.path = Path(name or path)
         self._local_path = Path(path)
         self._arithmetic = arithmetic
+        self.costs: CodeCosts | None = None
         try:
             self._file = self._local_path.open("rb")
         except OSError as error:
@@ -108,10 +111,10 @@ class CompressedVideo:
             for group in self._reader:
                 yield from self._latent_frames_of(group)
 
-    def decoded(self, latents: Iterable[LatentFrame]) -> Iterator[Frame]:
-        """The frames of successive latent frames, as the networks decode them."""
+    def decoded(self, latents: Iterable[LatentFrame], *, overlapped: bool = True) -> Iterator[Frame]:
+        """The frames of successive latent frames, as the networks decode them; `overlapped`: latents are read ahead."""
         decoder = ChunkDecoder(self.tokenizer, self.info, self.header.quality, self._arithmetic)
-        with ahead(latents, depth=DEPTH) as waiting:
+        with ahead(latents, depth=DEPTH) if overlapped else nullcontext(latents) as waiting:
             for latent in waiting:
                 if latent.is_restart:
                     decoder.restart()
@@ -268,7 +271,8 @@ class CompressedVideo:
 
     def _latent_frames_of(self, group: VideoGroup) -> list[LatentFrame]:
         """A group's latent frames, checked as a whole before anything is made of them."""
-        codes = decode_group(self._prior, self.header, group)
+        channel_bits = self.costs.add_group(group, self._prior.num_channels) if self.costs else None
+        codes = decode_group(self._prior, self.header, group, channel_bits=channel_bits)
         return [
             LatentFrame(
                 frame_codes,

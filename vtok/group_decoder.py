@@ -2,14 +2,25 @@
 
 import zlib
 
+import numpy as np
+from numpy.typing import NDArray
+
 from vtok.container import FileHeader, VideoGroup
 from vtok.exact_prior import ExactPrior
 from vtok.prior_coding import Codes, PriorGroupDecoder
 from vtok.streaming import latent_size
 
 
-def decode_group(prior: ExactPrior, header: FileHeader, group: VideoGroup) -> list[Codes]:
+def decode_group(
+    prior: ExactPrior, header: FileHeader, group: VideoGroup, *, channel_bits: NDArray[np.float64] | None = None
+) -> list[Codes]:
     """A group's latent frames, codes uint8 `[n, H, W]` each, checked as a whole.
+
+    Args:
+        prior: Of the file's model.
+        header: Of the file.
+        group: What is decoded.
+        channel_bits: As for `PriorGroupDecoder`.
 
     Raises:
         FormatError: The group does not decode to the codes that were written, or is larger than groups may be.
@@ -23,6 +34,7 @@ def decode_group(prior: ExactPrior, header: FileHeader, group: VideoGroup) -> li
         num_latent_frames=group.num_latent_frames,
         height=height,
         width=width,
+        channel_bits=channel_bits,
     )
     codes = [decoder.pull() for _ in range(group.num_latent_frames)]
     crc = 0

@@ -1,4 +1,4 @@
-"""How far a decoded video is from its source: PSNR and SSIM over the 8-bit planes of 4:2:0 frames.
+"""How far a decoded video is from its source: PSNR, SSIM and MS-SSIM over the 8-bit planes of 4:2:0 frames.
 
 PSNR over several frames and planes has several customary definitions, which differ by tenths of a dB. Here:
 
@@ -12,17 +12,19 @@ PSNR over several frames and planes has several customary definitions, which dif
 
 SSIM is that of FFmpeg's `ssim` filter: overlapping 8x8 windows with equal weights on a grid of 4 pixels, summed in
 integers. The paper it comes from has Gaussian windows at every pixel, whose values differ a little (Wang et al., "Image
-quality assessment: from error visibility to structural similarity", 2004).
+quality assessment: from error visibility to structural similarity", 2004). MS-SSIM, in `vtok.ms_ssim`, has those.
 """
 
 import math
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from vtok.errors import ConfigError, MediaError
+from vtok.ms_ssim import ms_ssim
 
 UInt8Plane = npt.NDArray[np.uint8]
 
@@ -71,10 +73,35 @@ class Quality:
     """(6 `psnr_y_mean` + `psnr_u_mean` + `psnr_v_mean`) / 8."""
     ssim_y: float
     """The mean over frames of the luma SSIM of each."""
+    ms_ssim_y: float | None
+    """Likewise MS-SSIM; None for frames of fewer than `vtok.ms_ssim.MIN_SIZE` rows or columns."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spread:
+    """How a measure is spread over the frames; percentiles between two frames are interpolated.
+
+    Attributes:
+        minimum: That of the worst frame.
+        p5: The 5th percentile: 5 % of the frames are no better.
+        p50: The median.
+        p95: The 95th percentile.
+    """
+
+    minimum: float
+    p5: float
+    p50: float
+    p95: float
+
+    @classmethod
+    def of(cls, values: list[float]) -> "Spread":
+        """The spread of at least one value."""
+        minimum, p5, p50, p95 = np.percentile(values, [0, 5, 50, 95]).tolist()
+        return cls(minimum=minimum, p5=p5, p50=p50, p95=p95)
 
 
 class QualityMeter:
-    """Compares two videos frame by frame, in constant memory.
+    """Compares two videos frame by frame, and keeps of each frame a handful of numbers.
 
     ```
     meter = QualityMeter()
@@ -82,6 +109,12 @@ class QualityMeter:
         meter.add(reference, decoded)
     print(meter.result().psnr_yuv)
     ```
+
+    Attributes:
+        num_frames: Frames so far.
+        frame_psnr: Of each frame, the PSNR of luma and both chroma planes, in dB.
+        frame_ssim_y: Of each frame, the SSIM of luma.
+        frame_ms_ssim_y: Likewise MS-SSIM; empty if the frames are too small for it.
     """
 
     def __init__(self) -> None:
@@ -89,8 +122,9 @@ class QualityMeter:
         # Per plane, in the order of _PLANE_NAMES. Squared errors are whole numbers: no frame order changes their sum.
         self._squared_errors = [0, 0, 0]
         self._num_samples = [0, 0, 0]
-        self._psnr_sums = [0.0, 0.0, 0.0]
-        self._ssim_sum = 0.0
+        self.frame_psnr: list[tuple[float, float, float]] = []
+        self.frame_ssim_y: list[float] = []
+        self.frame_ms_ssim_y: list[float] = []
 
     def add(self, reference: PlanarFrame, decoded: PlanarFrame) -> None:
         """Count one more pair of frames, which must be of one size.
@@ -102,14 +136,18 @@ class QualityMeter:
         pairs = [(getattr(reference, name), getattr(decoded, name)) for name in _PLANE_NAMES]
         for name, pair in zip(_PLANE_NAMES, pairs, strict=True):
             _check_planes(name, *pair, index=self.num_frames)
+        decibels = []
         for index, (a, b) in enumerate(pairs):
             squares = _squared_differences(a, b)
             # Rows first: the sum of a row (of up to 66,051 samples) fits 32 bits, which NumPy adds faster than 64.
             error = int(squares.sum(axis=1, dtype=np.uint32).sum(dtype=np.uint64))
             self._squared_errors[index] += error
             self._num_samples[index] += a.size
-            self._psnr_sums[index] += psnr(error / a.size)
-        self._ssim_sum += ssim(*pairs[0])
+            decibels.append(psnr(error / a.size))
+        self.frame_psnr.append((decibels[0], decibels[1], decibels[2]))
+        self.frame_ssim_y.append(ssim(*pairs[0]))
+        if (multi_scale := ms_ssim(*pairs[0])) is not None:
+            self.frame_ms_ssim_y.append(multi_scale)
         self.num_frames += 1
 
     def result(self) -> Quality:
@@ -121,7 +159,7 @@ class QualityMeter:
         if not self.num_frames:
             raise MediaError("0 frames were compared; at least 1 is needed: check that both videos have frames")
         y, u, v = (error / count for error, count in zip(self._squared_errors, self._num_samples, strict=True))
-        y_mean, u_mean, v_mean = (total / self.num_frames for total in self._psnr_sums)
+        y_mean, u_mean, v_mean = (fmean(values) for values in zip(*self.frame_psnr, strict=True))
         return Quality(
             num_frames=self.num_frames,
             mse_y=y,
@@ -136,8 +174,13 @@ class QualityMeter:
             psnr_u_mean=u_mean,
             psnr_v_mean=v_mean,
             psnr_yuv_mean=_weigh_6_1_1(y_mean, u_mean, v_mean),
-            ssim_y=self._ssim_sum / self.num_frames,
+            ssim_y=fmean(self.frame_ssim_y),
+            ms_ssim_y=fmean(self.frame_ms_ssim_y) if self.frame_ms_ssim_y else None,
         )
+
+    def frame_psnr_yuv(self) -> list[float]:
+        """Of each frame, the PSNR of its planes weighted 6:1:1, in dB."""
+        return [_weigh_6_1_1(*decibels) for decibels in self.frame_psnr]
 
 
 def psnr(mse: float) -> float:

@@ -304,13 +304,30 @@ class PriorGroupEncoder:
 class PriorGroupDecoder:
     """Decodes what `PriorGroupEncoder` wrote.
 
+    Args:
+        prior: As for the encoder.
+        quality: Likewise.
+        payload: What it wrote.
+        num_latent_frames: In the group.
+        height: Of a latent frame.
+        width: Likewise.
+        channel_bits: If given, float64 `[n]`: the ideal code length of the codes of each channel is added to it.
+
     Raises:
         TruncatedError: `payload` is shorter than `num_latent_frames` need.
         FormatError: It declares more channels than there are, or does not fit the tables.
     """
 
     def __init__(
-        self, prior: ExactPrior, quality: float, payload: bytes, *, num_latent_frames: int, height: int, width: int
+        self,
+        prior: ExactPrior,
+        quality: float,
+        payload: bytes,
+        *,
+        num_latent_frames: int,
+        height: int,
+        width: int,
+        channel_bits: NDArray[np.float64] | None = None,
     ) -> None:
         if len(payload) < 2 * num_latent_frames:
             raise TruncatedError(f"group of {num_latent_frames} latent frames has a payload of {len(payload)} bytes")
@@ -321,17 +338,21 @@ class PriorGroupDecoder:
         self._frames = FrameCoder(prior, quality, height, width)
         self._shape = (prior.num_channels, height, width)
         self._next = 0
+        self._tables, self._channel_bits = prior.tables, channel_bits
 
     def pull(self) -> Codes:
         """The next latent frame, codes `[n, H, W]`."""
         kinds = self._frames.kinds_of_channels(int(self._counts[self._next]))
         self._next += 1
+        channels = np.flatnonzero(self._decoder.pull_channels(kinds))
 
         def decode_pass(rows: slice, columns: slice, symbols: SymbolParameters) -> Codes:
-            shape = symbols.tables.shape
-            return symbols.to_codes(self._decoder.pull(symbols.tables.reshape(-1)).reshape(shape))
+            decoded = self._decoder.pull(symbols.tables.reshape(-1)).reshape(symbols.tables.shape)
+            if self._channel_bits is not None:
+                self._channel_bits[channels[columns]] += self._tables.code_lengths[symbols.tables, decoded].sum(axis=0)
+            return symbols.to_codes(decoded)
 
-        return self._frames.code(np.flatnonzero(self._decoder.pull_channels(kinds)), decode_pass).reshape(self._shape)
+        return self._frames.code(channels, decode_pass).reshape(self._shape)
 
 
 def _checkerboard(height: int, width: int) -> tuple[NDArray[np.intp], int, Tensor]:

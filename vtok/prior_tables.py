@@ -12,6 +12,7 @@ Which channels of a latent frame are coded at all are flags with tables of their
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -67,6 +68,12 @@ class PriorTables:
     lookup: Bytes
     num_sparse: int
     coder_tables: FrequencyTables
+
+    @cached_property
+    def code_lengths(self) -> NDArray[np.float64]:
+        """Ideal code length of each symbol under each table, in bits `[num_tables, 256]`; for statistics only."""
+        lengths: NDArray[np.float64] = -np.log2(self.frequencies / FREQUENCY_TOTAL)
+        return lengths
 
     @classmethod
     def from_arrays(cls, frequencies: NDArray[np.uint32], lookup: Bytes) -> "PriorTables":

@@ -5,41 +5,45 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
+from time import perf_counter
 
-import numpy as np
-from numpy.typing import NDArray
-from rich.console import Console
-from rich.table import Table
-
+from vtok.code_usage import CodeCosts, CodeHistogram, CodeUsage
 from vtok.codec import Progress, played_seconds
-from vtok.compressed_video import CompressedVideo, LatentFrame
+from vtok.compressed_video import CompressedVideo
 from vtok.errors import MediaError
 from vtok.media import Frame, VideoInfo, VideoReader
-from vtok.metrics import Quality, QualityMeter
+from vtok.metrics import Quality, QualityMeter, Spread
 from vtok.tokenizer import VideoTokenizer
+from vtok.vmaf import MISSING, VmafMeter, VmafScores, find_ffmpeg
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CodeUsage:
-    """How the codes of a `.vtok` file are used; entropies are of each channel's codes over the whole file.
+class FrameSeries:
+    """Measures of each frame; lists of one length.
 
     Attributes:
-        num_codes: All codes, one byte each before entropy coding.
-        bits_per_code: File size over that.
-        entropy_bits_per_code: Mean over channels of their entropy: what one fixed ideal table per channel would need.
-        num_used_channels: Channels with any code other than zero.
-        zero_share: Share of codes that are zero, 0 to 1.
-        channel_entropy_bits: Entropy of each channel `[n]`, most important first.
-        channel_num_values: How many different codes each channel takes `[n]`.
+        seconds: When it is shown, from the first on.
+        psnr_yuv: PSNR, 6:1:1, in dB.
+        psnr_y: PSNR of luma, in dB.
+        ssim_y: SSIM of luma.
+        ms_ssim_y: MS-SSIM of luma; None if the frames are too small for it.
+        vmaf: VMAF 0.6.1, 0 to 100; None if it was not measured.
+        vmaf_neg: Likewise of the NEG model.
     """
 
-    num_codes: int
-    bits_per_code: float
-    entropy_bits_per_code: float
-    num_used_channels: int
-    zero_share: float
-    channel_entropy_bits: list[float]
-    channel_num_values: list[int]
+    seconds: list[float]
+    psnr_yuv: list[float]
+    psnr_y: list[float]
+    ssim_y: list[float]
+    ms_ssim_y: list[float] | None
+    vmaf: list[float] | None
+    vmaf_neg: list[float] | None
+
+    def spread(self) -> dict[str, Spread]:
+        """How each measure that there is is spread over the frames."""
+        names = ("psnr_yuv", "psnr_y", "ssim_y", "ms_ssim_y", "vmaf", "vmaf_neg")
+        return {name: Spread.of(values) for name in names if (values := getattr(self, name))}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +67,14 @@ class FileStats:
         model_quality: Its quality setting, else None.
         codes: How the codes of a `.vtok` file are used, else None.
         incomplete: Why one of the videos could not be read to its end, or None; figures are of what could be.
+        frame_spread: Minimum and percentiles over the frames of each list in `frames` but the first; see
+            `vtok.metrics.Spread`.
+        frames: The measures of each frame.
+        vmaf: Mean over frames of VMAF 0.6.1, or None.
+        vmaf_neg: Likewise of its NEG model.
+        vmaf_missing: Why there is no VMAF, or None.
+        decode_seconds: Spent decoding, one stage after the other and without comparing; `vtok decode` overlaps stages.
+        decoded_frames_per_second: Frames over that.
     """
 
     reference: str
@@ -81,6 +93,13 @@ class FileStats:
     model_quality: float | None
     codes: CodeUsage | None
     incomplete: str | None
+    frame_spread: dict[str, Spread]
+    frames: FrameSeries
+    vmaf: float | None
+    vmaf_neg: float | None
+    vmaf_missing: str | None
+    decode_seconds: float
+    decoded_frames_per_second: float
 
 
 def file_stats(
@@ -88,6 +107,7 @@ def file_stats(
     compressed: str | os.PathLike[str],
     *,
     tokenizer: VideoTokenizer | None = None,
+    with_vmaf: bool = False,
     progress: Progress | None = None,
 ) -> FileStats:
     """Compare a `.vtok` file, or any other video, with its source, frame by frame.
@@ -96,32 +116,36 @@ def file_stats(
         reference: The source video.
         compressed: A `.vtok` file (by its suffix), which is decoded on the way, or a video.
         tokenizer: As for `vtok.decode_file`.
+        with_vmaf: Measure VMAF too, if there is a program for it; see `vtok.vmaf`.
         progress: As for `vtok.encode_file`.
 
     Raises:
         MediaError: A file cannot be read, or the two differ in size or number of frames.
         FormatError: The `.vtok` file is damaged.
     """
-    meter, usage = QualityMeter(), _CodeHistogram()
     with ExitStack() as stack:
         source = stack.enter_context(VideoReader(reference))
         video: CompressedVideo | VideoReader
+        codes = CodeHistogram()
         if Path(compressed).suffix == ".vtok":
             video = stack.enter_context(CompressedVideo(compressed, tokenizer=tokenizer))
-            frames: Iterable[Frame] = video.decoded(usage.count(video.latent_frames()))
+            video.costs = CodeCosts()
+            # Stages that overlap with comparing could not be timed.
+            frames = video.decoded(codes.count(video.latent_frames()), overlapped=False)
         else:
-            frames = video = stack.enter_context(VideoReader(compressed))
-        advance = progress(source.info) if progress else None
-        pts = []
-        for original, decoded in _pairs(source, frames, names=(str(reference), str(compressed))):
-            meter.add(original, decoded)
-            pts.append(original.pts)
+            video = stack.enter_context(VideoReader(compressed))
+            frames = iter(video)
+        info = source.info
+        timed = _Timed(frames)
+        comparison = stack.enter_context(FrameComparison(info, with_vmaf=with_vmaf))
+        advance = progress(info) if progress else None
+        for original, decoded in pairs(source, timed, names=(str(reference), str(compressed))):
+            comparison.add(original, decoded)
             if advance:
                 advance(1)
-        quality = meter.result()
-        info = source.info
+        quality, series = comparison.result()
     num_bytes = video.num_bytes if isinstance(video, VideoReader) else video.path.stat().st_size - video.audio_bytes()
-    seconds = played_seconds(info, pts[0], pts[-1], source.last_frame_ticks)
+    seconds = played_seconds(info, comparison.pts[0], comparison.pts[-1], source.last_frame_ticks)
     header = video.header if isinstance(video, CompressedVideo) else None
     return FileStats(
         reference=str(reference),
@@ -138,81 +162,94 @@ def file_stats(
         quality=quality,
         model=header.model_name if header else None,
         model_quality=header.quality if header else None,
-        codes=usage.result(num_bytes) if header else None,
+        codes=codes.usage(num_bytes, video.costs) if isinstance(video, CompressedVideo) and video.costs else None,
         incomplete=source.decode_error or getattr(video, "decode_error", None),
+        frame_spread=series.spread(),
+        frames=series,
+        vmaf=fmean(series.vmaf) if series.vmaf else None,
+        vmaf_neg=fmean(series.vmaf_neg) if series.vmaf_neg else None,
+        vmaf_missing=comparison.vmaf_missing,
+        decode_seconds=timed.seconds,
+        decoded_frames_per_second=quality.num_frames / timed.seconds,
     )
 
 
-def print_stats(stats: FileStats, console: Console | None = None) -> None:
-    """Print `stats` as a table."""
-    quality = stats.quality
-    rate = f"{stats.kbit_per_second:.1f}" if stats.kbit_per_second else "unknown"
-    rows: list[tuple[str, str]] = [
-        ("frames", f"{stats.num_frames} of {stats.width} x {stats.height}, {stats.duration_seconds:.3f} s"),
-        ("size", f"{stats.num_bytes} bytes"),
-        ("bitrate", f"{rate} kbit/s"),
-        ("bits per pixel", f"{stats.bits_per_pixel:.4f}"),
-        ("ratio", f"{stats.compression_ratio:.1f} to raw 4:2:0, {stats.reference_ratio:.2f} to the reference file"),
-        ("PSNR-YUV (6:1:1)", f"{quality.psnr_yuv:.2f} dB"),
-        ("PSNR Y / U / V", f"{quality.psnr_y:.2f} / {quality.psnr_u:.2f} / {quality.psnr_v:.2f} dB"),
-        ("SSIM Y", f"{quality.ssim_y:.4f}"),
-    ]
-    if stats.codes:
-        codes = stats.codes
-        rows += [
-            ("model, quality", f"{stats.model}, {stats.model_quality:g}"),
-            ("codes", f"{codes.num_codes}, {100 * codes.zero_share:.1f} % zero"),
-            ("bits per code", f"{codes.bits_per_code:.4f} stored, {codes.entropy_bits_per_code:.4f} channel entropy"),
-            ("channels in use", f"{codes.num_used_channels} of {len(codes.channel_entropy_bits)}"),
-            ("entropy by channel", _entropy_line(codes.channel_entropy_bits)),
-        ]
-    table = Table(title=stats.compressed, show_header=False, title_justify="left")
-    for row in rows:
-        table.add_row(*row)
-    (console or Console()).print(table)
+class _Timed:
+    """Frames, and the seconds that it took to get them."""
+
+    def __init__(self, frames: Iterator[Frame]) -> None:
+        self._frames = frames
+        self.seconds = 0.0
+
+    def __iter__(self) -> Iterator[Frame]:
+        while True:
+            start = perf_counter()
+            frame = next(self._frames, None)
+            self.seconds += perf_counter() - start
+            if frame is None:
+                return
+            yield frame
 
 
-def _entropy_line(entropies: list[float]) -> str:
-    """Mean entropy of channels 1, 2-3, 4-7, 8-15 and so on."""
-    starts = [2**i - 1 for i in range(len(entropies).bit_length())]
-    parts = [entropies[start : 2 * start + 1] for start in starts if start < len(entropies)]
-    return "  ".join(f"{np.mean(part):.2f}" for part in parts) + "  bits, from 1, 2, 4, 8, ... on"
+class FrameComparison(ExitStack):
+    """All measures of pairs of frames; a context, because a program measures VMAF.
 
+    Attributes:
+        pts: Timestamps of the original frames so far.
+        vmaf_missing: Why there is no VMAF, or None.
 
-class _CodeHistogram:
-    def __init__(self) -> None:
-        self._counts: NDArray[np.int64] | None = None
-        self._zero = 0
+    Args:
+        info: Description of the original video.
+        with_vmaf: Measure VMAF too, if there is a program for it.
+    """
 
-    def count(self, latents: Iterable[LatentFrame]) -> Iterator[LatentFrame]:
-        """The same `latents`, their codes counted on the way."""
-        for latent in latents:
-            n = len(latent.codes)
-            offsets = 256 * np.arange(n)[:, None, None]
-            counts = np.bincount((latent.codes + offsets).reshape(-1), minlength=256 * n).reshape(n, 256)
-            self._counts = counts if self._counts is None else self._counts + counts
-            yield latent
+    def __init__(self, info: VideoInfo, *, with_vmaf: bool) -> None:
+        super().__init__()
+        self._info, self._quality = info, QualityMeter()
+        self.pts: list[int] = []
+        self.vmaf_missing: str | None = "not asked for"
+        self._vmaf: VmafMeter | None = None
+        if with_vmaf:
+            program = find_ffmpeg()
+            self.vmaf_missing = None if program else MISSING
+            if program:
+                self._vmaf = self.enter_context(VmafMeter(program, width=info.width, height=info.height))
 
-    def result(self, num_bytes: int) -> CodeUsage:
-        assert self._counts is not None  # the meter has seen frames
-        total = int(self._counts.sum())
-        share = self._counts / self._counts.sum(axis=1, keepdims=True)
-        entropy = -(share * np.log2(np.where(share > 0, share, 1))).sum(axis=1)
-        zeros = self._counts[:, 128]
-        return CodeUsage(
-            num_codes=total,
-            bits_per_code=8 * num_bytes / total,
-            entropy_bits_per_code=float(entropy.mean()),
-            num_used_channels=int((zeros < self._counts.sum(axis=1)).sum()),
-            zero_share=float(zeros.sum() / total),
-            channel_entropy_bits=[round(float(bits), 6) for bits in entropy],
-            channel_num_values=[int(values) for values in (self._counts > 0).sum(axis=1)],
+    def add(self, original: Frame, decoded: Frame) -> None:
+        """Count one more pair; as `QualityMeter.add`."""
+        self._quality.add(original, decoded)
+        self.pts.append(original.pts)
+        if self._vmaf and not self.vmaf_missing:
+            try:
+                self._vmaf.add(original, decoded)
+            except MediaError as error:  # all else can be measured nevertheless
+                self.vmaf_missing = str(error)
+
+    def result(self) -> tuple[Quality, FrameSeries]:
+        """The quality over all frames, and of each."""
+        quality = self._quality.result()
+        vmaf = self._vmaf_scores()
+        return quality, FrameSeries(
+            seconds=[float((pts - self.pts[0]) * self._info.time_base) for pts in self.pts],
+            psnr_yuv=self._quality.frame_psnr_yuv(),
+            psnr_y=[y for y, _, _ in self._quality.frame_psnr],
+            ssim_y=self._quality.frame_ssim_y,
+            ms_ssim_y=self._quality.frame_ms_ssim_y or None,
+            vmaf=vmaf.default if vmaf else None,
+            vmaf_neg=vmaf.neg if vmaf else None,
         )
 
+    def _vmaf_scores(self) -> VmafScores | None:
+        if not self._vmaf or self.vmaf_missing:
+            return None
+        try:
+            return self._vmaf.finish()
+        except MediaError as error:
+            self.vmaf_missing = str(error)
+            return None
 
-def _pairs(
-    source: Iterable[Frame], frames: Iterable[Frame], *, names: tuple[str, str]
-) -> Iterator[tuple[Frame, Frame]]:
+
+def pairs(source: Iterable[Frame], frames: Iterable[Frame], *, names: tuple[str, str]) -> Iterator[tuple[Frame, Frame]]:
     """Frames of both videos side by side; MediaError where one of them ends first."""
     first, second = iter(source), iter(frames)
     num_frames = 0
