@@ -31,6 +31,7 @@ from vtok.compressed_video import file_prior
 from vtok.group_encoder import MAX_GROUP_CHUNKS
 from vtok.media import Frame, VideoInfo, VideoReader, VideoWriter
 from vtok.prior_coding import Codes, PriorGroupDecoder, PriorGroupEncoder
+from vtok.prior_tables import probabilities_of
 from vtok.streaming import FRAMES_PER_CHUNK, ChunkDecoder, ChunkEncoder, file_model
 from vtok.tokenizer import VideoTokenizer
 
@@ -96,7 +97,13 @@ def float_prior_bits(tokenizer: VideoTokenizer, codes: list[Codes], quality: int
     """Code length under the prior in floating point."""
     model = file_model(tokenizer)
     centred = model.quantizer.from_uint8(torch.from_numpy(np.stack(codes, axis=1)))[None]
-    return float(model.prior.bits(centred, model.prior(centred, torch.tensor([float(quality)]))).double().sum())
+    location, log2_scale = model.prior(centred, torch.tensor([float(quality)]))
+    total = 0.0
+    for t in range(len(codes)):  # in double precision, one latent frame at a time
+        distance = (centred[:, :, t] - location[:, :, t]).abs().double()
+        # Not `Prior.bits`, whose probabilities have a floor, for training.
+        total -= float(probabilities_of(model.prior, distance, log2_scale[:, :, t].double()).log2().sum())
+    return total
 
 
 def through_files(

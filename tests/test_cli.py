@@ -43,6 +43,7 @@ def vtok(monkeypatch, capfd, tmp_path):
     """Runs the program in this process, in a folder of its own, and returns what a shell would see of it."""
     monkeypatch.chdir(tmp_path)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have started this with SIGINT ignored
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["vtok", *map(str, arguments)])
@@ -69,7 +70,9 @@ def made(tmp_path_factory):
     (folder / "folder.vtok").mkdir()
     truncated(folder / "good.vtok", folder / "truncated.vtok", share=0.6)
     data = bytearray((folder / "good.vtok").read_bytes())
-    data[len(data) // 2] ^= 4
+    with (folder / "good.vtok").open("rb") as file:
+        second = ContainerReader(file).read_index()[1]
+    data[second.byte_offset + 70] ^= 4
     (folder / "flipped_bit.vtok").write_bytes(data)
     return folder
 

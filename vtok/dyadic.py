@@ -1,38 +1,48 @@
-"""Sums that are exact in float32, in any order and on any machine.
+"""Sums that are the same in int32 and in float32, in any order and on any machine.
 
-Inputs are integers. Weights and constants of one output channel are integer multiples of one power of two, its unit
-`2^-exponent`. As long as the worst case `sum(|weight|) * largest input + |constants|` stays below 2^24 units, every
-product and every partial sum is a multiple of the unit with at most 24 bits, so float32 holds it exactly: the order of
-the terms, fused multiply-adds, the number of threads and the blocking of a convolution cannot change the result.
+Inputs are integers of 8 bits. Weights of one output channel in one tensor are integers up to 127 times a power of two
+`2^-exponent`, their unit. As long as the worst case `sum(|weight|) * largest input` stays below 2^24 units, every
+partial sum has at most 24 bits, so float32 holds it exactly too: the kind of arithmetic, the order of the terms, fused
+multiply-adds, the number of threads and the blocking of a product cannot change the result.
 
-Inputs and weights have at most 8 significant bits, as many as bfloat16. So nothing changes either where the factors of
-float32 products are rounded to TF32 or bfloat16, as settings of PyTorch and of its libraries allow: they still sum in
-float32.
+What adds up into one output may come from several tensors. Their sums and the constants are added in int32, in the
+finest of the tensors' units.
 """
 
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from vtok.errors import WeightsError
-from vtok.precision import has_fast_bfloat16
 
-EXACT_LIMIT = 2.0**24  # float32 holds all integers up to this
-MAX_EXPONENT = 60
-
-_lock = threading.Lock()
-_before: list[str] = []  # for each `fast_factors` that is under way, what the setting was before the first of them
+EXACT_LIMIT = 2**24  # float32 holds all integers up to this
+MAX_EXPONENT = 16
+MAX_WEIGHT = 127
 
 
 @dataclass(frozen=True, eq=False)
-class Accumulator:
-    """The terms that are added into one output, per output channel.
+class IntegerTerms:
+    """The terms of a layer in units: its result is `(sum of weights x inputs x factors, + constants) >> exponents`.
+
+    Attributes:
+        weights: int8 `[out, in, ...]` each.
+        factors: int32 `[out]` for each weight tensor: its units in the finest, powers of two.
+        constants: int32 `[rows, out]` each: of each tensor one row is added, or a mean of rows.
+        exponents: int32 `[out]`, of the finest units.
+    """
+
+    weights: tuple[Tensor, ...]
+    factors: tuple[Tensor, ...]
+    constants: tuple[Tensor, ...]
+    exponents: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Terms:
+    """What is added into one output, per output channel, before it is rounded to units.
 
     Attributes:
         name: For messages.
@@ -46,54 +56,58 @@ class Accumulator:
     largest: tuple[int, ...]
     constants: tuple[Tensor, ...]
 
-    def worst_case(self) -> Tensor:
-        """Bound of every partial sum's absolute value, float64 `[out]`."""
-        products = [w.abs().flatten(1).sum(1) * most for w, most in zip(self.weights, self.largest, strict=True)]
-        rows = [c.abs().amax(0) for c in self.constants]
-        return torch.stack([*products, *rows]).sum(0)
+    @property
+    def num_exponents(self) -> int:
+        """One for each output channel of each weight tensor."""
+        return len(self.weights) * len(self.weights[0])
 
     def finest_exponents(self) -> Tensor:
-        """For each output channel the finest unit that keeps the bound, int8 `[out]`.
+        """The finest units that keep the bounds, int8 `[num_exponents]`.
 
         Raises:
-            WeightsError: A weight is not finite.
+            WeightsError: A weight is not finite, or more than 127, or the constants are too large.
         """
-        worst = self.worst_case()
-        if not worst.isfinite().all():
+        if not all(x.isfinite().all() for x in (*self.weights, *self.constants)):
             raise WeightsError(f"prior layer {self.name} has weights that are not finite in half precision")
-        guess = torch.floor(24 - torch.log2(worst.clamp_min(2.0**-30))) + 1
-        exponents = guess.clamp(-MAX_EXPONENT, MAX_EXPONENT).to(torch.int8)
-        while (too_fine := self.rounded(exponents).worst_case() * powers_of_two(exponents) >= EXACT_LIMIT).any():
-            exponents = exponents - too_fine.to(torch.int8)
-        return exponents
+        exponents = torch.full((len(self.weights), len(self.weights[0])), MAX_EXPONENT, dtype=torch.int8)
+        while (too_fine := self._exceeds(exponents)).any():
+            exponents -= too_fine.to(torch.int8)
+            if exponents.min() < 0:
+                raise WeightsError(f"prior layer {self.name} has weights that are too large for 8 bits")
+        return exponents.flatten()
 
-    def rounded(self, exponents: Tensor) -> "Accumulator":
-        """The same with weights of 8 significant bits and all terms multiples of the units `2^-exponents`, `[out]`."""
-        weights = tuple(
-            round_to_units(round_to_8_bits(w).transpose(0, -1), exponents).transpose(0, -1) for w in self.weights
-        )
-        constants = tuple(round_to_units(c, exponents) for c in self.constants)
-        return Accumulator(self.name, weights, self.largest, constants)
-
-    def exact(self, exponents: Tensor) -> "Accumulator":
-        """The same as `rounded`, checked: what comes out may be summed in float32.
+    def in_units(self, exponents: Tensor) -> IntegerTerms:
+        """The terms as multiples of the units `2^-exponents`, int8 `[num_exponents]`, checked: their sums are exact.
 
         Raises:
-            WeightsError: Some output channel's worst case is not below 2^24 units.
+            WeightsError: A weight has more than 8 bits or a worst case too many.
         """
-        rounded = self.rounded(exponents)
-        units = rounded.worst_case() * powers_of_two(exponents)
-        if not (units < EXACT_LIMIT).all():
+        exponents = exponents.view(len(self.weights), -1)
+        in_range = (exponents >= 0) & (exponents <= MAX_EXPONENT)
+        if not in_range.all() or self._exceeds(exponents).any():
             raise WeightsError(
-                f"prior layer {self.name}: a worst-case sum of {units.max():.0f} units; "
-                f"expected less than {EXACT_LIMIT:.0f}. Quantize the prior of these weights again"
+                f"prior layer {self.name}: weights are not 8-bit multiples of their units, or a worst-case sum has "
+                f"more than 24 bits. Quantize the prior of these weights again"
             )
-        return rounded
+        finest = exponents.amax(0)
+        return IntegerTerms(
+            tuple(_in_units(w, e).to(torch.int8) for w, e in zip(self.weights, exponents, strict=True)),
+            tuple(powers_of_two(finest - e).int() for e in exponents),
+            tuple(torch.round(c * powers_of_two(finest)).int() for c in self.constants),
+            finest.int(),
+        )
 
-
-def round_to_8_bits(values: Tensor) -> Tensor:
-    """Float64 values rounded to 8 significant bits."""
-    return values.to(torch.bfloat16).double()
+    def _exceeds(self, exponents: Tensor) -> Tensor:
+        """Of which units `[weight tensors, out]` a bound is exceeded; of the finest where only their sum's is."""
+        finest = exponents.amax(0)
+        total = sum((c.abs().amax(0) * powers_of_two(finest) + 1 for c in self.constants), torch.zeros(1))
+        exceeded = []
+        for weight, most, exponent in zip(self.weights, self.largest, exponents, strict=True):
+            sizes = _in_units(weight, exponent).abs().flatten(1)
+            worst = sizes.sum(1) * most
+            exceeded.append((sizes.amax(1) > MAX_WEIGHT) | (worst >= EXACT_LIMIT))
+            total = total + worst * powers_of_two(finest - exponent)
+        return torch.stack(exceeded) | ((total >= 2**31) & (exponents == finest))
 
 
 def powers_of_two(exponents: Tensor) -> Tensor:
@@ -101,72 +115,21 @@ def powers_of_two(exponents: Tensor) -> Tensor:
     return torch.from_numpy(np.ldexp(1.0, exponents.numpy().astype(np.int32)))
 
 
-def round_to_units(values: Tensor, exponents: Tensor) -> Tensor:
-    """Float64 `values [..., out]` rounded to multiples of `2^-exponents`, half to even."""
-    powers = powers_of_two(exponents)
-    return torch.round(values * powers) / powers
-
-
-def split_exponents(exponents: Tensor, accumulators: Sequence[Accumulator]) -> list[Tensor]:
-    """Exponents of all output channels in one vector, per accumulator.
+def split_exponents(exponents: Tensor, layers: Sequence[Terms]) -> list[Tensor]:
+    """Exponents of all layers in one vector, per layer.
 
     Raises:
-        WeightsError: The vector's length is not the number of output channels.
+        WeightsError: The vector's length or type is wrong.
     """
-    sizes = [len(a.weights[0]) for a in accumulators]
+    sizes = [layer.num_exponents for layer in layers]
     if exponents.shape != (sum(sizes),) or exponents.dtype != torch.int8:
         raise WeightsError(
             f"prior exponents have shape {tuple(exponents.shape)} and type {exponents.dtype}; "
-            f"expected ({sum(sizes)},) and torch.int8"
+            f"expected ({sum(sizes)},) and torch.int8. Quantize the prior of these weights again"
         )
     return list(torch.split(exponents, sizes))
 
 
-def convolve(image: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """`image [1, in, H, W]` with `weight [out, in, k, k]` for odd k, zeros around the edge, plus `bias [out]`.
-
-    Where PyTorch has oneDNN, that is called by name. Left to choose, PyTorch multiplies matrices for a kernel of 1x1,
-    which takes twice the time on processors that the linear algebra library does not know.
-    """
-    padding = [weight.shape[-1] // 2] * 2
-    if torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-        return torch.mkldnn_convolution(image, weight, bias, padding, (1, 1), (1, 1), 1)
-    return F.conv2d(image, weight, bias, padding=padding)
-
-
-@contextmanager
-def fast_factors() -> Iterator[None]:
-    """Let convolutions round their factors to bfloat16, which changes no exact sum, where the processor gains by it.
-
-    The setting is the process's, so convolutions of other threads are rounded too meanwhile; those of this package
-    compute in bfloat16 anyway where that is fast. Of uses at the same time the last to end restores the setting.
-    """
-    settings = getattr(torch.backends.mkldnn, "conv", None)  # not in older versions of PyTorch
-    if settings is None or not has_fast_bfloat16():
-        yield
-        return
-    with _lock:
-        _before.append(_before[0] if _before else settings.fp32_precision)
-        settings.fp32_precision = "bf16"
-    try:
-        yield
-    finally:
-        with _lock:
-            precision = _before.pop()
-            if not _before:
-                settings.fp32_precision = precision
-
-
-def to_image(rows: Tensor, height: int, width: int) -> Tensor:
-    """Rows `[height * width, c]` as `[1, c, height, width]`, channels last, without a copy."""
-    return rows.view(1, height, width, -1).permute(0, 3, 1, 2)
-
-
-def to_rows(image: Tensor) -> Tensor:
-    """The inverse of `to_image`."""
-    return image.permute(0, 2, 3, 1).reshape(-1, image.shape[1])
-
-
-def multiply(rows: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """`rows [P, in]` times `weight [out, in]`, plus `bias [out]`: `[P, out]`."""
-    return to_rows(convolve(to_image(rows, len(rows), 1), weight[:, :, None, None], bias))
+def _in_units(weight: Tensor, exponents: Tensor) -> Tensor:
+    """Float64 `weight [out, in, ...]` in units `2^-exponents`, `[out]`: integers, rounded half to even."""
+    return torch.round(weight.transpose(0, -1) * powers_of_two(exponents)).transpose(0, -1)

@@ -7,6 +7,7 @@ same bytes on every machine. The coder is `constriction`'s (range coding after G
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
 from itertools import islice
 from typing import Any, TypeAlias
 
@@ -88,7 +89,6 @@ class FrequencyTables:
             raise ConfigError(f"frequencies of table {row} sum to {sums[row]}: each row must sum to {FREQUENCY_TOTAL}")
         self.frequencies: NDArray[np.uint32] = given.astype(np.uint32)
         self.frequencies.flags.writeable = False
-        self._models: dict[int, Any] = {}
 
     @property
     def num_tables(self) -> int:
@@ -100,15 +100,14 @@ class FrequencyTables:
         """Size of the alphabet, the same for all tables."""
         return int(self.frequencies.shape[1])
 
-    def model(self, table: int) -> Any:
-        """The `constriction` model of one table, built when first needed."""
-        if table not in self._models:
-            # float64 holds k / 2^24 and all partial sums of such numbers exactly, and constriction's
-            # floor(sum * (2^24 - num_symbols)) + index needs 48 of its 53 bits: no rounding, so no machine can differ.
-            # `perfect=True` would call log1p, whose last bit may.
-            probabilities = self.frequencies[table].astype(np.float64) / FREQUENCY_TOTAL
-            self._models[table] = constriction.stream.model.Categorical(probabilities, perfect=False)
-        return self._models[table]
+    @cached_property
+    def models(self) -> list[Any]:
+        """The `constriction` model of each table."""
+        # float64 holds k / 2^24 and all partial sums of such numbers exactly, and constriction's
+        # floor(sum * (2^24 - num_symbols)) + index needs 48 of its 53 bits: no rounding, so no machine can differ.
+        # `perfect=True` would call log1p, whose last bit may.
+        probabilities = self.frequencies.astype(np.float64) / FREQUENCY_TOTAL
+        return [constriction.stream.model.Categorical(row, perfect=False) for row in probabilities]
 
     def cumulative(self, table: int) -> list[int]:
         """The integers that the coder works with: `num_symbols + 1` bounds from 0 to 2^24, strictly increasing."""
@@ -138,17 +137,18 @@ class SymbolEncoder:
         Raises:
             ConfigError: The runs are not of `num` symbols, or a symbol is out of range.
         """
-        num = sum(count for _, count in runs)
-        if symbols.shape != (num,):
-            raise ConfigError(f"symbols have shape {symbols.shape}, and their tables are of {num}")
-        if num and not 0 <= symbols.min() <= symbols.max() < self._tables.num_symbols:
+        if len(symbols) and not 0 <= symbols.min() <= symbols.max() < self._tables.num_symbols:
             raise ConfigError(
                 f"symbols are {symbols.min()} to {symbols.max()}: must be 0 to {self._tables.num_symbols - 1}"
             )
-        symbols, start = symbols.astype(np.int32), 0
+        coded, encode, models = symbols.astype(np.int32), self._coder.encode, self._tables.models
+        start = 0
         for table, count in runs:
-            self._coder.encode(symbols[start : start + count], self._tables.model(table))
-            start += count
+            end = start + count
+            encode(coded[start:end], models[table])
+            start = end
+        if start != len(symbols):
+            raise ConfigError(f"symbols have shape {symbols.shape}, and their tables are of {start}")
 
     def finish(self) -> bytes:
         """All symbols so far: 32-bit words, little-endian; no bytes when there were no symbols."""
@@ -180,11 +180,10 @@ class SymbolDecoder:
         Raises:
             FormatError: the bytes cannot come from these tables.
         """
-        decoded = [np.empty(0, np.int32)]
+        decoded, models = [np.empty(0, np.int32)], self._tables.models
         for table, count in runs:
-            model = self._tables.model(table)
             try:
-                decoded.append(self._coder.decode(model, count))
+                decoded.append(self._coder.decode(models[table], count))
             except Exception:  # constriction raises AssertionError here, and promises no other type
                 raise FormatError("entropy-coded bytes do not fit their frequency tables: they are damaged") from None
         return np.concatenate(decoded)

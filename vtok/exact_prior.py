@@ -1,101 +1,111 @@
 """The learned prior in exact arithmetic: the same numbers on every machine, so that what it coded can be decoded.
 
-It is the float prior (`vtok.prior`) with everything rounded to multiples of powers of two:
+It is the float prior (`vtok.prior`) with everything rounded to integers:
 
-    codes, companded     integers, 16 log2(1 + |code|), from a frozen table of 256
-    activations          integers 0 to 192: ReLU6 in steps of 1/32
-    weights, biases      multiples of one power of two per output channel, the finest that keeps every sum exact in
-                         float32 (`vtok.dyadic`); weights of 8 significant bits
+    codes, companded     8 bits; 16 log2(1 + |code|), from a frozen table of 256
+    activations          0 to 126: ReLU6 in steps of 1/21
+    weights              8 bits, in units of a power of two per output channel and tensor, the finest that keeps every
+                         sum below 2^24 units (`vtok.dyadic`)
+    biases               32 bits, in the finest of an output channel's units
     gates, correction    multiples of 1/64; log2 of the scale's factor of 1/128
     magnitudes' weights  integers; their sum is the scale, and its float32 bits are a piecewise linear log2
 
-No calibration is needed: the bound of 2^24 leaves weights more than 8 bits, and no range is guessed. The rounded
-weights are computed from the released ones, in half precision, when these are loaded; stored beside them are only the
-exponents of the units, the magnitudes' weights and the tables.
+No calibration is needed: no range is guessed. The integers are computed from the released weights, in half precision,
+when these are loaded; stored beside them are only the exponents of the units, the magnitudes' weights and the tables.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Self
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from vtok.dyadic import Accumulator, round_to_units, split_exponents
+from vtok.checkerboard import NEIGHBOURS
+from vtok.dyadic import IntegerTerms, Terms, split_exponents
 from vtok.errors import WeightsError
-from vtok.layers import QualityTable
+from vtok.integer_products import Product
 from vtok.prior import NUM_MAGNITUDES, GroupNetwork, Prior
 from vtok.prior_tables import PriorTables, tables_to_tensors
 
 ZERO_CODE = 128
 COMPAND_STEPS = 16  # per unit of the companded code
-STEPS = 32  # per unit of an activation
+STEPS = 21  # per unit of an activation
 GATE_STEPS = 64  # per unit of a gate or the correction
 FACTOR_STEPS = 128  # per octave of the scale
 MAX_ACTIVATION = 6 * STEPS
-CHECKERBOARD_TAPS = ((0, 1), (1, 0), (1, 2), (2, 1))  # up, left, right, down: where the first pass is, from the second
 # Largest values of the sums that the magnitudes' weights multiply: 1, change and size around it, size there, and of the
 # four neighbours change and size. Codes are -128 to 127, so sizes are up to 128 and changes up to 255.
 LARGEST_MAGNITUDES = (1, 9 * 255, 9 * 128, 128, 4 * 255, 4 * 128)
 MAGNITUDE_TERMS = (1, 9, 9, 1, 4, 4)  # the float prior has means where the exact one has sums
 
 
+class Layer(NamedTuple):
+    """Integers of one layer with one input: `(weight x input + bias) >> exponent`.
+
+    Attributes:
+        weight: int8 `[in, out]`, or `[9, in, out]` for a 3x3 kernel.
+        bias: int32 `[out]`.
+        exponent: int32 `[out]`.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    exponent: Tensor
+
+
 @dataclass(frozen=True, eq=False)
 class GroupWeights:
-    """Weights of one group's network, float32, exact.
+    """Weights of one group's network.
 
     Attributes:
         start: First channel.
         end: Behind the last channel.
-        from_context: `[dim, context_dim]`, with `bias [dim]` of both passes.
-        from_lower: `[dim, start, 3, 3]`, or None for the first group.
-        from_own: `[dim, 4, size]`: from the neighbours that the first pass coded, with `second_pass [dim]`.
-        hidden: `[dim, dim]`.
-        out: `[4, size, dim]`: temporal gate, correction, factor, spatial gate.
+        from_context: `[context_dim, dim]`.
+        from_lower: From the channels of the groups before, `[9, start, dim]`; None for the first group.
+        from_own: From the four neighbours that the first pass coded, `[4, size, dim]`.
+        biases: int32 `[2, dim]`: of the first layer in the first pass, and in the second.
+        exponent: int32 `[dim]`, of the first layer.
+        hidden: The second layer.
+        out: The third layer. Outputs are `[4, size]`: temporal gate, correction, factor, spatial gate.
     """
 
     start: int
     end: int
-    from_context: Tensor
-    bias: Tensor
-    from_lower: Tensor | None
-    from_own: Tensor
-    second_pass: Tensor
-    hidden: Tensor
-    hidden_bias: Tensor
-    out: Tensor
-    out_bias: Tensor
+    from_context: Product
+    from_lower: Product | None
+    from_own: Product
+    biases: Tensor
+    exponent: Tensor
+    hidden: Layer
+    out: Layer
 
-    def restricted(self, lower: Tensor, own: Tensor) -> "GroupWeights":
-        """Those of some channels only: `lower` of the groups before, `own` counted from `start`; int64."""
-        return replace(
-            self,
-            from_lower=None if self.from_lower is None else self.from_lower.index_select(1, lower),
-            from_own=self.from_own.index_select(2, own),
-            out=self.out.index_select(1, own),
-            out_bias=self.out_bias.index_select(1, own),
-        )
+    def outputs(self, channels: Tensor, num_outputs: int) -> Layer:
+        """The third layer for some channels, counted from `start`, and the first outputs, `[num_outputs, channels]`."""
+        chosen = (torch.arange(num_outputs)[:, None] * (self.end - self.start) + channels).flatten()
+        return Layer(self.out.weight.index_select(1, chosen), self.out.bias[chosen], self.out.exponent[chosen])
 
 
 @dataclass(frozen=True, eq=False)
 class PriorWeights:
-    """All weights at one quality, float32, exact.
+    """All weights at one quality.
 
     Attributes:
-        from_previous: `[context_dim, C1, 3, 3]`.
-        from_before: `[context_dim, C2]`.
-        context_bias: `[3, context_dim]`: without a previous latent frame, with one, with both.
-        context_hidden: `[context_dim, context_dim, 3, 3]`.
+        from_previous: `[9, C1, context_dim]`.
+        from_before: `[C2, context_dim]`.
+        context_biases: int32 `[3, context_dim]`: without a previous latent frame, with one, with both.
+        context_exponent: int32 `[context_dim]`.
+        context_hidden: The second layer of the context, `[9, context_dim, context_dim]`.
         groups: The groups' weights.
     """
 
-    from_previous: Tensor
-    from_before: Tensor
-    context_bias: Tensor
-    context_hidden: Tensor
-    context_hidden_bias: Tensor
+    from_previous: Product
+    from_before: Product
+    context_biases: Tensor
+    context_exponent: Tensor
+    context_hidden: Layer
     groups: tuple[GroupWeights, ...]
 
 
@@ -105,7 +115,7 @@ class ExactPrior:
     Attributes:
         tables: Frequency tables and which of them to use.
         num_channels: n.
-        companded: float32 `[256]`: what the networks see of a stored code, integers.
+        companded: int8 `[256]`: what the networks see of a stored code.
         magnitude_weights: float32 `[2, n, 6]`, integers: of the scale in units of `2^-magnitude_exponent`, per pass.
         magnitude_exponent: See above.
     """
@@ -124,12 +134,11 @@ class ExactPrior:
         self._groups = prior.groups
         _check_companded(self._companded)
         _check_magnitudes(self._magnitudes, self.num_channels)
-        self.companded = self._companded.float()
+        self.companded = self._companded
         self.magnitude_weights = self._magnitudes.float()
-        accumulators = _accumulators(prior, int(self._companded.abs().max()))
-        exponents = split_exponents(self._exponents, accumulators)
-        self._unit_exponents = exponents
-        self._accumulators = [a.exact(e) for a, e in zip(accumulators, exponents, strict=True)]
+        layers = _layers(prior, int(self._companded.abs().max()))
+        exponents = split_exponents(self._exponents, layers)
+        self._layers = [layer.in_units(e) for layer, e in zip(layers, exponents, strict=True)]
 
     @classmethod
     def quantize(cls, prior: Prior) -> Self:
@@ -142,11 +151,11 @@ class ExactPrior:
         sizes = (torch.arange(256, dtype=torch.float64) - ZERO_CODE).abs()
         signs = (torch.arange(256) - ZERO_CODE).sign()
         companded = (torch.round(COMPAND_STEPS * torch.log2(1 + sizes)) * signs).to(torch.int8)
-        accumulators = _accumulators(prior, int(companded.abs().max()))
+        layers = _layers(prior, int(companded.abs().max()))
         weights = F.softplus(prior.magnitude_weights.detach().double()) / torch.tensor(MAGNITUDE_TERMS)
         exponent = int(23 - torch.log2((weights * torch.tensor(LARGEST_MAGNITUDES)).sum(-1).max()).ceil())
         tensors = {
-            "exponents": torch.cat([a.finest_exponents() for a in accumulators]),
+            "exponents": torch.cat([layer.finest_exponents() for layer in layers]),
             "companded": companded,
             "magnitude_weights": torch.round(weights * 2.0**exponent).clamp_min(1).to(torch.int32),
             "magnitude_exponent": torch.tensor([exponent], dtype=torch.int8),
@@ -163,7 +172,7 @@ class ExactPrior:
             tensors: What `tensors()` gave.
 
         Raises:
-            WeightsError: A tensor is missing or has another shape, or a worst-case sum is not exact in float32.
+            WeightsError: A tensor is missing or has another shape, or weights are no integers of 8 bits in its units.
         """
         return cls(prior, tensors)
 
@@ -178,99 +187,97 @@ class ExactPrior:
         }
 
     def of_quality(self, quality: float) -> PriorWeights:
-        """The weights at `quality`, between trained qualities interpolated in steps of 1/256, exactly."""
-        layers = iter(zip(self._accumulators, self._unit_exponents, strict=True))
-        context, exponents = next(layers)
-        from_previous, from_before = (_float(w) for w in context.weights)
+        """The weights at `quality`, between trained qualities interpolated in steps of 1/256."""
+        context, hidden, *of_groups = self._layers
         bias, rows, starts = context.constants
-        context_bias = _float(bias + starts + _interpolate(rows, quality, exponents))
-        hidden, _ = next(layers)
-        groups = []
-        for start, end in zip((0, *self._groups[:-1]), self._groups, strict=True):
-            enter, exponents = next(layers)
-            row = _interpolate(enter.constants[1], quality, exponents)
-            groups.append(_group_weights(start, end, enter, row, next(layers)[0], next(layers)[0]))
+        bounds = zip((0, *self._groups[:-1]), self._groups, strict=True)
         return PriorWeights(
-            from_previous,
-            from_before[:, :, 0, 0],
-            context_bias,
-            _float(hidden.weights[0]),
-            _float(hidden.constants[0])[0],
-            tuple(groups),
+            _product(context, 0),
+            _product(context, 1),
+            bias + starts + _interpolate(rows, quality),
+            context.exponents,
+            _layer(hidden),
+            tuple(
+                _group_weights(start, end, of_groups[3 * i : 3 * i + 3], quality)
+                for i, (start, end) in enumerate(bounds)
+            ),
         )
 
 
-def _group_weights(
-    start: int, end: int, enter: Accumulator, quality_row: Tensor, hidden: Accumulator, out: Accumulator
-) -> GroupWeights:
-    from_context, from_own, *from_lower = (_float(w) for w in enter.weights)
-    bias, _, second_pass = enter.constants
+def _group_weights(start: int, end: int, layers: list[IntegerTerms], quality: float) -> GroupWeights:
+    enter, hidden, out = layers
+    bias, rows, second_pass = enter.constants
+    first = bias + _interpolate(rows, quality)
+    from_own = _product(enter, 1)
     return GroupWeights(
         start=start,
         end=end,
-        from_context=from_context[:, :, 0, 0],
-        bias=_float(bias + quality_row)[0],
-        from_lower=from_lower[0] if from_lower else None,
-        from_own=torch.stack([from_own[:, :, i, j] for i, j in CHECKERBOARD_TAPS], dim=1),
-        second_pass=_float(second_pass)[0],
-        hidden=_float(hidden.weights[0])[:, :, 0, 0],
-        hidden_bias=_float(hidden.constants[0])[0],
-        out=_float(out.weights[0]).reshape(4, end - start, -1),
-        out_bias=_float(out.constants[0])[0].view(4, -1),
+        from_context=_product(enter, 0),
+        from_lower=_product(enter, 2) if start else None,
+        from_own=from_own._replace(weight=from_own.weight[NEIGHBOURS]),
+        biases=torch.cat([first, first + second_pass]),
+        exponent=enter.exponents,
+        hidden=_layer(hidden),
+        out=_layer(out),
     )
 
 
-def _accumulators(prior: Prior, largest_companded: int) -> list[Accumulator]:
-    """All layers in order: two of the context, three of each group; see `Accumulator` and `GroupWeights`."""
+def _layer(terms: IntegerTerms) -> Layer:
+    return Layer(_product(terms, 0).weight, terms.constants[0][0], terms.exponents)
+
+
+def _product(terms: IntegerTerms, index: int) -> Product:
+    """One weight tensor as it is multiplied."""
+    taps = terms.weights[index].permute(2, 3, 1, 0).flatten(0, 1)
+    return Product((taps[0] if len(taps) == 1 else taps).contiguous(), terms.factors[index])
+
+
+def _layers(prior: Prior, largest_companded: int) -> list[Terms]:
+    """All layers in order: two of the context, three of each group."""
     from_companded = STEPS / COMPAND_STEPS
     starts = torch.cat(
         [torch.zeros(1, len(prior.from_start.weight)).double(), _half(prior.from_start.weight)[..., 0, 0].T]
     )
     bias = _half(prior.from_previous.bias) + _half(prior.from_before.bias) + _half(prior.from_start.bias)
-    layers = [
-        Accumulator(
-            "context",
-            tuple(_half(layer.weight) * from_companded for layer in (prior.from_previous, prior.from_before)),
-            (largest_companded, largest_companded),
-            (_steps(bias), _quality_rows(prior.context_quality), starts.cumsum(0) * STEPS),
-        ),
-        Accumulator(
-            "context_hidden",
-            (_half(prior.context_hidden.weight),),
-            (MAX_ACTIVATION,),
-            (_steps(_half(prior.context_hidden.bias)),),
-        ),
-    ]
+    context = Terms(
+        "context",
+        tuple(_half(layer.weight) * from_companded for layer in (prior.from_previous, prior.from_before)),
+        (largest_companded, largest_companded),
+        (_steps(bias), _half(prior.context_quality.rows) * STEPS, starts.cumsum(0) * STEPS),
+    )
+    layers = [context, _hidden("context_hidden", prior.context_hidden)]
     for i, network in enumerate(prior.group_networks):
         assert isinstance(network, GroupNetwork)
-        layers += _group_accumulators(network, f"group {i}", largest_companded)
+        layers += _group_layers(network, f"group {i}", largest_companded)
     return layers
 
 
-def _group_accumulators(network: GroupNetwork, name: str, largest_companded: int) -> list[Accumulator]:
+def _group_layers(network: GroupNetwork, name: str, largest_companded: int) -> Iterator[Terms]:
     from_companded = STEPS / COMPAND_STEPS
     inputs = [network.from_own] if network.from_lower is None else [network.from_own, network.from_lower]
     bias = _half(network.from_context.bias)
     if network.from_lower is not None:
         bias = bias + _half(network.from_lower.bias)
     second_pass = (_half(network.from_own.bias) + _half(network.second_pass)) * STEPS
-    enter = Accumulator(
+    yield Terms(
         f"{name} enter",
         (_half(network.from_context.weight), *(_half(layer.weight) * from_companded for layer in inputs)),
         (MAX_ACTIVATION, *(largest_companded for _ in inputs)),
-        (_steps(bias), _quality_rows(network.quality), second_pass[None]),
+        (_steps(bias), _half(network.quality.rows) * STEPS, second_pass[None]),
     )
-    hidden = Accumulator(
-        f"{name} hidden", (_half(network.hidden.weight),), (MAX_ACTIVATION,), (_steps(_half(network.hidden.bias)),)
-    )
+    yield _hidden(f"{name} hidden", network.hidden)
     # Temporal gate, correction, factor, spatial gate: the first pass needs only the first three.
     order = [0, 2, 3, 1]
     scale = torch.tensor([GATE_STEPS, GATE_STEPS, FACTOR_STEPS, GATE_STEPS], dtype=torch.float64)[:, None]
     dim = network.out.weight.shape[1]
     weight = _half(network.out.weight).view(4, -1, dim)[order] * scale[..., None] / STEPS
     bias = _half(network.out.bias).view(4, -1)[order] * scale + 0.5
-    out = Accumulator(f"{name} out", (weight.view(-1, dim),), (MAX_ACTIVATION,), (bias.view(1, -1),))
-    return [enter, hidden, out]
+    yield Terms(f"{name} out", (weight.view(-1, dim, 1, 1),), (MAX_ACTIVATION,), (bias.view(1, -1),))
+
+
+def _hidden(name: str, layer: nn.Conv2d) -> Terms:
+    """A layer from activations to activations."""
+    return Terms(name, (_half(layer.weight),), (MAX_ACTIVATION,), (_steps(_half(layer.bias)),))
 
 
 def _half(parameter: Tensor | None) -> Tensor:
@@ -284,21 +291,13 @@ def _steps(bias: Tensor) -> Tensor:
     return (bias * STEPS + 0.5)[None]
 
 
-def _quality_rows(table: QualityTable) -> Tensor:
-    return _half(table.rows) * STEPS
-
-
-def _interpolate(rows: Tensor, quality: float, exponents: Tensor) -> Tensor:
-    """The row of `quality`, from the two beside it, rounded to the units; few enough bits to be exact in float64."""
+def _interpolate(rows: Tensor, quality: float) -> Tensor:
+    """The row of `quality` from the two beside it, int32 `[out]`; rounded to whole units, halves up."""
     position = min(max(round((quality - 1) * 256), 0), 256 * (len(rows) - 1))
     low, share = position // 256, position % 256
     high = min(low + 1, len(rows) - 1)
-    row = (rows[low] * (256 - share) + rows[high] * share) / 256
-    return round_to_units(row, exponents)
-
-
-def _float(values: Tensor) -> Tensor:
-    return values.float().contiguous()
+    mean = (rows[low].long() * (256 - share) + rows[high].long() * share + 128) >> 8
+    return mean.int()
 
 
 def _check_companded(companded: Tensor) -> None:

@@ -57,3 +57,12 @@ def has_fast_bfloat16() -> bool:
         return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
     probe = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
     return bool(probe and probe())
+
+
+def has_int8_dot_products() -> bool:
+    """Whether the processor sums products of bytes in 32 bits (VNNI or AMX); false where PyTorch does not tell."""
+    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    if capabilities:
+        return any(bool(capabilities.get(name)) for name in ("avx512_vnni", "avx_vnni", "amx_int8"))
+    probe = getattr(torch.cpu, "_is_vnni_supported", None)
+    return bool(probe and probe())

@@ -1,9 +1,10 @@
 """Coding of latent frames under the exact prior: the same passes for encoder and decoder.
 
-The payload of one group of T latent frames is T times a 16-bit number of coded channels, little-endian, then the words
-of one range coder (`vtok.entropy`). A latent frame begins with flags that say which channels below that number are
-coded; all others are zero. Then it is coded channel group by channel group: of each, first the positions where
-row + column is even, then the others. Each is a pass (`vtok.prior_tables`), position by position.
+The payload of one group of T latent frames is T times a 16-bit number of channels, little-endian, then the words of one
+range coder (`vtok.entropy`). A latent frame begins with the flags of the channels below that number, and the codes of
+rare channels (`vtok.prior_tables`); all channels that are behind are zero. Then what is coded under the prior follows,
+channel group by channel group: of each, first the positions where row + column is even, then the others. Each is a
+pass, position by position.
 """
 
 from typing import NamedTuple, Protocol
@@ -14,35 +15,27 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vtok.dyadic import convolve, fast_factors, multiply, to_image, to_rows
+from vtok.checkerboard import Checkerboard, parts, rows_side_by_side, with_zeros
 from vtok.errors import FormatError, TruncatedError
 from vtok.exact_prior import (
-    CHECKERBOARD_TAPS,
     FACTOR_STEPS,
     GATE_STEPS,
     MAX_ACTIVATION,
     ZERO_CODE,
     ExactPrior,
     GroupWeights,
+    Layer,
 )
-from vtok.prior import LOG2_SCALE_RANGE
-from vtok.prior_tables import (
-    LEVELS_PER_OCTAVE,
-    NO_PREVIOUS,
-    NUM_LEVELS,
-    NUM_OFFSETS,
-    OFFSETS_PER_CODE,
-    WAS_CODED,
-    WAS_NOT_CODED,
-    PassDecoder,
-    PassEncoder,
-)
+from vtok.integer_products import Convolution, Product, multiply
+from vtok.prior_tables import CODED, RARE, RARE_EXPONENTS, ZERO, Bytes, PassDecoder, PassEncoder
+from vtok.symbol_parameters import PastOfGroup, SymbolParameters
 
 ENTROPY_CODER = "prior-1"
 Codes = NDArray[np.uint8]
 Channels = NDArray[np.intp]
 
-CHANNEL_MULTIPLE = 16
+MAX_RARE = 2**-10  # codes of a channel that are not zero, of all: so many at most are coded without the prior
+MAX_RARE_OF_GROUP = 2**-6  # and so many of a whole group's other channels
 MAX_CORRECTION = 64 * GATE_STEPS
 MAX_FACTOR = 16 * FACTOR_STEPS
 
@@ -54,217 +47,165 @@ class CodePass(Protocol):
         """The stored codes of some rows (positions in the order of passes) and coded channels, `[rows, columns]`."""
 
 
-class SymbolParameters:
-    """How a pass's codes become symbols, and the symbols' tables; arrays `[positions, channels]`.
-
-    Args:
-        location: In steps of `1 / OFFSETS_PER_CODE` of a code, integers in float32.
-        scale: In steps of `2^-magnitude_exponent`, positive integers in float32.
-        factor: What the network adds to the scale's log2, in steps of `1 / FACTOR_STEPS`, integers in float32.
-        prior: Whose tables they are.
-    """
-
-    def __init__(self, location: Tensor, scale: Tensor, factor: Tensor, prior: ExactPrior) -> None:
-        # Bits 16 and up of a positive float32 are its exponent, biased by 127, and 7 bits m of mantissa: 128 times its
-        # log2, but linear within octaves. The parabola 11 m (128 - m) / 4096 corrects that to within 1/128 octave.
-        # Everything from here on fits into 16 bits, and is as many times faster than in 32.
-        log2_scale = (scale.view(torch.int32) >> 16).to(torch.int16)
-        mantissa = log2_scale & 127
-        log2_scale += ((128 - mantissa).mul_(mantissa) >> 3).mul_(11) >> 9
-        log2_scale += factor.to(torch.int16)
-        per_level = FACTOR_STEPS // LEVELS_PER_OCTAVE
-        lowest = (127 + prior.magnitude_exponent + int(LOG2_SCALE_RANGE[0])) * FACTOR_STEPS - per_level // 2
-        level = (log2_scale.sub_(lowest) >> (per_level.bit_length() - 1)).clamp_(0, NUM_LEVELS - 1)
-        steps = location.to(torch.int16)
-        centre = (steps + OFFSETS_PER_CODE // 2) >> (OFFSETS_PER_CODE.bit_length() - 1)
-        offset = steps.sub_(centre, alpha=OFFSETS_PER_CODE)
-        self.tables = prior.tables.lookup.take(level.mul_(NUM_OFFSETS).add_(offset.abs()).numpy())
-        self._centre = centre.add_(ZERO_CODE).to(torch.uint8).numpy()  # modulo 256, as all of what follows
-        self._mirror = (offset >> 15).to(torch.uint8).numpy()  # 255 where the offset is negative, else 0
-
-    def to_symbols(self, codes: Codes) -> Codes:
-        """Stored codes to symbols."""
-        symbols: Codes = ((codes - self._centre) ^ self._mirror) - self._mirror
-        return symbols
-
-    def to_codes(self, symbols: Codes) -> Codes:
-        """The inverse of `to_symbols`."""
-        codes: Codes = ((symbols ^ self._mirror) - self._mirror) + self._centre
-        return codes
-
-
 class FrameCoder:
     """Walks through the passes of one group's latent frames, with the two previous ones as its state.
 
-    Rows are positions: those of the first pass, row by row, then those of the second; in maps, all row by row.
-    Columns are coded channels.
+    Rows of matrices are positions in the order of passes (`vtok.checkerboard`), columns channels coded under the prior.
+
+    Attributes:
+        positions: Their order.
+        kinds: For each channel the row of `FLAG_PROBABILITIES` that its flag has in the next latent frame, `[n]`.
     """
 
     def __init__(self, prior: ExactPrior, quality: float, height: int, width: int) -> None:
         self._prior, self._weights = prior, prior.of_quality(quality)
         self._companding = prior.companded.numpy()
-        self._size = (height, width)
-        self.order, self._num_first, self._neighbours = _checkerboard(height, width)
-        self._order, self._map_order = torch.from_numpy(self.order), torch.from_numpy(np.argsort(self.order))
-        nothing = np.full((prior.num_channels, height * width), ZERO_CODE, np.uint8)
-        self._previous = self._before = _Known(nothing, np.empty(0, np.intp), torch.empty(height * width, 0))
+        self.positions = Checkerboard(height, width)
+        zeros = torch.zeros(height * width, 1, dtype=torch.int16)
+        self._previous = self._before = _Known(zeros, np.empty(0, np.intp), zeros[:, :0].to(torch.int8))
         self._num_known = 0
+        self.kinds = np.zeros(prior.num_channels, np.uint8)
 
-    def kinds_of_channels(self, count: int) -> Codes:
-        """The kind of `CODED_PROBABILITIES` of each of the first `count` channels, for the next latent frame."""
-        if not self._num_known:
-            return np.full(count, NO_PREVIOUS, np.uint8)
-        kinds = np.full(self._prior.num_channels, WAS_NOT_CODED, np.uint8)
-        kinds[self._previous.channels] = WAS_CODED
-        return kinds[:count]
-
-    def fill_up(self, is_coded: NDArray[np.bool_]) -> None:
-        """Add channels of zeros to those that an encoder has to code, `[n]`, in place.
-
-        Any set may be coded. Whole multiples of `CHANNEL_MULTIPLE` per group are faster: convolutions are prepared for
-        each shape anew. Channels that were coded in the previous latent frame come first: their flags are cheap.
-        """
-        kinds = self.kinds_of_channels(len(is_coded))
-        for group in self._weights.groups:
-            of_group = is_coded[group.start : group.end]
-            free = np.flatnonzero(~of_group)
-            cheapest_first = free[np.argsort(kinds[group.start + free] != WAS_CODED, kind="stable")]
-            of_group[cheapest_first[: -np.count_nonzero(of_group) % CHANNEL_MULTIPLE]] = True
+    @property
+    def groups(self) -> tuple[GroupWeights, ...]:
+        """The channel groups."""
+        return self._weights.groups
 
     @torch.inference_mode()
-    def code(self, channels: Channels, code_pass: CodePass) -> Codes:
-        """The next latent frame, of which `channels`, ascending, are coded: stored codes `[n, P]`, row by row."""
-        num_positions = len(self._order)
+    def code(self, flags: Bytes, code_pass: CodePass) -> Codes:
+        """The next latent frame with channels' flags `[n]`: stored codes `[n, P]`, row by row, without rare channels.
+
+        What rare channels hold is no context for others: it is too little to be worth anything.
+        """
+        channels = np.flatnonzero(flags == CODED)
+        self.kinds = 1 + np.minimum(flags, RARE)
+        num_positions = len(self.positions.order)
+        coded = torch.empty(num_positions, len(channels), dtype=torch.uint8)
+        companded = torch.empty(num_positions, len(channels), dtype=torch.int8)
+        # Half precision outside must not reach products in float32: its sums are rounded.
+        with torch.autocast("cpu", enabled=False):
+            if len(channels):
+                self._code_channels(channels, code_pass, coded, companded)
         codes = np.full((self._prior.num_channels, num_positions), ZERO_CODE, np.uint8)
-        companded = torch.empty(num_positions, len(channels))
-        # Half precision outside must not reach the convolutions: its sums are rounded.
-        with torch.autocast("cpu", enabled=False), fast_factors():
-            context = self._context() if len(channels) else torch.empty(0)
-            for group in self._weights.groups:
-                columns = slice(*np.searchsorted(channels, [group.start, group.end]).tolist())
-                if columns.start == columns.stop:
-                    continue
-                own = channels[columns]
-                lower = torch.from_numpy(channels[: columns.start])
-                weights = group.restricted(lower, torch.from_numpy(own - group.start))
-                x = multiply(context, weights.from_context, weights.bias)
-                if weights.from_lower is not None and columns.start:
-                    known = to_image(companded[:, : columns.start], *self._size)
-                    x += to_rows(convolve(known, weights.from_lower)).index_select(0, self._order)
-                coded = self._code_group(weights, x, own, columns, code_pass)
-                companded[:, columns] = self._compand(coded)
-                codes[own] = coded.numpy().T
-        self._before, self._previous = self._previous, _Known(codes, channels, companded)
+        codes[channels] = self.positions.to_map(coded).numpy().T
+        known = F.pad(coded.to(torch.int16).sub_(ZERO_CODE), (0, 1))
+        self._before, self._previous = self._previous, _Known(known, channels, companded)
         self._num_known = min(self._num_known + 1, 2)
         return codes
 
+    def _code_channels(self, channels: Channels, code_pass: CodePass, coded: Tensor, companded: Tensor) -> None:
+        """Fill `coded` and `companded`."""
+        context = self._context()
+        for group in self._weights.groups:
+            columns = slice(*np.searchsorted(channels, [group.start, group.end]).tolist())
+            if columns.start == columns.stop:
+                continue
+            own = channels[columns]
+            weights = self._prior.magnitude_weights.index_select(1, torch.from_numpy(own))
+            past = PastOfGroup(self._previous.of(own), self._before.of(own), weights, self.positions)
+            lower = None
+            if group.from_lower is not None and columns.start:
+                from_lower = group.from_lower.restricted(torch.from_numpy(channels[: columns.start]))
+                lower = Convolution(companded[:, : columns.start], from_lower, self.positions)
+            of_frame = _GroupOfFrame(group, torch.from_numpy(own - group.start), context, lower, past, columns)
+            coded[:, columns] = self._code_group(of_frame, code_pass)
+            companded[:, columns] = self._compand(coded[:, columns])
+
     def _context(self) -> Tensor:
-        """What the previous latent frames say: rows `[P, context_dim]`."""
-        weights = self._weights
-        x = weights.context_bias[self._num_known].repeat(len(self._order), 1)
+        """What the previous latent frames say: activations `[P, context_dim]`."""
+        weights, all_parts = self._weights, list(parts(0, len(self.positions.order)))
         # Channels that were not coded are zero.
-        companded, channels = self._previous.first(weights.from_previous.shape[1])
-        if len(channels):
-            from_previous = weights.from_previous.index_select(1, channels)
-            x += to_rows(convolve(to_image(companded, *self._size), from_previous))
-        companded, channels = self._before.first(weights.from_before.shape[1])
-        if len(channels):
-            x += multiply(companded, weights.from_before.index_select(1, channels))
-        image = to_image(_activate(x), *self._size)
-        x = to_rows(convolve(image, weights.context_hidden, weights.context_hidden_bias))
-        return _activate(x).index_select(0, self._order)
+        companded, channels = self._previous.first(weights.from_previous.weight.shape[1])
+        previous = Convolution(companded, weights.from_previous.restricted(channels), self.positions)
+        before, channels = self._before.first(weights.from_before.weight.shape[0])
+        from_before = weights.from_before.restricted(channels)
+        first = []
+        for part in all_parts:
+            sums = previous.plus(weights.context_biases[self._num_known], part)
+            first.append(_activate(sums.add_(from_before.times(before[part])), weights.context_exponent))
+        hidden = weights.context_hidden
+        second = Convolution(torch.cat(first), Product(hidden.weight, torch.ones_like(hidden.bias)), self.positions)
+        return torch.cat([_activate(second.plus(hidden.bias, part), hidden.exponent) for part in all_parts])
 
     def _compand(self, codes: Tensor) -> Tensor:
         """Stored codes as the networks see them."""
         return torch.from_numpy(self._companding.take(codes.numpy()))
 
-    def _code_group(
-        self, group: GroupWeights, x: Tensor, channels: Channels, columns: slice, code_pass: CodePass
-    ) -> Tensor:
-        """Stored codes of `channels`, a map, from the sum `x [P, dim]` before the first activation of the group."""
-        past = _PastOfGroup(self._previous.of(channels), self._before.of(channels), self._size, self._order)
-        first, second = slice(0, self._num_first), slice(self._num_first, len(self._order))
-        weights = self._prior.magnitude_weights.index_select(1, torch.from_numpy(channels))
+    def _code_group(self, of_frame: "_GroupOfFrame", code_pass: CodePass) -> Tensor:
+        """Stored codes `[P, channels]`."""
+        group, channels, past, columns = of_frame.weights, of_frame.channels, of_frame.past, of_frame.columns
+        num_first, num_second = self.positions.sizes
+        symbols = SymbolParameters(num_first, len(channels), self._prior)
+        out = group.outputs(channels, 3)
+        for part in parts(0, num_first):
+            x = _activate(of_frame.sums(part).add_(group.biases[0]), group.exponent)
+            past.fill_first(symbols, part, _outputs(x, group.hidden, out, 3))
+        first = torch.from_numpy(code_pass(slice(0, num_first), columns, symbols))
+        if not num_second:
+            return first
+        past.add_first_pass(first.float().sub_(ZERO_CODE))
+        symbols = SymbolParameters(num_second, len(channels), self._prior)
+        out, from_own = group.outputs(channels, 4), group.from_own.restricted(channels)
+        companded = with_zeros(self._compand(first))
+        for part in parts(0, num_second):
+            own = rows_side_by_side(companded, self.positions.neighbours[part])
+            sums = of_frame.sums(slice(num_first + part.start, num_first + part.stop))
+            x = _activate(sums.add_(from_own.times(own)).add_(group.biases[1]), group.exponent)
+            past.fill_second(symbols, part, _outputs(x, group.hidden, out, 4))
+        second = code_pass(slice(num_first, num_first + num_second), columns, symbols)
+        return torch.cat([first, torch.from_numpy(second)])
 
-        gate, correction, factor = _outputs(x[first], group, num_outputs=3)
-        location = correction.addcmul_(gate, past.codes[first])
-        symbols = SymbolParameters(_round(location), past.scale(weights[0], first), factor, self._prior)
-        coded = [torch.from_numpy(code_pass(first, columns, symbols))]
-        if len(self._neighbours):
-            own = self._compand_neighbours(coded[0])
-            x = multiply(own, group.from_own.flatten(1), group.second_pass).add_(x[second])
-            symbols = self._second_pass_symbols(coded[0], _outputs(x, group, num_outputs=4), past, weights[1])
-            coded.append(torch.from_numpy(code_pass(second, columns, symbols)))
-        return torch.cat(coded).index_select(0, self._map_order)
 
-    def _compand_neighbours(self, first_codes: Tensor) -> Tensor:
-        """Companded codes of the four neighbours at the positions of the second pass, `[P2, 4 * c]`."""
-        companded = F.pad(self._compand(first_codes), (0, 0, 0, 1))  # zeros stand for positions beyond the edge
-        return companded.index_select(0, self._neighbours.flatten()).view(len(self._neighbours), -1)
+class _GroupOfFrame(NamedTuple):
+    """What is coded of one channel group in one latent frame.
 
-    def _second_pass_symbols(
-        self, first_codes: Tensor, outputs: list[Tensor], past: "_PastOfGroup", weights: Tensor
-    ) -> SymbolParameters:
-        gate, correction, factor, spatial_gate = outputs
-        rows = slice(self._num_first, len(self._order))
-        known = first_codes.float().sub_(ZERO_CODE)
-        change = self._sum(known).addcmul_(gate, past.neighbours, value=-1 / GATE_STEPS)
-        location = correction.addcmul_(gate, past.codes[rows]).addcmul_(spatial_gate, change, value=1 / 4)
-        scale = past.scale(weights, rows)
-        scale.addcmul_(self._sum((known - past.codes[: self._num_first]).abs_()), weights[:, 4])
-        scale.addcmul_(self._sum(known.abs_()), weights[:, 5])
-        return SymbolParameters(_round(location), scale, factor, self._prior)
+    Attributes:
+        weights: The group's.
+        channels: Coded channels, counted from the group's first.
+        context: int8 `[P, context_dim]`.
+        lower: The first layer's products of the channels of the groups before; None if none is coded.
+        past: What previous latent frames say.
+        columns: The channels' among all coded ones.
+    """
 
-    def _sum(self, first_rows: Tensor) -> Tensor:
-        """Sum of the four neighbours at the positions of the second pass."""
-        return F.embedding_bag(self._neighbours, F.pad(first_rows, (0, 0, 0, 1)), mode="sum")
+    weights: GroupWeights
+    channels: Tensor
+    context: Tensor
+    lower: Convolution | None
+    past: PastOfGroup
+    columns: slice
+
+    def sums(self, part: slice) -> Tensor:
+        """The first layer's sums but for biases and the own codes of the first pass, int32 `[positions, dim]`."""
+        sums = self.weights.from_context.times(self.context[part])
+        return sums if self.lower is None else self.lower.plus(sums, part)
 
 
 class _Known(NamedTuple):
-    """A previous latent frame.
+    """A previous latent frame: matrices `[P, len(channels)]`.
 
     Attributes:
-        codes: Stored codes `[n, P]`, row by row.
+        codes: Centred codes, int16, and a column of zeros.
         channels: Those that were coded, ascending.
-        companded: Them as the networks see them, a map `[P, len(channels)]`.
+        companded: Codes as the networks see them, int8.
     """
 
-    codes: Codes
+    codes: Tensor
     channels: Channels
     companded: Tensor
 
     def first(self, num_channels: int) -> tuple[Tensor, Tensor]:
         """Of the coded channels below `num_channels`: `companded`, and which they are."""
         count = int(np.searchsorted(self.channels, num_channels))
-        return self.companded[:, :count], torch.from_numpy(self.channels[:count])
+        return self.companded[:, :count].contiguous(), torch.from_numpy(self.channels[:count])
 
     def of(self, channels: Channels) -> Tensor:
-        """Centred codes of `channels`, a map `[P, len(channels)]`."""
-        return torch.from_numpy(np.ascontiguousarray(self.codes[channels].T)).float().sub_(ZERO_CODE)
-
-
-class _PastOfGroup:
-    """What the previous latent frames say about some channels: rows `[P, channels]`, integers in float32.
-
-    Attributes:
-        codes: Centred codes of the previous latent frame.
-        neighbours: Sum of their four neighbours, zeros beyond the edge, at the positions of the second pass.
-    """
-
-    def __init__(self, previous: Tensor, before: Tensor, size: tuple[int, int], order: Tensor) -> None:
-        padded = F.pad(previous.view(*size, -1), (0, 0, 1, 1, 1, 1))
-        neighbours = (padded[:-2, 1:-1] + padded[2:, 1:-1]).add_(padded[1:-1, :-2]).add_(padded[1:-1, 2:])
-        num_first = (len(order) + 1) // 2
-        self.codes = previous.index_select(0, order)
-        self.neighbours = neighbours.flatten(0, 1).index_select(0, order[num_first:])
-        self._sizes_around = _sum_around(previous.abs(), size).index_select(0, order)
-        self._changes_around = _sum_around(before.sub_(previous).abs_(), size).index_select(0, order)
-
-    def scale(self, weights: Tensor, rows: slice) -> Tensor:
-        """The part of the scale that comes from the past, for some rows; `weights [channels, 6]`."""
-        scale = torch.addcmul(weights[:, 0], self._changes_around[rows], weights[:, 1])
-        scale.addcmul_(self._sizes_around[rows], weights[:, 2])
-        return scale.addcmul_(self.codes[rows].abs(), weights[:, 3])
+        """Centred codes of `channels`, zeros where they were not coded."""
+        place = np.searchsorted(self.channels, channels)
+        place[~np.isin(channels, self.channels)] = len(self.channels)  # a column of zeros
+        if (np.diff(place) == 1).all():
+            return self.codes[:, place[0] : place[-1] + 1].contiguous()  # much faster
+        return torch.from_numpy(self.codes.numpy().take(place, axis=1))
 
 
 class PriorGroupEncoder:
@@ -281,20 +222,20 @@ class PriorGroupEncoder:
         num_channels, height, width = codes.shape
         if self._frames is None:
             self._frames = FrameCoder(self._prior, self._quality, height, width)
-        is_coded = (codes != ZERO_CODE).any(axis=(1, 2))
-        self._frames.fill_up(is_coded)
-        channels = np.flatnonzero(is_coded)
-        count = int(channels[-1]) + 1 if len(channels) else 0
+        frames, codes = self._frames, codes.reshape(num_channels, -1)
+        flags = _choose_flags(codes, frames.groups)
+        count = int(np.flatnonzero(flags)[-1]) + 1 if flags.any() else 0
         self._counts.append(count)
-        self._encoder.push_channels(is_coded[:count], self._frames.kinds_of_channels(count))
-        stored = np.ascontiguousarray(codes.reshape(num_channels, -1)[channels].T)[self._frames.order]
+        self._encoder.push_channels(flags[:count], frames.kinds[:count])
+        self._encoder.push_rare(codes[flags >= RARE] - np.uint8(ZERO_CODE), flags[flags >= RARE])
+        stored = np.ascontiguousarray(codes[flags == CODED].T)[frames.positions.order.numpy()]
 
         def encode_pass(rows: slice, columns: slice, symbols: SymbolParameters) -> Codes:
             known: Codes = stored[rows, columns]
             self._encoder.push(symbols.to_symbols(known).reshape(-1), symbols.tables.reshape(-1))
             return known
 
-        self._frames.code(channels, encode_pass)
+        frames.code(flags, encode_pass)
 
     def finish(self) -> bytes:
         """The payload of the group."""
@@ -342,9 +283,14 @@ class PriorGroupDecoder:
 
     def pull(self) -> Codes:
         """The next latent frame, codes `[n, H, W]`."""
-        kinds = self._frames.kinds_of_channels(int(self._counts[self._next]))
+        flags = np.full(self._shape[0], ZERO, np.uint8)
+        count = int(self._counts[self._next])
+        flags[:count] = self._decoder.pull_channels(self._frames.kinds[:count])
+        rare = self._decoder.pull_rare(flags[flags >= RARE], self._shape[1] * self._shape[2])
         self._next += 1
-        channels = np.flatnonzero(self._decoder.pull_channels(kinds))
+        channels = np.flatnonzero(flags == CODED)
+        if self._channel_bits is not None:
+            self._channel_bits[flags >= RARE] += self._tables.rare_code_lengths(rare, flags[flags >= RARE])
 
         def decode_pass(rows: slice, columns: slice, symbols: SymbolParameters) -> Codes:
             decoded = self._decoder.pull(symbols.tables.reshape(-1)).reshape(symbols.tables.shape)
@@ -352,50 +298,35 @@ class PriorGroupDecoder:
                 self._channel_bits[channels[columns]] += self._tables.code_lengths[symbols.tables, decoded].sum(axis=0)
             return symbols.to_codes(decoded)
 
-        return self._frames.code(channels, decode_pass).reshape(self._shape)
+        codes = self._frames.code(flags, decode_pass)
+        codes[flags >= RARE] = rare + np.uint8(ZERO_CODE)
+        return codes.reshape(self._shape)
 
 
-def _checkerboard(height: int, width: int) -> tuple[NDArray[np.intp], int, Tensor]:
-    """Positions of both passes, how many are of the first, and the neighbours of the second's, int64 `[P2, 4]`.
-
-    Neighbours (up, left, right, down) are numbered among the positions of the first pass; beyond the edge they have the
-    number after the last.
-    """
-    row, column = np.divmod(np.arange(height * width), width)
-    is_second = (row + column) % 2 == 1
-    first, second = np.flatnonzero(~is_second), np.flatnonzero(is_second)
-    number = np.full((height + 2, width + 2), len(first))
-    number[1 + row[first], 1 + column[first]] = np.arange(len(first))
-    y, x = 1 + row[second], 1 + column[second]
-    neighbours = np.stack([number[y + i - 1, x + j - 1] for i, j in CHECKERBOARD_TAPS], axis=1)
-    return np.concatenate([first, second]), len(first), torch.from_numpy(neighbours)
-
-
-def _activate(x: Tensor) -> Tensor:
-    """ReLU6 in integer steps, in place; biases have the half that makes this rounding to the nearest."""
-    return x.floor_().clamp_(0, MAX_ACTIVATION)
+def _choose_flags(codes: Codes, groups: tuple[GroupWeights, ...]) -> Bytes:
+    """How an encoder codes each channel of stored codes `[n, P]`; any choice that holds all codes can be decoded."""
+    num_positions = codes.shape[1]
+    num_nonzero = np.count_nonzero(codes != ZERO_CODE, axis=1)
+    exponents = np.rint(np.log2(num_positions / np.maximum(num_nonzero, 1)))
+    flags: Bytes = RARE + np.clip(exponents - RARE_EXPONENTS[0], 0, len(RARE_EXPONENTS) - 1).astype(np.uint8)
+    is_coded = num_nonzero > num_positions * MAX_RARE
+    for group in groups:
+        of_group = slice(group.start, group.end)
+        # A group's networks cost much time, so they should have something to predict.
+        if (num_nonzero[of_group] * is_coded[of_group]).sum() > num_positions * MAX_RARE_OF_GROUP:
+            flags[of_group][is_coded[of_group]] = CODED
+    flags[num_nonzero == 0] = ZERO
+    return flags
 
 
-def _outputs(x: Tensor, group: GroupWeights, *, num_outputs: int) -> list[Tensor]:
-    """From the sum before the first activation `[P, dim]` to gate, correction, factor (and spatial gate), integers."""
-    hidden = _activate(multiply(_activate(x), group.hidden, group.hidden_bias))
-    weight, bias = (w[:num_outputs].flatten(0, 1) for w in (group.out, group.out_bias))
-    outputs = multiply(hidden, weight, bias).floor_().chunk(num_outputs, dim=1)
+def _activate(sums: Tensor, exponent: Tensor) -> Tensor:
+    """ReLU6 in integer steps, int8; biases have the half that makes this rounding to the nearest. Changes `sums`."""
+    return sums.bitwise_right_shift_(exponent).clamp_(0, MAX_ACTIVATION).to(torch.int8)
+
+
+def _outputs(x: Tensor, hidden: Layer, out: Layer, num_outputs: int) -> list[Tensor]:
+    """From the first activations `[P, dim]` to gate, correction, factor (and spatial gate), int16."""
+    x = _activate(multiply(x, hidden.weight).add_(hidden.bias), hidden.exponent)
+    outputs = multiply(x, out.weight).add_(out.bias).bitwise_right_shift_(out.exponent).chunk(num_outputs, dim=1)
     limits = (GATE_STEPS, MAX_CORRECTION, MAX_FACTOR, GATE_STEPS)
-    return [x.clamp_(-limit, limit) for x, limit in zip(outputs, limits, strict=False)]
-
-
-def _round(location: Tensor) -> Tensor:
-    """A location in units of `1 / GATE_STEPS` of a code, to the nearest `1 / OFFSETS_PER_CODE`, in range.
-
-    It has at most 14 bits behind the point of a whole code and is below 512: gates are multiples of 2^-6 up to 1, codes
-    are up to 2^7, sums of four neighbours up to 2^9, and the spatial gate multiplies a quarter of a difference of two.
-    So every intermediate result has at most 24 bits, and fused or not, it is exact.
-    """
-    steps = location.mul_(OFFSETS_PER_CODE / GATE_STEPS).add_(0.5).floor_()
-    return steps.clamp_(-ZERO_CODE * OFFSETS_PER_CODE, (ZERO_CODE - 1) * OFFSETS_PER_CODE)
-
-
-def _sum_around(rows: Tensor, size: tuple[int, int]) -> Tensor:
-    """Sums over 3x3 windows, zeros beyond the edge, `[P, channels]`."""
-    return to_rows(F.avg_pool2d(to_image(rows, *size), 3, 1, 1, divisor_override=1))
+    return [x.clamp(-limit, limit).to(torch.int16) for x, limit in zip(outputs, limits, strict=False)]

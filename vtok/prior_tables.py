@@ -8,7 +8,9 @@ Most symbols of a video are 0 with a probability near 1. A table whose symbol 0 
 coded in two steps, which cost the same bits but take up to 8 times fewer calls of the range coder: a byte says which of
 eight symbols are not 0, then the symbols that are not. Both tables follow from the first by integer arithmetic.
 
-Which channels of a latent frame are coded at all are flags with tables of their own.
+Each channel of a latent frame has a flag: it is zero; or its codes are coded under the prior; or it is *rare*: hardly
+any code is not zero, and it is coded at a fixed probability. There the prior would save few bits, and cost as much time
+as for any channel.
 """
 
 from dataclasses import dataclass
@@ -38,9 +40,21 @@ LEVELS_PER_OCTAVE = 16
 NUM_LEVELS = int((LOG2_SCALE_RANGE[1] - LOG2_SCALE_RANGE[0]) * LEVELS_PER_OCTAVE) + 1
 SPARSE_PROBABILITY = 0.8
 BLOCK = 8  # symbols that share a byte of flags
-# How often a channel is coded: without a previous latent frame in the group; if it was not coded in that; if it was.
-CODED_PROBABILITIES = (1 / 2, 1 / 8, 7 / 8)
-NO_PREVIOUS, WAS_NOT_CODED, WAS_CODED = range(3)
+# Flags of channels: zero, coded under the prior, or rare: `RARE + k`, codes are not zero with a probability of
+# `2^-RARE_EXPONENTS[k]`.
+ZERO, CODED, RARE = range(3)
+RARE_EXPONENTS = range(8, 18)
+# How often a channel has the flags `ZERO`, `CODED` or any of `RARE`: in the first latent frame of a group, then by what
+# it had in the one before; and how often each of `RARE`.
+FLAG_PROBABILITIES = (
+    (3 / 8, 1 / 2, 1 / 8),
+    (57 / 64, 1 / 64, 6 / 64),
+    (1 / 64, 59 / 64, 4 / 64),
+    (1 / 4, 1 / 4, 1 / 2),
+)
+RARE_PROBABILITIES = (1 / 32, 1 / 32, 1 / 4, 1 / 4, 1 / 4, 1 / 16, 1 / 16, 1 / 32, 1 / 64, 1 / 64)
+
+OUTLIERS = 0.02  # of the symbols that are not 0
 
 # Tables that are stored: their log2 scales, and from each log2 scale on so many offsets per code. The wider the
 # distribution, the less either matters.
@@ -60,20 +74,33 @@ class PriorTables:
         frequencies: uint32 `[num_tables, 256]`, the most peaked table first; at most 256 tables.
         lookup: uint8 `[NUM_LEVELS * NUM_OFFSETS]`: the table of each scale level and absolute offset.
         num_sparse: Tables that are coded in two steps: the first ones.
-        coder_tables: What the range coder uses: all tables, then those of the sparse ones' flags, then of their symbols
-            that are not 0, then of the channels' flags.
+        coder_tables: What the range coder uses: all tables; those of the sparse ones' flags; of their symbols that are
+            not 0; of the channels' flags; of flags in rare channels; of symbols there.
+        first_channel_table: Number of the first of the channels' flags among the coder tables.
     """
 
     frequencies: NDArray[np.uint32]
     lookup: Bytes
     num_sparse: int
     coder_tables: FrequencyTables
+    first_channel_table: int
 
     @cached_property
     def code_lengths(self) -> NDArray[np.float64]:
         """Ideal code length of each symbol under each table, in bits `[num_tables, 256]`; for statistics only."""
         lengths: NDArray[np.float64] = -np.log2(self.frequencies / FREQUENCY_TOTAL)
         return lengths
+
+    def rare_code_lengths(self, symbols: Bytes, flags: Bytes) -> NDArray[np.float64]:
+        """Ideal code lengths `[num]` of rare channels, in bits; arguments as for `PassEncoder.push_rare`."""
+        exponents = flags.astype(np.float64) - RARE + RARE_EXPONENTS[0]
+        num_nonzero = np.count_nonzero(symbols, axis=1)
+        num_zero = symbols.shape[1] - num_nonzero
+        nonzero_table = self.first_channel_table + len(FLAG_PROBABILITIES) + len(RARE_EXPONENTS)
+        lengths = -np.log2(self.coder_tables.frequencies[nonzero_table] / FREQUENCY_TOTAL)
+        of_symbols = np.where(symbols != 0, lengths[symbols], 0).sum(axis=1)
+        total: NDArray[np.float64] = num_nonzero * exponents - num_zero * np.log2(1 - 2**-exponents) + of_symbols
+        return total
 
     @classmethod
     def from_arrays(cls, frequencies: NDArray[np.uint32], lookup: Bytes) -> "PriorTables":
@@ -94,8 +121,10 @@ class PriorTables:
         num_sparse = int((peaks >= SPARSE_PROBABILITY * FREQUENCY_TOTAL).sum())
         sparse = frequencies[:num_sparse].astype(np.int64)
         rows = [frequencies.astype(np.int64), _flag_frequencies(sparse[:, 0]), _nonzero_frequencies(sparse)]
-        rows.append(_channel_flag_frequencies())
-        return cls(frequencies, lookup, num_sparse, FrequencyTables(np.concatenate(rows)))
+        first_channel_table = sum(map(len, rows))
+        rare_peaks = np.array([FREQUENCY_TOTAL - (FREQUENCY_TOTAL >> exponent) for exponent in RARE_EXPONENTS])
+        rows += [_channel_flag_frequencies(), _flag_frequencies(rare_peaks), _nonzero_frequencies(rows[0][:1])]
+        return cls(frequencies, lookup, num_sparse, FrequencyTables(np.concatenate(rows)), first_channel_table)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled as what is stored: the coder's own objects cannot be."""
@@ -114,7 +143,7 @@ class PriorTables:
         # Not from the prior's code lengths: these have a floor on each probability, which adds up over 256 symbols.
         with torch.no_grad():
             probabilities = probabilities_of(prior, (symbols - offsets).abs(), log2_scales)
-        frequencies = quantize_probabilities(probabilities.numpy())
+        frequencies = quantize_probabilities(_with_outliers(probabilities.numpy()))
         order = np.argsort(-frequencies[:, 0].astype(np.int64), kind="stable")
         number = {shapes[table]: place for place, table in enumerate(order)}
         lookup = []
@@ -133,15 +162,24 @@ class PassEncoder:
         self._tables = tables
         self._coder = SymbolEncoder(tables.coder_tables)
 
-    def push_channels(self, flags: NDArray[np.bool_], kinds: Bytes) -> None:
-        """Append which channels are coded; `kinds` of `CODED_PROBABILITIES`, both `[num]`."""
+    def push_channels(self, flags: Bytes, kinds: Bytes) -> None:
+        """Append channels' flags; their `kinds` are rows of `FLAG_PROBABILITIES`, both `[num]`."""
         order, runs = _channel_runs(self._tables, kinds)
-        self._coder.push(flags[order].astype(np.uint8), runs)
+        self._coder.push(flags[order], runs)
+
+    def push_rare(self, symbols: Bytes, flags: Bytes) -> None:
+        """Append rare channels: centred codes modulo 256 `[num, P]`, and the channels' flags `[num]`."""
+        layout = _RareLayout(self._tables, flags, symbols.shape[1])
+        symbols = symbols[layout.order]
+        is_nonzero = symbols != 0
+        self._coder.push(np.packbits(is_nonzero, axis=1).ravel(), layout.runs)
+        nonzero = symbols[is_nonzero]
+        self._coder.push(nonzero, [(layout.nonzero_table, len(nonzero))])
 
     def push(self, symbols: Bytes, table_index: Bytes) -> None:
         """Append one pass: symbols and tables `[num]`."""
         layout = _PassLayout(self._tables, table_index)
-        in_blocks, others = np.split(symbols[layout.order], [layout.num_in_blocks])
+        in_blocks, others = np.split(symbols.take(layout.order), [layout.num_in_blocks])
         flags = in_blocks != 0
         self._coder.push(np.concatenate([np.packbits(flags), others]), layout.first_runs)
         nonzero = np.flatnonzero(flags)
@@ -163,19 +201,30 @@ class PassDecoder:
         self._tables = tables
         self._coder = SymbolDecoder(tables.coder_tables, data)
 
-    def pull_channels(self, kinds: Bytes) -> NDArray[np.bool_]:
-        """Which channels are coded, `[num]`.
+    def pull_channels(self, kinds: Bytes) -> Bytes:
+        """Channels' flags, `[num]`.
 
         Raises:
-            FormatError: A flag is neither 0 nor 1.
+            FormatError: There is no such flag.
         """
         order, runs = _channel_runs(self._tables, kinds)
         symbols = self._coder.pull(runs)
-        if symbols.max(initial=0) > 1:
-            raise FormatError(f"flag of a coded channel is {symbols.max()}; expected 0 or 1")
-        flags = np.empty(len(kinds), np.bool_)
+        if symbols.max(initial=0) >= RARE + len(RARE_EXPONENTS):
+            raise FormatError(f"flag of a channel is {symbols.max()}; expected less than {RARE + len(RARE_EXPONENTS)}")
+        flags = np.empty(len(kinds), np.uint8)
         flags[order] = symbols
         return flags
+
+    def pull_rare(self, flags: Bytes, num_positions: int) -> Bytes:
+        """Rare channels with these flags `[num]`: centred codes modulo 256 `[num, num_positions]`."""
+        layout = _RareLayout(self._tables, flags, num_positions)
+        packed = self._coder.pull(layout.runs).astype(np.uint8).reshape(len(flags), layout.bytes_per_channel)
+        is_nonzero = np.unpackbits(packed, axis=1, count=num_positions).view(np.bool_)
+        in_order = np.zeros(is_nonzero.shape, np.uint8)
+        in_order[is_nonzero] = self._coder.pull([(layout.nonzero_table, int(np.count_nonzero(is_nonzero)))])
+        symbols = np.empty_like(in_order)
+        symbols[layout.order] = in_order
+        return symbols
 
     def pull(self, table_index: Bytes) -> Bytes:
         """The symbols `[num]` of the next pass from their tables `[num]`."""
@@ -193,41 +242,48 @@ class _PassLayout:
     """Where the symbols of a pass go; it follows from their tables alone.
 
     Attributes:
-        order: The symbols in the order of coding: those in blocks of eight, then the others; both sorted by table.
-        num_in_blocks: Symbols in blocks: as many of each sparse table as make whole blocks.
+        order: The symbols in the order of coding: sorted by table, stably. The first are in blocks of eight.
+        num_in_blocks: Symbols in blocks: as many of the sparse tables as make whole blocks.
         first_runs: Coder tables of the blocks' flags, then of the other symbols.
     """
 
     def __init__(self, tables: PriorTables, table_index: Bytes) -> None:
-        num_tables, self._num_sparse = len(tables.frequencies), tables.num_sparse
-        order = np.argsort(table_index, kind="stable")
-        bounds = np.searchsorted(table_index[order], np.arange(num_tables + 1))
-        counts = np.diff(bounds)
-        blocks = counts[: self._num_sparse] // BLOCK
-        in_blocks = BLOCK * blocks
-        self._block_bounds = np.concatenate([[0], np.cumsum(in_blocks)])
-        self.num_in_blocks = int(self._block_bounds[-1])
-        parts = [order[start : start + num] for start, num in zip(bounds[:-1], in_blocks, strict=False)]
-        counts[: self._num_sparse] -= in_blocks
-        rests = [order[end - num : end] for end, num in zip(bounds[1:], counts[: self._num_sparse], strict=False)]
-        self.order = np.concatenate([*parts, *rests, order[bounds[self._num_sparse] :]])
-        self.first_runs = [*_runs(blocks, num_tables), *_runs(counts, 0)]
-        self._first_nonzero_table = num_tables + self._num_sparse
+        num_tables = len(tables.frequencies)
+        self.order = np.argsort(table_index, kind="stable")
+        self._sorted = table_index[self.order]
+        self.num_in_blocks = int(np.searchsorted(self._sorted, tables.num_sparse)) // BLOCK * BLOCK
+        of_blocks = self._sorted[BLOCK // 2 : self.num_in_blocks : BLOCK]
+        self.first_runs = [*_runs(of_blocks, num_tables), *_runs(self._sorted[self.num_in_blocks :], 0)]
+        self._first_nonzero_table = num_tables + tables.num_sparse
 
     def nonzero_runs(self, nonzero: NDArray[np.intp]) -> Runs:
         """Coder tables of the symbols in blocks at the places `nonzero` of their order, ascending."""
-        return _runs(np.diff(np.searchsorted(nonzero, self._block_bounds)), self._first_nonzero_table)
+        return _runs(self._sorted[nonzero], self._first_nonzero_table)
 
 
-def _runs(counts: NDArray[np.intp], first_table: int) -> Runs:
-    """As many symbols of each table as `counts [num]` says, in the order of tables from `first_table` on."""
-    return [(first_table + table, int(counts[table])) for table in np.flatnonzero(counts).tolist()]
+def _runs(table_index: Bytes, first_table: int) -> Runs:
+    """As many symbols of each table, counted from `first_table`, as `table_index [num]`, ascending, has."""
+    bounds = np.searchsorted(table_index, np.arange(NUM_SYMBOLS + 1))
+    counts = np.diff(bounds)
+    present = np.flatnonzero(counts)
+    return list(zip((present + first_table).tolist(), counts[present].tolist(), strict=True))
+
+
+class _RareLayout:
+    """The order of coding of rare channels, by their flags, and the coder tables of their bytes and symbols."""
+
+    def __init__(self, tables: PriorTables, flags: Bytes, num_positions: int) -> None:
+        self.order = np.argsort(flags, kind="stable")
+        first = tables.first_channel_table + len(FLAG_PROBABILITIES)
+        self.bytes_per_channel = -(-num_positions // BLOCK)
+        self.runs = [(t, self.bytes_per_channel * num) for t, num in _runs(flags[self.order] - RARE, first)]
+        self.nonzero_table = first + len(RARE_EXPONENTS)
 
 
 def _channel_runs(tables: PriorTables, kinds: Bytes) -> tuple[NDArray[np.intp], Runs]:
     """The order in which flags of channels are coded, and their coder tables."""
-    counts = np.bincount(kinds, minlength=len(CODED_PROBABILITIES))
-    return np.argsort(kinds, kind="stable"), _runs(counts, tables.coder_tables.num_tables - len(counts))
+    order = np.argsort(kinds, kind="stable")
+    return order, _runs(kinds[order], tables.first_channel_table)
 
 
 def _offsets_per_code(log2_scale: float) -> int:
@@ -240,6 +296,18 @@ def probabilities_of(prior: Prior, distance: Tensor, log2_scale: Tensor) -> Tens
     inverse = torch.exp2(-log2_scale)
     core, tail = (_logistic_bin(distance, x) for x in (inverse, inverse * torch.exp2(-ratio)))
     return torch.lerp(core, tail, weight)
+
+
+def _with_outliers(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Distributions `[num, 256]` of symbols with a share of others than 0 moved far out, as `1 / (1 + distance)^2`.
+
+    The prior is trained with a floor on probabilities, which hides from it what outliers cost.
+    """
+    distance = np.abs((np.arange(NUM_SYMBOLS) + 128) % NUM_SYMBOLS - 128.0)
+    outliers = np.where(distance > 0, 1 / np.square(1 + distance), 0)
+    share = OUTLIERS * (1 - probabilities[:, :1])
+    mixed: NDArray[np.float64] = (1 - share) * probabilities + share * outliers / outliers.sum()
+    return mixed
 
 
 def _flag_frequencies(peaks: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -264,11 +332,13 @@ def _nonzero_frequencies(frequencies: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _channel_flag_frequencies() -> NDArray[np.int64]:
-    """Frequencies `[3, 256]` of flags that say whether a channel is coded: of 0 and 1; no others occur."""
-    rows = np.ones((len(CODED_PROBABILITIES), NUM_SYMBOLS), np.int64)
-    rows[:, 1] = [int(p * FREQUENCY_TOTAL) - NUM_SYMBOLS // 2 for p in CODED_PROBABILITIES]
-    rows[:, 0] += FREQUENCY_TOTAL - rows.sum(1)
-    return rows
+    """Frequencies `[4, 256]` of channels' flags; most symbols do not occur."""
+    rows = np.ones((len(FLAG_PROBABILITIES), NUM_SYMBOLS), np.int64)
+    for row, (zero, coded, rare) in zip(rows, FLAG_PROBABILITIES, strict=True):
+        row[: RARE + len(RARE_EXPONENTS)] = [FREQUENCY_TOTAL * p for p in (zero, coded)] + [
+            FREQUENCY_TOTAL * rare * p for p in RARE_PROBABILITIES
+        ]
+    return _filled_up(rows)
 
 
 def _filled_up(frequencies: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -1,0 +1,71 @@
+"""The order of positions in the two passes of a latent frame, and their neighbours.
+
+The first pass has the positions where row + column is even, row by row; the second the others. Rows of a matrix
+`[P, channels]` are positions in the order of passes; in a map, all row by row.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+NEIGHBOURS = [1, 3, 5, 7]  # up, left, right, down among the nine places of a 3x3 window, row by row
+POSITIONS_AT_ONCE = 2048
+
+
+class Checkerboard:
+    """Positions of a latent frame of H x W; numbers count positions in the order of passes.
+
+    Attributes:
+        size: H and W.
+        sizes: Positions of the first pass and of the second.
+        order: int64 `[P]`: where in a map each position is.
+        windows: int64 `[P, 9]`: numbers of the 3x3 window of each position, P beyond the edge.
+        neighbours: int64 `[P2, 4]`: of each position of the second pass the four neighbours, which are of the first;
+            P1 beyond the edge.
+    """
+
+    def __init__(self, height: int, width: int) -> None:
+        self.size = (height, width)
+        row, column = np.divmod(np.arange(height * width), width)
+        is_second = (row + column) % 2 == 1
+        order = np.argsort(is_second, kind="stable")
+        self.sizes = [int(np.count_nonzero(~is_second)), int(np.count_nonzero(is_second))]
+        map_order = np.argsort(order)
+        number = np.full((height + 2, width + 2), height * width)
+        number[1:-1, 1:-1] = map_order.reshape(height, width)
+        windows = np.stack([number[i : i + height, j : j + width].ravel() for i in range(3) for j in range(3)], axis=1)
+        self.order, self._map_order = torch.from_numpy(order), torch.from_numpy(map_order)
+        self.windows = torch.from_numpy(windows[order])
+        self.neighbours = self.windows[self.sizes[0] :, NEIGHBOURS].clamp_max(self.sizes[0])
+
+    def to_map(self, rows: Tensor) -> Tensor:
+        """Rows as a map, both `[P, channels]`."""
+        return rows.index_select(0, self._map_order)
+
+    def from_map(self, values: Tensor) -> Tensor:
+        """The inverse of `to_map`."""
+        return values.index_select(0, self.order)
+
+
+def parts(start: int, end: int) -> Iterator[slice]:
+    """Slices of positions; what lies between the steps of computing one of them stays in the processor's cache."""
+    for first in range(start, end, POSITIONS_AT_ONCE):
+        yield slice(first, min(first + POSITIONS_AT_ONCE, end))
+
+
+def with_zeros(rows: Tensor) -> Tensor:
+    """Rows and one of zeros, for positions beyond the edge."""
+    return torch.cat([rows, rows.new_zeros(1, rows.shape[1])])
+
+
+def rows_side_by_side(padded: Tensor, numbers: Tensor) -> Tensor:
+    """Of rows `with_zeros` those with some numbers `[positions, k]`, `[positions, k * channels]`."""
+    return padded.index_select(0, numbers.flatten()).view(len(numbers), -1)
+
+
+def sums_of_rows(padded: Tensor, numbers: Tensor) -> Tensor:
+    """Of rows `with_zeros`, float32, sums of those with some numbers `[positions, k]`: `[positions, channels]`."""
+    return F.embedding_bag(numbers, padded, mode="sum")
