@@ -93,8 +93,9 @@ def test_damage_behind_what_was_asked_for_does_not_matter(tokenizer, tmp_path):
 
 @pytest.mark.parametrize("color_range", [1, 2])
 def test_flat_colours_survive_the_best_quality(color_range, tmp_path):
+    # Bars of 32 pixels, of whose edges the flat middle is one block away: nearer than that it is not flat for a codec.
     info = VideoInfo(
-        width=128, height=64, time_base=Fraction(1, 25), average_rate=Fraction(25),
+        width=256, height=64, time_base=Fraction(1, 25), average_rate=Fraction(25),
         color_range=color_range, color_matrix=1, color_primaries=1, color_transfer=1,
     )  # fmt: skip
     bars, _ = color_bars(info, num_frames=8)
@@ -103,10 +104,10 @@ def test_flat_colours_survive_the_best_quality(color_range, tmp_path):
     decode_file(tmp_path / "a.vtok", tmp_path / "out.mkv", codec="ffv1")
     reader, frames = read(tmp_path / "out.mkv")
     assert (reader.info.color_range, reader.info.color_matrix) == (color_range, 1)
-    for name, bar in (("y", 16), ("u", 8), ("v", 8)):
+    for name, bar in (("y", 32), ("u", 16), ("v", 16)):
         error = np.abs(getattr(frames[4], name).astype(int) - getattr(bars[4], name))
         flat = [error[:, start + bar // 4 : start + 3 * bar // 4] for start in range(0, 8 * bar, bar)]
-        assert np.mean(flat) < 1.5
+        assert np.mean(flat) < 1.0
 
 
 # -- images
