@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 
 from vtok.compressed_video import new_header
-from vtok.container import ContainerWriter
+from vtok.container_writer import ContainerWriter
 from vtok.group_encoder import GroupEncoder
 from vtok.media import VideoInfo
 

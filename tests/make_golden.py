@@ -27,7 +27,8 @@ from vtok.audio import AudioTrack, Chapter
 from vtok.audio_chunks import AudioChunks, AudioPacket
 from vtok.codec import encode_file
 from vtok.compressed_video import CompressedVideo, new_header
-from vtok.container import AudioChunk, ContainerReader, ContainerWriter, VideoGroup
+from vtok.container import AudioChunk, ContainerReader, VideoGroup
+from vtok.container_writer import ContainerWriter
 from vtok.editing import concat_files
 from vtok.media import VideoInfo
 from vtok.tokenizer import VideoTokenizer
@@ -115,7 +116,7 @@ class Maker:
         return target.read_bytes()
 
     def with_header_copy(self):
-        with patch("vtok.container._COPY_SHARE", 1):  # else only files of 60 kB or more have one
+        with patch("vtok.container_writer._COPY_SHARE", 1):  # else only files of 60 kB or more have one
             return self.encoded(12, 16, 16)
 
     def joined(self):

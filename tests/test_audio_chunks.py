@@ -18,7 +18,8 @@ from vtok import chunks
 from vtok.audio import AudioTrack, Chapter, shifted_chapters
 from vtok.audio_chunks import CHUNK_BYTES, HEAD_BYTES, AudioChunk, AudioChunks, AudioHead, AudioPacket
 from vtok.audio_reading import Span, bytes_around, locate_audio, read_packets
-from vtok.container import ContainerReader, ContainerWriter, VideoGroup
+from vtok.container import ContainerReader, VideoGroup
+from vtok.container_writer import ContainerWriter
 from vtok.errors import ChecksumError, ConfigError, FormatError
 from vtok.survey import survey
 

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from vtok import chunks
 from vtok.audio_chunks import AudioPacket
-from vtok.container import ContainerReader, ContainerWriter, FileHeader, Totals, VideoGroup
+from vtok.container import ContainerReader, FileHeader, Totals, VideoGroup
+from vtok.container_writer import ContainerWriter
 from vtok.errors import (
     ChecksumError,
     FormatError,

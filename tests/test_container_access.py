@@ -13,7 +13,8 @@ import pytest
 from test_container import FILE, GROUPS, HEADER, as_ours, chunk_offsets, groups_of, joined, read, split, written
 
 from vtok import chunks
-from vtok.container import ContainerReader, ContainerWriter, GroupLocation, Totals, find_next_chunk
+from vtok.container import ContainerReader, GroupLocation, Totals, find_next_chunk
+from vtok.container_writer import ContainerWriter
 from vtok.errors import ChecksumError, ConfigError, FormatError
 
 LOCATIONS = [

@@ -11,7 +11,8 @@ from make_golden import FOLDER, WEIGHTS
 
 from vtok.codec import decode_file
 from vtok.compressed_video import CompressedVideo
-from vtok.container import ContainerReader, ContainerWriter, FileHeader, VideoGroup
+from vtok.container import ContainerReader, FileHeader, VideoGroup
+from vtok.container_writer import ContainerWriter
 from vtok.errors import ConfigError, FormatError, MediaError
 from vtok.inspection import file_info, verify_file
 from vtok.recovery import RecoveredVideo

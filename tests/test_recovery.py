@@ -205,7 +205,7 @@ def test_the_command_line_lists_faults_and_exits_3(vtok, made):  # noqa: F811
 
 
 def test_a_header_that_is_damaged_is_replaced_by_its_copy(tiny_tokenizer, tmp_path, monkeypatch):
-    monkeypatch.setattr("vtok.container._COPY_SHARE", 4)  # else only files of 60 kB or more have one
+    monkeypatch.setattr("vtok.container_writer._COPY_SHARE", 4)  # else only files of 60 kB or more have one
     source = write_source(tmp_path / "in.mp4", make_frames(64, 48, 80))
     encode_file(source, tmp_path / "in.vtok", tokenizer=tiny_tokenizer, keyframe_seconds=0.6)
     data = (tmp_path / "in.vtok").read_bytes()

@@ -19,7 +19,8 @@ from vtok.audio_reading import Span
 from vtok.cli_output import EXIT_INCOMPLETE
 from vtok.codec import decode_file, encode_file
 from vtok.compressed_video import CompressedVideo
-from vtok.container import AudioChunk, ContainerReader, ContainerWriter
+from vtok.container import AudioChunk, ContainerReader
+from vtok.container_writer import ContainerWriter
 from vtok.editing import concat_files, cut_file
 from vtok.errors import ChecksumError, ConfigError
 from vtok.inspection import file_info, verify_file

@@ -17,7 +17,7 @@ from typing import BinaryIO, NamedTuple
 
 from vtok.atomic import check_target, open_atomically
 from vtok.compressed_video import CompressedVideo, file_prior, new_header
-from vtok.container import ContainerWriter
+from vtok.container_writer import ContainerWriter
 from vtok.errors import ChecksumError, ConfigError, MediaError, TruncatedError
 from vtok.group_encoder import GroupEncoder, chunks_per_group
 from vtok.inspection import verify_file

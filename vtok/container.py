@@ -4,26 +4,24 @@
     HEAD      JSON (vtok/file_header.py); head is a copy of it
     VGRP      a group of frames: its numbers, its timestamps, its entropy-coded codes (vtok/groups.py)
     apkt      audio packets of about the time of the group after it (vtok/audio_chunks.py)
-    indx      for each group: sequence number u32, byte offset of its chunk u64, first frame u64, frames u32
-    DONE      frames u64, groups u32, latent frames u64, byte offset of the indx chunk or 0 u64
-              and, if it is known, the duration of the last frame u32
+    indx      where each group is, DONE how much there is (vtok/file_end.py)
 
-The writer never seeks, and the reader seeks only when asked for a single group. Groups need nothing but the header, and
-nothing at the end of a file is needed to read what comes before.
+The writer (`vtok/container_writer.py`) never seeks, and the reader seeks only when asked for a single group. Groups
+need nothing but the header, and nothing at the end of a file is needed to read what comes before.
 """
 
 import os
-import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from vtok import chunks
 from vtok.audio_chunks import AudioChunk, AudioHead
-from vtok.chunks import ChunkHead, ChunkReader, find_next_chunk, pack_chunk, pack_preamble, parse_head
-from vtok.errors import ChecksumError, ConfigError, FormatError, MediaError, TruncatedError, naming
+from vtok.chunks import ChunkHead, ChunkReader, find_next_chunk, parse_head
+from vtok.errors import ChecksumError, FormatError, MediaError, TruncatedError, naming
+from vtok.file_end import DONE_PAYLOAD_BYTES, LOCATION, GroupLocation, Totals, parse_done
 from vtok.file_header import MAX_FRAMES_PER_GROUP, FileHeader
 from vtok.groups import HEAD_BYTES as GROUP_HEAD_BYTES
 from vtok.groups import GroupHead, VideoGroup, frame_range
@@ -32,7 +30,6 @@ __all__ = [
     "MAX_FRAMES_PER_GROUP",
     "AudioChunk",
     "ContainerReader",
-    "ContainerWriter",
     "FileHeader",
     "GroupLocation",
     "Totals",
@@ -40,123 +37,6 @@ __all__ = [
     "find_next_chunk",
     "opened",
 ]
-
-_COPY_SHARE = 128  # a copy of the header must not take more than one in so many bytes
-_LOCATION = struct.Struct("<IQQI")
-_DONE_FIELDS = struct.Struct("<QIQQ")
-_TICKS = struct.Struct("<I")  # behind them, if it is known how long the last frame is shown
-_MAX_TICKS = (1 << 32) - 1
-_DONE_PAYLOAD_BYTES = (_DONE_FIELDS.size + _TICKS.size, _DONE_FIELDS.size)
-
-
-class Totals(NamedTuple):
-    """How much a file contains."""
-
-    num_frames: int = 0
-    num_groups: int = 0
-    num_latent_frames: int = 0
-
-    def plus(self, group: VideoGroup) -> "Totals":
-        """These, and one group more."""
-        return Totals(
-            self.num_frames + group.num_frames, self.num_groups + 1, self.num_latent_frames + group.num_latent_frames
-        )
-
-
-class End(NamedTuple):
-    """What the end chunk says: how much there is, where the index is, and how long the last frame is shown.
-
-    The byte offset of the index is 0 if there is none; ticks are units of the time base, and 0 if they are not known.
-    """
-
-    totals: Totals
-    index_offset: int
-    last_frame_ticks: int
-
-
-class GroupLocation(NamedTuple):
-    """Where a group is: its chunk's sequence number and byte offset, and its frames."""
-
-    sequence: int
-    byte_offset: int
-    first_frame: int
-    num_frames: int
-
-    @property
-    def end_frame(self) -> int:
-        """Number of the frame behind its last."""
-        return self.first_frame + self.num_frames
-
-
-class ContainerWriter:
-    """Writes a file from front to back, never seeking, so a pipe will do.
-
-    Attributes:
-        totals: What was written so far.
-        num_bytes: How many bytes that took.
-        num_audio_bytes: How much of that is chunks of audio packets.
-    """
-
-    def __init__(self, file: BinaryIO, header: FileHeader) -> None:
-        """Write the header to `file`, a buffered binary file, which stays the caller's to close."""
-        self.totals = Totals()
-        self.num_audio_bytes = 0
-        self._file = file
-        self._header = header
-        self._sequence = 0
-        self._locations = bytearray()
-        preamble = pack_preamble()
-        self.num_bytes = len(preamble)
-        file.write(preamble)
-        self._write_chunk(chunks.HEAD, header.to_bytes())
-
-    def write_group(self, group: VideoGroup) -> None:
-        """Append a group.
-
-        Raises:
-            ConfigError: It does not begin with the frame after the last one, its counts do not fit each other or their
-                limits, or it is longer than 64 MiB.
-        """
-        if group.first_frame != self.totals.num_frames:
-            raise ConfigError(f"group begins with frame {group.first_frame}: must be {self.totals.num_frames}")
-        try:
-            self._header.check_group(group.num_frames, group.num_latent_frames)
-        except FormatError as error:
-            raise ConfigError(f"group: {error}") from None
-        location = GroupLocation(self._sequence, self.num_bytes, group.first_frame, group.num_frames)
-        self._write_chunk(chunks.GROUP, group.to_bytes(), is_restart=group.is_restart)
-        self._locations += _LOCATION.pack(*location)
-        self.totals = self.totals.plus(group)
-
-    def write_audio(self, payloads: Iterable[bytes]) -> None:
-        """Append chunks of audio packets, as `AudioChunks.take` gives them."""
-        begin = self.num_bytes
-        for payload in payloads:
-            self._write_chunk(chunks.AUDIO, payload)
-        self.num_audio_bytes += self.num_bytes - begin
-
-    def finish(self, *, last_frame_ticks: int = 0) -> Totals:
-        """Write what helps after damage or to seek, and the end chunk, without which the file counts as cut off.
-
-        Args:
-            last_frame_ticks: How long the last frame is shown, in units of the time base; 0 if that is not known.
-        """
-        header = self._header.to_bytes()
-        if self.num_bytes >= _COPY_SHARE * len(header):
-            self._write_chunk(chunks.HEAD_COPY, header)
-        index_offset = 0
-        if len(self._locations) <= chunks.MAX_CHUNK_BYTES:  # true for 129 days in groups of 4 seconds
-            index_offset = self.num_bytes
-            self._write_chunk(chunks.INDEX, bytes(self._locations))
-        ticks = _TICKS.pack(last_frame_ticks) if 0 < last_frame_ticks <= _MAX_TICKS else b""
-        self._write_chunk(chunks.DONE, _DONE_FIELDS.pack(*self.totals, index_offset) + ticks)
-        return self.totals
-
-    def _write_chunk(self, kind: bytes, payload: bytes, *, is_restart: bool = False) -> None:
-        data = pack_chunk(kind, self._sequence, payload, is_restart=is_restart)
-        self._file.write(data)
-        self._sequence += 1
-        self.num_bytes += len(data)
 
 
 class ContainerReader:
@@ -332,10 +212,10 @@ class ContainerReader:
             head.kind != chunks.INDEX
             or not head.is_known
             or head.end_offset != done.byte_offset
-            or len(payload) % _LOCATION.size
+            or len(payload) % LOCATION.size
         ):
             raise FormatError(f"{head.place} is no index")
-        locations = [GroupLocation(*fields) for fields in _LOCATION.iter_unpack(payload)]
+        locations = [GroupLocation(*fields) for fields in LOCATION.iter_unpack(payload)]
         num_frames = 0
         for location in locations:
             if location.first_frame != num_frames or not 1 <= location.num_frames <= MAX_FRAMES_PER_GROUP:
@@ -349,7 +229,7 @@ class ContainerReader:
     def _done_head(self) -> ChunkHead:
         """The header of the end chunk, found from the end of the file."""
         size = self._file.seek(0, 2)
-        for payload_bytes in _DONE_PAYLOAD_BYTES:
+        for payload_bytes in DONE_PAYLOAD_BYTES:
             byte_offset = size - chunks.CHUNK_HEAD_BYTES - payload_bytes - chunks.CRC_BYTES
             self._file.seek(max(byte_offset, 0))
             head = parse_head(self._file.read(chunks.CHUNK_HEAD_BYTES), byte_offset)
@@ -435,12 +315,3 @@ def _read_payload(reader: ChunkReader, head: ChunkHead, time_base: Fraction | No
         with suppress(FormatError):
             lost = f": {AudioHead.from_bytes(payload).place(time_base)} is lost"
     raise ChecksumError(f"{head.place} is damaged{lost}")
-
-
-def parse_done(head: ChunkHead, payload: bytes) -> End:
-    """What the end chunk says; later versions may add more behind it."""
-    if len(payload) < _DONE_FIELDS.size:
-        raise FormatError(f"{head.place} has {len(payload)} bytes: must be at least {_DONE_FIELDS.size}")
-    *totals, index_offset = _DONE_FIELDS.unpack_from(payload)
-    has_ticks = len(payload) >= _DONE_FIELDS.size + _TICKS.size
-    return End(Totals(*totals), index_offset, _TICKS.unpack_from(payload, _DONE_FIELDS.size)[0] if has_ticks else 0)

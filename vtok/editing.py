@@ -17,7 +17,8 @@ from vtok.atomic import check_target, open_atomically
 from vtok.audio import AudioTrack, shifted_chapters
 from vtok.audio_chunks import AudioChunks, AudioPacket
 from vtok.audio_reading import Span, bytes_around, locate_audio, read_packets
-from vtok.container import ContainerReader, ContainerWriter, FileHeader, VideoGroup, opened
+from vtok.container import ContainerReader, FileHeader, VideoGroup, opened
+from vtok.container_writer import ContainerWriter
 from vtok.errors import ConfigError
 from vtok.timecode import exact_seconds
 

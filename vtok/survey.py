@@ -15,8 +15,9 @@ from vtok.audio_chunks import HEAD_BYTES as AUDIO_HEAD_BYTES
 from vtok.audio_chunks import AudioHead
 from vtok.audio_reading import AudioLocation, locate_audio
 from vtok.chunks import CHUNK_HEAD_BYTES, ChunkHead, ChunkReader, find_next_chunk, parse_head
-from vtok.container import ContainerReader, GroupLocation, Totals, parse_done, read_audio_chunk
+from vtok.container import ContainerReader, GroupLocation, Totals, read_audio_chunk
 from vtok.errors import ChecksumError, FormatError, TruncatedError, UnsupportedVersionError
+from vtok.file_end import parse_done
 from vtok.file_header import FileHeader
 from vtok.groups import HEAD_BYTES, GroupHead, VideoGroup, frame_range
 

@@ -10,7 +10,8 @@ from typing import NamedTuple
 from vtok.atomic import check_target, open_atomically
 from vtok.batch import Path_
 from vtok.compressed_video import DEFAULT_RATE, check_header, file_prior, tokenizer_of
-from vtok.container import ContainerWriter, FileHeader, VideoGroup
+from vtok.container import FileHeader, VideoGroup
+from vtok.container_writer import ContainerWriter
 from vtok.errors import ConfigError
 from vtok.exact_prior import ExactPrior
 from vtok.group_encoder import GroupEncoder, chunks_per_group
