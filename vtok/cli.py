@@ -14,6 +14,7 @@ from typing import Annotated
 
 import typer
 
+from vtok.allocation import keep_freed_memory
 from vtok.cli_coding import decode, encode
 from vtok.cli_comparison import compare
 from vtok.cli_files import concat, cut, info, stats, verify
@@ -82,6 +83,7 @@ def main() -> None:
     for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):  # Windows has no SIGHUP
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
             signal.signal(number, _terminate)
+    keep_freed_memory()
     sys.argv[1:] = with_command(sys.argv[1:])
     try:
         app(prog_name="vtok")

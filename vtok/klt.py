@@ -5,6 +5,8 @@ samples' second moments, in order of their eigenvalues) packs the energy of real
 all linear transforms, so the first `num_channels` of them are what a tokenizer should start with.
 """
 
+from functools import cache
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -34,23 +36,16 @@ def pad_to_blocks(planes: Planes) -> Planes:
 
 
 def planes_to_blocks(planes: Planes) -> Tensor:
-    """Whole blocks of `planes` as vectors `[b, 768, T, H, W]`, chroma scaled by `CHROMA_WEIGHT`."""
+    """Whole blocks of `planes [b, 8 T, 8 H, 8 W]` as vectors `[b * T, 768, H, W]`, chroma scaled by `CHROMA_WEIGHT`.
+
+    They are laid out channels last, as dense convolutions want them.
+    """
 
     def blocks(plane: Tensor, side: int) -> Tensor:
-        return rearrange(plane, "b (T t) (H h) (W w) -> b (t h w) T H W", t=PATCH, h=side, w=side)
+        return rearrange(plane, "b (T t) (H h) (W w) -> (b T) H W (t h w)", t=PATCH, h=side, w=side)
 
     y, u, v = blocks(planes.y, PATCH), blocks(planes.u, PATCH // 2), blocks(planes.v, PATCH // 2)
-    return torch.cat([y, u * CHROMA_WEIGHT, v * CHROMA_WEIGHT], dim=1)
-
-
-def blocks_to_planes(blocks: Tensor) -> Planes:
-    """The inverse of `planes_to_blocks`."""
-
-    def plane(part: Tensor, side: int) -> Tensor:
-        return rearrange(part, "b (t h w) T H W -> b (T t) (H h) (W w)", t=PATCH, h=side, w=side)
-
-    y, u, v = torch.split(blocks, [PATCH**3, PATCH**3 // 4, PATCH**3 // 4], dim=1)
-    return Planes(plane(y, PATCH), plane(u / CHROMA_WEIGHT, PATCH // 2), plane(v / CHROMA_WEIGHT, PATCH // 2))
+    return torch.cat([y, u * CHROMA_WEIGHT, v * CHROMA_WEIGHT], dim=-1).permute(0, 3, 1, 2)
 
 
 # Seen as half-size cells (4 x 4 pixels, all 8 frames), a block's samples are the channels of a grid of twice the
@@ -69,15 +64,30 @@ def blocks_to_cells(blocks: Tensor) -> Tensor:
     return torch.cat(cells, dim=1)
 
 
-def cells_to_blocks(cells: Tensor) -> Tensor:
-    """The inverse of `blocks_to_cells`."""
-    parts = torch.split(cells, [PATCH * 16, PATCH * 4, PATCH * 4], dim=1)
-    sides = (4, 2, 2)
-    blocks = [
-        rearrange(part, "b (t h w) (H i) (W j) -> b (t i h j w) H W", t=PATCH, i=2, j=2, h=side)
-        for part, side in zip(parts, sides, strict=True)
-    ]
-    return torch.cat(blocks, dim=1)
+def cells_to_planes(cells: Tensor, b: int) -> Planes:
+    """The planes whose `planes_to_blocks` have the cells `[b * T, 192, 2H, 2W]`."""
+
+    def plane(part: Tensor, side: int) -> Tensor:
+        return rearrange(part, "(b T) (t h w) H W -> b (T t) (H h) (W w)", b=b, h=side, w=side)
+
+    y, u, v = torch.split(cells, [PATCH * 16, PATCH * 4, PATCH * 4], dim=1)
+    return Planes(plane(y, 4), plane(u / CHROMA_WEIGHT, 2), plane(v / CHROMA_WEIGHT, 2))
+
+
+def spread_over_cells(channels: Tensor) -> Tensor:
+    """Channels `[b, 4 c, H, W]`, those of the four cells of a block one after the other, as `[b, c, 2H, 2W]`.
+
+    With channels last, as these are, whole vectors are moved and not values.
+    """
+    spread = rearrange(channels.permute(0, 2, 3, 1), "b H W (i j c) -> b (H i) (W j) c", i=2, j=2)
+    return spread.permute(0, 3, 1, 2)
+
+
+@cache
+def _cell_order() -> Tensor:
+    """Where in a block vector the values of its four cells are, one cell after the other, `[768]`."""
+    with torch.inference_mode(False):  # or it could not be used in training later
+        return blocks_to_cells(torch.arange(BLOCK_VALUES).view(1, -1, 1, 1))[0].permute(1, 2, 0).flatten()
 
 
 class BlockTransform(nn.Module):
@@ -118,5 +128,5 @@ class BlockTransform(nn.Module):
         return F.conv2d(blocks, self.analysis[:, :, None, None])
 
     def synthesise(self, coefficients: Tensor) -> Tensor:
-        """Coefficients `[b, num_channels, H, W]` to blocks `[b, 768, H, W]`."""
-        return F.conv2d(coefficients, self.synthesis[:, :, None, None])
+        """Coefficients `[b, num_channels, H, W]` to cells `[b, 192, 2H, 2W]`."""
+        return spread_over_cells(F.conv2d(coefficients, self.synthesis[_cell_order(), :, None, None]))

@@ -1,13 +1,14 @@
 """The pretrained model in one piece: planes to latents, latents to codes, codes to planes, and the prior over codes."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from vtok.klt import BlockTransform, blocks_to_planes, planes_to_blocks
+from vtok.klt import PATCH, BlockTransform, cells_to_planes, planes_to_blocks
 from vtok.latent_networks import AnalysisNetwork, State, SynthesisNetwork
 from vtok.layers import QualityTable
 from vtok.planes import Planes
@@ -53,6 +54,17 @@ class LatentModelConfig:
     prior_groups: tuple[int, ...] = (16, 64, 128, 256, 384)
     prior_context_dim: int = 160
     prior_group_dim: int = 128
+
+    @property
+    def analysis_reach(self) -> int:
+        """So many rows and columns of blocks around a latent have a part in it."""
+        return self.num_analysis_blocks
+
+    @property
+    def synthesis_reach(self) -> int:
+        """So many rows and columns of latents around a block have a part in it."""
+        # The three convolutions of the refinement see three half-size cells.
+        return self.num_synthesis_blocks + 2
 
 
 class LatentModel(nn.Module):
@@ -104,28 +116,29 @@ class LatentModel(nn.Module):
         Returns:
             Latents `[b, n, T, H, W]`, float32, and the new state.
         """
-        blocks = planes_to_blocks(planes)
         parts = []
-        for part in self._portions(blocks):
-            latents, state = self.analysis(self.transform, _fold(part), quality, state)
+        for part in self._portions(planes):
+            latents, state = self.analysis(self.transform, planes_to_blocks(part), quality, state)
             parts.append(_unfold(latents, len(quality)))
         return torch.cat(parts, dim=2) * self._gain(quality), state or []
 
     def decode(self, codes: Tensor, quality: Tensor, state: State | None = None) -> tuple[Planes, State]:
         """Centred codes (or latents in units of one code step) `[b, n, T, H, W]` to whole blocks of planes."""
-        parts = []
-        for part in self._portions(codes / self._gain(quality)):
-            blocks, state = self.synthesis(self.transform, _fold(part), quality, state)
-            parts.append(_unfold(blocks, len(quality)))
-        return blocks_to_planes(torch.cat(parts, dim=2)), state or []
+        latents, parts = codes / self._gain(quality), []
+        for part in (latents,) if self.training else torch.split(latents, 1, dim=2):
+            cells, state = self.synthesis(self.transform, _fold(part), quality, state)
+            parts.append(cells_to_planes(cells, len(quality)))
+        return Planes(*(torch.cat(planes, dim=1) for planes in zip(*parts, strict=True))), state or []
 
-    def _portions(self, video: Tensor) -> tuple[Tensor, ...]:
-        """`[b, c, T, H, W]` as what the networks see at once: all of it in training, else one latent frame at a time.
+    def _portions(self, planes: Planes) -> Iterator[Planes]:
+        """What the networks see at once: all of it in training, else one latent frame at a time.
 
         Convolutions of another batch size may round differently; like this, a whole video and a stream of its chunks
         give the same bits.
         """
-        return (video,) if self.training else torch.split(video, 1, dim=2)
+        step = planes.y.shape[1] if self.training else PATCH
+        for start in range(0, planes.y.shape[1], step):
+            yield planes.frames(start, start + step)
 
     def lagrangian(self, quality: Tensor) -> Tensor:
         """Lambda `[b]` at `quality [b]`: what a bit per pixel may cost in distortion."""

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from vtok.klt import CELL_VALUES, BlockTransform, blocks_to_cells, cells_to_blocks
+from vtok.klt import CELL_VALUES, BlockTransform, spread_over_cells
 from vtok.layers import QualityTable, conv, zero_conv
 
 State = list[Tensor]  # per block: what the next latent frame needs of the last one, [b, dim, H, W]
@@ -42,8 +42,9 @@ class LatentBlock(nn.Module):
         t = len(x) // b
         h = F.silu(h + self.quality(quality).repeat_interleave(t, 0)[:, :, None, None].to(h.dtype))
         frames = rearrange(h, "(b t) c h w -> b t c h w", b=b)
-        first = torch.zeros_like(frames[:, :1]) if last is None else last[:, None].to(h.dtype)
-        delayed = torch.cat([first, frames[:, :-1]], dim=1).flatten(0, 1)
+        delayed = torch.zeros_like(frames[:, 0]) if last is None else last.to(h.dtype)
+        if t > 1:
+            delayed = torch.cat([delayed[:, None], frames[:, :-1]], dim=1).flatten(0, 1)
         return x + self.temporal(torch.cat([delayed, h], dim=1)), frames[:, -1]
 
 
@@ -72,7 +73,7 @@ class AnalysisNetwork(nn.Module):
         coefficients = transform.analyse(blocks)
         scale = transform.scale[:, None, None]
         x, state = run_blocks(self.blocks, self.enter(coefficients / scale), quality, state)
-        return coefficients.float() + self.leave(x).float() * scale, state
+        return coefficients + self.leave(x) * scale, state
 
 
 class SynthesisNetwork(nn.Module):
@@ -98,14 +99,17 @@ class SynthesisNetwork(nn.Module):
     def forward(
         self, transform: BlockTransform, latents: Tensor, quality: Tensor, state: State | None
     ) -> tuple[Tensor, State]:
-        """Latents `[b * T, n, H, W]` to blocks `[b * T, 768, H, W]` and the new state."""
+        """Latents `[b * T, n, H, W]` to cells `[b * T, 192, 2H, 2W]` and the new state."""
         scale = transform.scale[:, None, None]
         x, state = run_blocks(self.blocks, self.enter(latents / scale), quality, state)
-        blocks = transform.synthesise(latents + self.leave(x).float() * scale)
-        cells = blocks_to_cells(blocks)
-        guide = rearrange(self.guide(x), "b (c i j) h w -> b c (h i) (w j)", i=2, j=2)
-        r = self.refine_enter(torch.cat([cells.to(guide.dtype), guide], dim=1))
+        cells = transform.synthesise(latents + self.leave(x) * scale)
+        r = self.refine_enter(torch.cat([cells, self._guide(x)], dim=1))
         t = len(latents) // len(quality)
         r = F.silu(r + self.refine_quality(quality).repeat_interleave(t, 0)[:, :, None, None].to(r.dtype))
         r = F.silu(r + self.refine_hidden(r))
-        return cells_to_blocks(cells.float() + self.refine_leave(r).float()), state
+        return cells.float() + self.refine_leave(r), state
+
+    def _guide(self, x: Tensor) -> Tensor:
+        """What the refinement gets from the latent grid, `[b * T, guide_dim, 2H, 2W]`."""
+        weight, bias = (rearrange(p, "(c i j) ... -> (i j c) ...", i=2, j=2) for p in self.guide.parameters())
+        return spread_over_cells(F.conv2d(x, weight, bias))

@@ -19,9 +19,11 @@ from vtok.latent_networks import State
 from vtok.media_frame import Frame, Plane, VideoInfo
 from vtok.planes import Planes
 from vtok.precision import Arithmetic, choose_arithmetic
+from vtok.strips import Strip, strips
 from vtok.tokenizer import VideoTokenizer
 
 FRAMES_PER_CHUNK = PATCH
+_SIDES = (PATCH, PATCH // 2, PATCH // 2)  # rows of samples in a row of latents: luma and both chroma planes
 
 
 def file_model(tokenizer: VideoTokenizer) -> LatentModel:
@@ -42,7 +44,7 @@ def latent_size(height: int, width: int) -> tuple[int, int]:
 
 class _Coder:
     def __init__(
-        self, tokenizer: VideoTokenizer, info: VideoInfo, quality: float, arithmetic: Arithmetic | None = None
+        self, tokenizer: VideoTokenizer, info: VideoInfo, quality: float, arithmetic: Arithmetic | None, reach: int
     ) -> None:
         self._arithmetic = arithmetic or choose_arithmetic("cpu")
         self._model = file_model(tokenizer).to(self._arithmetic.device)
@@ -51,11 +53,12 @@ class _Coder:
             raise ConfigError(f"quality is {quality:g}; expected 1 (smallest) to {highest} (best)")
         self._info = info
         self._quality = torch.tensor([float(quality)], device=self._arithmetic.device)
-        self._state: State | None = None
+        self._strips = strips(*latent_size(info.height, info.width), reach)
+        self.restart()
 
     def restart(self) -> None:
         """Forget what came before, as at the beginning of a video."""
-        self._state = None
+        self._states: list[State | None] = [None] * len(self._strips)
 
 
 class ChunkEncoder(_Coder):
@@ -68,30 +71,55 @@ class ChunkEncoder(_Coder):
         arithmetic: Where and how to compute; the tokenizer's networks are moved there. Default: on the processor.
     """
 
+    def __init__(
+        self, tokenizer: VideoTokenizer, info: VideoInfo, quality: float, arithmetic: Arithmetic | None = None
+    ) -> None:
+        super().__init__(tokenizer, info, quality, arithmetic, file_model(tokenizer).config.analysis_reach)
+
     @torch.inference_mode()
     def encode(self, frames: Sequence[Frame]) -> Plane:
         """Codes uint8 `[n, H, W]` of the next 1 to 8 frames; fewer than 8 only at the end of the video."""
-        stacked = (
-            torch.from_numpy(np.stack(planes))[None].to(self._arithmetic.device)
-            for planes in zip(*((f.y, f.u, f.v) for f in frames), strict=True)
-        )
-        planes = pad_to_blocks(Planes.from_uint8(*stacked, full_range=self._info.is_full_range))
-        with self._arithmetic.autocast():
-            latents, self._state = self._model.encode(planes, self._quality, self._state)
+        height, width = latent_size(self._info.height, self._info.width)
+        codes = np.empty((self._model.config.num_channels, height, width), np.uint8)
         quantizer = self._model.quantizer
-        codes: Plane = quantizer.to_uint8(quantizer(latents))[0, :, 0].contiguous().cpu().numpy()
+        for i, strip in enumerate(self._strips):
+            planes = self._planes(frames, strip)
+            with self._arithmetic.autocast():
+                latents, self._states[i] = self._model.encode(planes, self._quality, self._states[i])
+            wanted = latents[0, :, 0, strip.wanted_of_seen(1)]
+            codes[:, strip.inner] = quantizer.to_uint8(quantizer(wanted)).cpu().numpy()
         return codes
+
+    def _planes(self, frames: Sequence[Frame], strip: Strip) -> Planes:
+        """What the networks see of `frames` for a strip."""
+        y, u, v = (
+            torch.from_numpy(np.stack([plane[strip.seen(side)] for plane in planes]))[None].to(self._arithmetic.device)
+            for side, planes in zip(_SIDES, zip(*((f.y, f.u, f.v) for f in frames), strict=True), strict=True)
+        )
+        return pad_to_blocks(Planes.from_uint8(y, u, v, full_range=self._info.is_full_range))
 
 
 class ChunkDecoder(_Coder):
     """Frames of one video's chunks, in order; arguments as for `ChunkEncoder`."""
 
+    def __init__(
+        self, tokenizer: VideoTokenizer, info: VideoInfo, quality: float, arithmetic: Arithmetic | None = None
+    ) -> None:
+        super().__init__(tokenizer, info, quality, arithmetic, file_model(tokenizer).config.synthesis_reach)
+
     @torch.inference_mode()
     def decode(self, codes: Plane, pts: Sequence[int]) -> list[Frame]:
         """The next frames, as many as there are timestamps (1 to 8), from codes uint8 `[n, H, W]`."""
-        centred = self._model.quantizer.from_uint8(torch.from_numpy(codes).to(self._arithmetic.device))[None, :, None]
-        with self._arithmetic.autocast():
-            planes, self._state = self._model.decode(centred, self._quality, self._state)
-        cropped = planes.crop(self._info.height, self._info.width).frames(0, len(pts))
-        y, u, v = (plane[0].cpu().numpy() for plane in cropped.to_uint8(full_range=self._info.is_full_range))
-        return [Frame(*frame) for frame in zip(y, u, v, pts, strict=True)]
+        size = self._info.height, self._info.width
+        chroma_size = tuple(-(-n // 2) for n in size)
+        planes = [np.empty((len(pts), *shape), np.uint8) for shape in (size, chroma_size, chroma_size)]
+        for i, strip in enumerate(self._strips):
+            stored = torch.from_numpy(codes[:, strip.outer]).to(self._arithmetic.device)
+            centred = self._model.quantizer.from_uint8(stored)[None, :, None]
+            with self._arithmetic.autocast():
+                decoded, self._states[i] = self._model.decode(centred, self._quality, self._states[i])
+            parts = decoded.to_uint8(full_range=self._info.is_full_range)
+            for plane, part, side in zip(planes, parts, _SIDES, strict=True):
+                inner = plane[:, strip.wanted(side)]
+                inner[:] = part[0, : len(pts), strip.wanted_of_seen(side)][:, : inner.shape[1], : inner.shape[2]].cpu()
+        return [Frame(*frame) for frame in zip(*planes, pts, strict=True)]

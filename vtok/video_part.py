@@ -9,7 +9,7 @@ from vtok.audio import Chapter, Extras, shifted_chapters
 from vtok.audio_reading import Span
 from vtok.compressed_video import CompressedVideo
 from vtok.media import Frame, FrameWriter, VideoInfo, VideoWriter
-from vtok.pipeline import DEPTH, ahead
+from vtok.pipeline import ahead
 from vtok.streaming import FRAMES_PER_CHUNK
 from vtok.timecode import exact_seconds
 
@@ -55,7 +55,7 @@ class VideoPart:
         packets = self.video.packets(self.span, self.numbers) if sounding else iter(())
         moved = (packet.moved(self.shift, tracks) for packet in packets)
         following = next(moved, None)
-        with ahead(self.frames, depth=DEPTH * FRAMES_PER_CHUNK) as frames:
+        with ahead(self.frames, depth=FRAMES_PER_CHUNK) as frames:
             for frame in frames:
                 writer.write(frame)
                 while sounding and following and following.seconds(tracks) <= frame.pts * self.info.time_base:

@@ -1,0 +1,84 @@
+"""Large frames in strips: the same codes and the same pixels as at once."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+
+from vtok import strips as strips_module
+from vtok.media import Frame, VideoInfo
+from vtok.planes import Planes
+from vtok.streaming import ChunkDecoder, ChunkEncoder
+from vtok.strips import strips
+
+
+@pytest.fixture
+def small_strips(monkeypatch):
+    """Strips of about four rows of a latent frame nine wide."""
+
+    def make():
+        monkeypatch.setattr(strips_module, "MAX_POSITIONS", 36)
+        monkeypatch.setattr(strips_module, "MIN_ROWS", 1)
+
+    return make
+
+
+def video(num_frames, info):
+    rng = np.random.default_rng(0)
+    h, w = info.height, info.width
+    sizes = ((h, w), (-(-h // 2), -(-w // 2)), (-(-h // 2), -(-w // 2)))
+    return [Frame(*(rng.integers(0, 256, size, np.uint8) for size in sizes), pts=i) for i in range(num_frames)]
+
+
+def coded(tokenizer, info, frames):
+    encoder, decoder = ChunkEncoder(tokenizer, info, 5), ChunkDecoder(tokenizer, info, 5)
+    codes = [encoder.encode(frames[i : i + 8]) for i in range(0, len(frames), 8)]
+    decoded = [frame for i, c in enumerate(codes) for frame in decoder.decode(c, range(8 * i, 8 * i + 8))]
+    return codes, decoded
+
+
+@pytest.mark.parametrize("height", [131, 160])
+def test_strips_change_nothing(tiny_tokenizer, small_strips, height):
+    info = VideoInfo(width=69, height=height, time_base=Fraction(1, 25))
+    frames = video(24, info)
+    codes, decoded = coded(tiny_tokenizer, info, frames)
+    small_strips()
+    codes_of_strips, decoded_of_strips = coded(tiny_tokenizer, info, frames)
+    assert all(np.array_equal(a, b) for a, b in zip(codes, codes_of_strips, strict=True))
+    for a, b in zip(decoded, decoded_of_strips, strict=True):
+        assert np.array_equal(a.y, b.y)
+        assert np.array_equal(a.u, b.u)
+        assert np.array_equal(a.v, b.v)
+
+
+def test_the_networks_see_as_many_rows_as_they_say(tiny_tokenizer):
+    model, quality = tiny_tokenizer.latent_model.double(), torch.tensor([5.0], dtype=torch.float64)
+    model.transform.scale = torch.ones_like(model.transform.scale)
+    planes = Planes(*(torch.randn(1, 8, *size, dtype=torch.float64) for size in ((160, 16), (80, 8), (80, 8))))
+    planes.y.requires_grad_()
+    latents, _ = model.encode(planes, quality)
+    latents[..., 10, :].sum().backward()
+    seen = planes.y.grad.abs().sum((0, 1, 3)).view(20, 8).sum(1).nonzero().flatten()
+    reach = model.config.analysis_reach
+    assert seen.tolist() == list(range(10 - reach, 10 + reach + 1))
+
+    codes = latents.detach().requires_grad_()
+    decoded, _ = model.decode(codes, quality)
+    decoded.y[:, :, 80:88].sum().backward()
+    seen = codes.grad.abs().sum((0, 1, 2, 4)).nonzero().flatten()
+    reach = model.config.synthesis_reach
+    assert seen.tolist() == list(range(10 - reach, 10 + reach + 1))
+
+
+def test_strips_cover_all_rows_once_and_are_bounded():
+    for height, width in ((1, 1), (45, 80), (90, 160), (135, 240), (270, 480), (7, 100_000)):
+        parts = strips(height, width, 5)
+        rows = [row for strip in parts for row in range(strip.inner.start, strip.inner.stop)]
+        assert rows == list(range(height))
+        for strip in parts:
+            assert strip.outer.start == max(0, strip.inner.start - 5)
+            assert strip.outer.stop == min(height, strip.inner.stop + 5)
+            assert (strip.inner.stop - strip.inner.start) * width <= strips_module.MAX_POSITIONS or width > 1000
+    assert len(strips(90, 160, 5)) == 1
+    assert len(strips(270, 480, 5)) == 8

@@ -1,0 +1,41 @@
+"""Large frames in strips of rows of blocks, so that the networks' memory is bounded.
+
+A strip goes through the networks together with as many rows around it as they see, which are then dropped. It has a
+state of its own, as if it were a video. So its results are those of the whole frame, to the last bit where convolutions
+sum in the same order for every height, as those of oneDNN do.
+"""
+
+from itertools import pairwise
+from typing import NamedTuple
+
+MAX_POSITIONS = 2**14  # latent positions at once, about; more cost memory, fewer cost time
+MIN_ROWS = 16
+
+
+class Strip(NamedTuple):
+    """Rows of latents: those that are wanted, and those that the networks have to see for it."""
+
+    inner: slice
+    outer: slice
+
+    def seen(self, side: int) -> slice:
+        """The outer rows, where a row of latents is `side` rows of samples."""
+        return slice(self.outer.start * side, self.outer.stop * side)
+
+    def wanted(self, side: int) -> slice:
+        """The inner rows, in rows of samples."""
+        return slice(self.inner.start * side, self.inner.stop * side)
+
+    def wanted_of_seen(self, side: int) -> slice:
+        """Where among the outer rows the inner ones are, in rows of samples."""
+        return slice((self.inner.start - self.outer.start) * side, (self.inner.stop - self.outer.start) * side)
+
+
+def strips(height: int, width: int, reach: int) -> list[Strip]:
+    """A latent frame of `height` x `width` in strips of equal height, for networks that see `reach` rows around."""
+    count = max(1, min(-(-height * width // MAX_POSITIONS), height // MIN_ROWS))
+    edges = [height * i // count for i in range(count + 1)]
+    return [
+        Strip(slice(start, stop), slice(max(0, start - reach), min(height, stop + reach)))
+        for start, stop in pairwise(edges)
+    ]
