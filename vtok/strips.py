@@ -8,8 +8,8 @@ sum in the same order for every height, as those of oneDNN do.
 from itertools import pairwise
 from typing import NamedTuple
 
-MAX_POSITIONS = 2**14  # latent positions at once, about; more cost memory, fewer cost time
-MIN_ROWS = 16
+MAX_POSITIONS = 2**13  # latent positions at once, about; more cost memory, fewer cost time
+MIN_ROWS = 32
 
 
 class Strip(NamedTuple):

@@ -153,11 +153,10 @@ class VideoTokenizer(nn.Module):
                 f"the installation is damaged. Reinstall vtok."
             )
         try:
-            with torch.device("meta"):  # no time for values that are replaced
-                tokenizer = cls.from_latent_config(config)
+            tokenizer = cls.from_latent_config(config)
             assert tokenizer.latent_model is not None
             networks, exact = split_tensors(tensors)
-            tokenizer.latent_model.load_state_dict(networks, assign=True)
+            tokenizer.latent_model.load_state_dict(networks)
             tokenizer.exact_prior = ExactPrior.from_tensors(tokenizer.latent_model.prior, exact)
         except (RuntimeError, TypeError, KeyError, ConfigError) as error:
             cause = str(error).partition("\n")[0]
