@@ -7,9 +7,10 @@ QUALITY ?= 5
 FUZZ_SECONDS ?= 600
 TORCH ?= 2.6.0
 TORCH_VENV := .venv-torch-$(TORCH)
+PEERS_VENV := .venv-peers
 TORCH_TESTS := $(addprefix tests/test_,exact_prior.py entropy.py latent_model.py pretrained.py codec.py random_access.py)
 
-.PHONY: demo test lint types unit test-torch bench speed fuzz clean
+.PHONY: demo test lint types unit test-torch bench fuzz clean
 
 demo: $(VENV)/.installed
 	@mkdir -p demo
@@ -36,11 +37,9 @@ test-torch: $(VENV)/.installed-dev $(TORCH_VENV)/.installed-dev
 	$(TORCH_VENV)/bin/python -m pytest $(TORCH_TESTS)
 	$(BIN)/python tests/prior_bytes.py $(BIN)/python $(TORCH_VENV)/bin/python
 
-bench: $(VENV)/.installed-dev
-	$(BIN)/python benchmarks/rate_distortion.py sample_videos --json demo/rate_distortion.json
-
-speed: $(VENV)/.installed-dev
-	$(BIN)/python benchmarks/speed.py $(SAMPLE)
+# Speed, memory and start-up beside other codecs; takes a quarter of an hour on an idle machine.
+bench: $(VENV)/.installed-dev $(PEERS_VENV)/.installed
+	$(BIN)/python benchmarks/performance.py $(SAMPLE) --peer-python $(PEERS_VENV)/bin/python --json demo/performance.json
 
 # What it finds is written to demo/fuzz as crash-* or timeout-*.
 fuzz: $(VENV)/.installed-fuzz
@@ -70,5 +69,12 @@ $(TORCH_VENV)/.installed-dev: pyproject.toml constraints.txt
 		--constraint $(TORCH_VENV)/constraints.txt "torch==$(TORCH)" --editable ".[dev]"
 	@touch $@
 
+# Another tokenizer, whose requirements are many and not vtok's.
+$(PEERS_VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(PEERS_VENV) || python3 -m venv $(PEERS_VENV)
+	$(PEERS_VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+		"$$(grep '^torch==' constraints.txt)" magvit2-pytorch==0.5.1
+	@touch $@
+
 clean:
-	rm -rf $(VENV) .venv-torch-* demo
+	rm -rf $(VENV) $(PEERS_VENV) .venv-torch-* demo

@@ -11,10 +11,7 @@ Example: python benchmarks/entropy_coding.py VIDEOS --tables TRAINING_VIDEOS
 
 import tempfile
 from collections import defaultdict
-from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
-from time import perf_counter
 from typing import Annotated
 
 import numpy as np
@@ -26,46 +23,17 @@ from rate_distortion import find_clips, parse_integers
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from stages import STEPS, Clock, chunks_of, through_files
 
-from vtok.compressed_video import file_prior
 from vtok.group_encoder import MAX_GROUP_CHUNKS
-from vtok.media import Frame, VideoInfo, VideoReader, VideoWriter
-from vtok.prior_coding import Codes, PriorGroupDecoder, PriorGroupEncoder
+from vtok.media import Frame, VideoInfo, VideoReader
+from vtok.prior_coding import Codes
 from vtok.prior_tables import probabilities_of
-from vtok.streaming import FRAMES_PER_CHUNK, ChunkDecoder, ChunkEncoder, file_model
+from vtok.streaming import FRAMES_PER_CHUNK, ChunkEncoder, file_model
 from vtok.tokenizer import VideoTokenizer
 
 NUM_TABLE_FRAMES = 16  # of each video that tables are learned from
-STEPS = {
-    "encode": ("read video", "analysis", "entropy coding"),
-    "decode": ("entropy decoding", "synthesis", "write video"),
-}
 Histograms = NDArray[np.int64]  # [n, 256]
-
-
-class Clock:
-    """Seconds by what they were spent on."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = defaultdict(float)
-        self._last = perf_counter()
-
-    def start(self) -> None:
-        """Forget the time since the last lap."""
-        self._last = perf_counter()
-
-    def lap(self, name: str) -> None:
-        """Count the time since the last lap as spent on `name`."""
-        now = perf_counter()
-        self.seconds[name] += now - self._last
-        self._last = now
-
-
-def chunks_of(frames: list[Frame]) -> Iterator[list[Frame]]:
-    """Frames by eight."""
-    iterator = iter(frames)
-    while chunk := list(islice(iterator, FRAMES_PER_CHUNK)):
-        yield chunk
 
 
 def code_frames(tokenizer: VideoTokenizer, info: VideoInfo, frames: list[Frame], quality: int) -> list[Codes]:
@@ -106,45 +74,6 @@ def float_prior_bits(tokenizer: VideoTokenizer, codes: list[Codes], quality: int
     return total
 
 
-def through_files(
-    tokenizer: VideoTokenizer, reference: Path, quality: int, folder: Path, num_frames: int
-) -> tuple[VideoInfo, list[Codes], int, Clock]:
-    """What `vtok encode` and `vtok decode` do, step by step against the clock; returns codes and coded bytes."""
-    clock, prior = Clock(), file_prior(tokenizer)
-    with VideoReader(reference) as reader:
-        info, chunks = reader.info, []
-        clock.start()
-        for chunk in chunks_of(list(islice(reader, num_frames))):
-            chunks.append(chunk)
-        clock.lap("read video")
-    encoder, group = ChunkEncoder(tokenizer, info, quality), PriorGroupEncoder(prior, quality)
-    codes = []
-    for chunk in chunks:
-        clock.start()
-        codes.append(encoder.encode(chunk))
-        clock.lap("analysis")
-        group.push(codes[-1])
-        clock.lap("entropy coding")
-    payload = group.finish()
-    clock.lap("entropy coding")
-    _, height, width = codes[0].shape
-    coded = PriorGroupDecoder(prior, quality, payload, num_latent_frames=len(codes), height=height, width=width)
-    decoder = ChunkDecoder(tokenizer, info, quality)
-    with VideoWriter(folder / "decoded.mp4", info, codec="libx264") as writer:
-        for chunk, expected in zip(chunks, codes, strict=True):
-            clock.start()
-            pulled = coded.pull()
-            clock.lap("entropy decoding")
-            assert np.array_equal(pulled, expected)
-            clock.start()
-            frames = decoder.decode(pulled, [frame.pts for frame in chunk])
-            clock.lap("synthesis")
-            for frame in frames:
-                writer.write(frame)
-            clock.lap("write video")
-    return info, codes, len(payload), clock
-
-
 def learn_tables(tokenizer: VideoTokenizer, videos: list[Path], qualities: list[int], max_width: int) -> Histograms:
     """Histograms `[quality, n, 256]` of the first frames of `videos`."""
     total = np.zeros((len(qualities), tokenizer.num_codebooks, 256), np.int64)
@@ -171,14 +100,14 @@ def entropy_coding(
     tokenizer = VideoTokenizer.from_pretrained()
     learned = learn_tables(tokenizer, find_clips([tables]), chosen, max_width) if tables else None
     num_bytes: dict[int, dict[str, float]] = {quality: defaultdict(float) for quality in chosen}
-    seconds: dict[int, dict[str, float]] = {quality: defaultdict(float) for quality in chosen}
+    clocks = {quality: Clock() for quality in chosen}
     num_frames = 0
     with tempfile.TemporaryDirectory() as folder:
         reference = Path(folder) / "reference.mp4"
         for clip in track(find_clips(clips), "measuring", console=Console(stderr=True)):
             make_reference(clip, reference, num_frames=frames, max_width=max_width)
             for place, quality in enumerate(chosen):
-                _, codes, coded, clock = through_files(tokenizer, reference, quality, Path(folder), frames)
+                codes, coded = through_files(tokenizer, reference, quality, Path(folder), frames, clocks[quality])
                 counts, kinds = histograms(codes), num_bytes[quality]
                 kinds["raw"] += counts.sum()
                 if learned is not None:
@@ -186,12 +115,10 @@ def entropy_coding(
                 kinds["ideal"] += entropy_bits(counts) / 8
                 kinds["float"] += float_prior_bits(tokenizer, codes, quality) / 8
                 kinds["exact"] += coded
-                for name, spent in clock.seconds.items():
-                    seconds[quality][name] += spent
             num_frames += FRAMES_PER_CHUNK * len(codes)
     console = Console(width=120)
     console.print(_bytes_table(num_bytes))
-    console.print(_time_table(seconds, num_frames))
+    console.print(_time_table(clocks, num_frames))
 
 
 def _bytes_table(num_bytes: dict[int, dict[str, float]]) -> Table:
@@ -205,17 +132,14 @@ def _bytes_table(num_bytes: dict[int, dict[str, float]]) -> Table:
     return table
 
 
-def _time_table(seconds: dict[int, dict[str, float]], num_frames: int) -> Table:
-    table = Table(title=f"milliseconds per frame ({num_frames} frames), one step after the other")
+def _time_table(clocks: dict[int, Clock], num_frames: int) -> Table:
+    table = Table(title=f"milliseconds per frame of all processors together ({num_frames} frames)")
     columns = [step for steps in STEPS.values() for step in steps]
     for column in ("quality", *columns, "share of encode", "share of decode"):
         table.add_column(column, justify="right")
-    for quality, of in seconds.items():
-        shares = (
-            sum(of[s] for s in steps if s.startswith("entropy")) / sum(of[s] for s in steps) for steps in STEPS.values()
-        )
-        times = (f"{1000 * of[step] / num_frames:.1f}" for step in columns)
-        table.add_row(str(quality), *times, *(f"{share:.0%}" for share in shares))
+    for quality, clock in clocks.items():
+        times = (f"{1000 * clock.processor[step] / num_frames:.1f}" for step in columns)
+        table.add_row(str(quality), *times, *(f"{clock.entropy_coding_share(command):.1%}" for command in STEPS))
     return table
 
 

@@ -1,0 +1,118 @@
+"""Where the time goes: what encoding and decoding do, one step after the other against the clock."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from time import perf_counter, process_time
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+from vtok.compressed_video import file_prior
+from vtok.media import Frame, VideoReader, VideoWriter
+from vtok.precision import Arithmetic
+from vtok.prior_coding import Codes, PriorGroupDecoder, PriorGroupEncoder
+from vtok.prior_tables import PassDecoder, PassEncoder
+from vtok.streaming import FRAMES_PER_CHUNK, ChunkDecoder, ChunkEncoder
+from vtok.tokenizer import VideoTokenizer
+
+STEPS = {
+    "encode": ("read video", "analysis", "prior (encoder)", "range encoding"),
+    "decode": ("prior (decoder)", "range decoding", "synthesis", "write video"),
+}
+ENTROPY_CODING = {"prior (encoder)", "range encoding", "prior (decoder)", "range decoding"}
+
+
+@dataclass
+class Clock:
+    """Seconds by step: of wall time, and of all processors together."""
+
+    wall: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    processor: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+    @contextmanager
+    def counting(self, step: str, within: str | None = None) -> Iterator[None]:
+        """Count what happens inside for `step`; not for the step `within` which it is a part of."""
+        start = perf_counter(), process_time()
+        try:
+            yield
+        finally:
+            for seconds, spent in zip(
+                (self.wall, self.processor), (perf_counter() - start[0], process_time() - start[1]), strict=True
+            ):
+                seconds[step] += spent
+                if within:
+                    seconds[within] -= spent
+
+    @contextmanager
+    def splitting(self, owner: type, method: str, step: str, within: str) -> Iterator[None]:
+        """Inside, count a method of a class for a step of its own."""
+        original = getattr(owner, method)
+
+        def counted(*arguments: Any) -> Any:
+            with self.counting(step, within):
+                return original(*arguments)
+
+        with mock.patch.object(owner, method, counted):
+            yield
+
+    def shares(self, command: str) -> dict[str, float]:
+        """Each step's part of the processors' time of "encode" or "decode"."""
+        whole = sum(self.processor[step] for step in STEPS[command])
+        return {step: self.processor[step] / whole for step in STEPS[command]}
+
+    def entropy_coding_share(self, command: str) -> float:
+        """The part of the prior and the range coder together."""
+        return sum(share for step, share in self.shares(command).items() if step in ENTROPY_CODING)
+
+
+def chunks_of(frames: list[Frame]) -> Iterator[list[Frame]]:
+    """Frames by eight."""
+    iterator = iter(frames)
+    while chunk := list(islice(iterator, FRAMES_PER_CHUNK)):
+        yield chunk
+
+
+def through_files(
+    tokenizer: VideoTokenizer,
+    video: Path,
+    quality: float,
+    folder: Path,
+    num_frames: int,
+    clock: Clock,
+    arithmetic: Arithmetic | None = None,
+) -> tuple[list[Codes], int]:
+    """What `vtok encode` and `vtok decode` do, added to `clock`; returns all codes and the number of coded bytes."""
+    with clock.counting("read video"), VideoReader(video) as reader:
+        info, chunks = reader.info, list(chunks_of(list(islice(reader, num_frames))))
+    prior, codes = file_prior(tokenizer), []
+    encoder, group = ChunkEncoder(tokenizer, info, quality, arithmetic), PriorGroupEncoder(prior, quality)
+    with clock.splitting(PassEncoder, "push", "range encoding", "prior (encoder)"):
+        for chunk in chunks:
+            with clock.counting("analysis"):
+                codes.append(encoder.encode(chunk))
+            with clock.counting("prior (encoder)"):
+                group.push(codes[-1])
+        with clock.counting("range encoding"):
+            payload = group.finish()
+    _, height, width = codes[0].shape
+    coded = PriorGroupDecoder(prior, quality, payload, num_latent_frames=len(codes), height=height, width=width)
+    decoder = ChunkDecoder(tokenizer, info, quality, arithmetic)
+    with (
+        clock.splitting(PassDecoder, "pull", "range decoding", "prior (decoder)"),
+        clock.counting("write video"),
+        VideoWriter(folder / "decoded.mp4", info, codec="libx264") as writer,
+    ):
+        for chunk, expected in zip(chunks, codes, strict=True):
+            with clock.counting("prior (decoder)", within="write video"):
+                pulled = coded.pull()
+            with clock.counting("synthesis", within="write video"):
+                frames = decoder.decode(pulled, [frame.pts for frame in chunk])
+            for frame in frames:
+                writer.write(frame)
+            assert np.array_equal(pulled, expected)
+    return codes, len(payload)
