@@ -160,7 +160,7 @@ if (data.frames.length) (() => {
     images = loaded.slice(0, 3);
     maps = loaded.slice(3);
     focus = [...frame.focus];
-    stage.style.setProperty("--ratio", frame.width / frame.height);
+    byId("looking").style.setProperty("--ratio", frame.width / frame.height);
     byId("caption").textContent =
       `${frame.clip}, frame ${frame.number}. vtok quality ${frame.quality}: ${frame.bpp.toFixed(4)} bits per pixel, ` +
       `${frame.psnr[0].toFixed(2)} dB. x264 ${frame.preset}, crf ${frame.crf}: ${frame.x264Bpp.toFixed(4)} bits per pixel, ` +

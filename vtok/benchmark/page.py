@@ -119,11 +119,10 @@ def _frames(viewer: list[Record], pictures: Path, max_bytes: int) -> tuple[list[
 
 def _made(benchmark: Benchmark) -> str:
     made = benchmark.made
-    weights = f"weights <b>{escape(made['model'])}</b>, SHA-256 <code>{made['weights_sha256']}</code>. "
-    builds = "; ".join(f"{codec}: {build}" for codec, build in made["builds"].items())
+    weights = f"the weights <b>{escape(str(made['model']))}</b> (SHA-256 <code>{made['weights_sha256']}</code>), "
     return (
-        f"{made['date']}, {weights if made['model'] else ''}{escape(builds)}. "
-        f"A machine with {made['num_processors']} processors."
+        f"{made['date']}, vtok {made['vtok']} with {weights if made['model'] else ''}the other codecs of PyAV "
+        f"{made['pyav']}; {made['threads']} threads for each, on a machine with {made['num_processors']} processors."
     )
 
 
@@ -188,12 +187,15 @@ def _points(benchmark: Benchmark) -> str:
 
 
 def _point_table(records: list[Record]) -> str:
-    rows, last = [], None
-    for record in records:
-        cells = [f"<td>{cell}</td>" for cell in point_cells(record)]
-        rows.append(_row(record["codec"], cells, "new" if last not in (None, record["codec"]) else ""))
+    """A table without the columns of measures that no record has."""
+    cells = [point_cells(record) for record in records]
+    columns = [n for n in range(len(POINT_TITLES)) if any(row[n] for row in cells)]
+    rows, last = [], records[0]["codec"]
+    for record, row in zip(records, cells, strict=True):
+        kind = "new" if record["codec"] != last else ""
+        rows.append(_row(record["codec"], [f"<td>{row[n]}</td>" for n in columns], kind))
         last = record["codec"]
-    return _table(["codec", *POINT_TITLES], rows)
+    return _table(["codec", *(POINT_TITLES[n] for n in columns)], rows)
 
 
 def _row(name: str, cells: list[str], kind: str = "") -> str:

@@ -12,6 +12,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import av
+
+import vtok.version
 from vtok.atomic import atomic_write
 from vtok.benchmark.bd_rate import Record, bd_rates, grouped, mean_bd_rates, mean_over_clips
 from vtok.benchmark.clips import clip_sha256, make_reference
@@ -253,8 +256,10 @@ def _complete_clips(jobs: list[Job], done: list[Job]) -> set[str]:
 def _made(settings: Settings, tokenizer: VideoTokenizer | None) -> dict[str, Any]:
     return {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "builds": {codec: build_of(codec, tokenizer, threads=settings.threads) for codec in settings.settings},
+        "vtok": vtok.version.__version__,
+        "pyav": av.__version__,
         "model": tokenizer.name if tokenizer else None,
         "weights_sha256": tokenizer.weights_sha256 if tokenizer else None,
         "num_processors": os.cpu_count(),
+        "threads": settings.threads,
     }

@@ -25,7 +25,7 @@ from vtok.metrics import QualityMeter
 from vtok.stats import pairs
 from vtok.tokenizer import VideoTokenizer
 
-MAX_ERROR = 16
+MAX_ERROR = 24
 """Luma levels at which the colours of an error map end."""
 PICTURE_QUALITY = 90
 RATE_TOLERANCE = 0.01
