@@ -110,6 +110,7 @@ def write_plot(report: Report, title: str, path: Path) -> None:
                 axes.lines[-1].set(label=codec, linewidth=2.2 if n == 0 else 1.3)
             unit = {"psnr_yuv": ", dB", "ms_ssim_y": ", -10 log10(1 - x)"}.get(measure, "")
             axes.set(xscale="log", xlabel="bits per pixel", title=MEASURES[measure] + unit)
+            axes.xaxis.set_major_formatter("{x:g}")
             axes.grid(visible=True, which="both", alpha=0.25)
         figure.axes[0].legend()
         num_clips = report["means"][0]["num_clips"]
@@ -128,14 +129,15 @@ def write_side_by_side(report: Report, pictures: Path, clip: str, quality: int, 
         f"vtok, quality {record['setting']}: {record['bpp']:.4f} bits per pixel, {vtok}",
         f"x264 {record['x264_preset']}: {record['x264_bpp']:.4f} bits per pixel, {x264}",
     )
-    width, height, gap, bar = min(record["width"], 440), record["height"], 6, 24
+    width, height, gap, bar = min(record["width"], 440), record["height"], 6, 42
     sheet = Image.new("RGB", (3 * width + 2 * gap, height + bar), "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
     for n, (name, label) in enumerate(zip(frame["pictures"], labels, strict=True)):
         left = (record["width"] - width) // 2
         with Image.open(pictures / name) as picture:
             sheet.paste(picture.convert("RGB").crop((left, 0, left + width, height)), (n * (width + gap), 0))
-        pen.text((n * (width + gap) + 2, height + bar // 2), label, fill="black", font=font, anchor="lm")
+        pen.text((n * (width + gap) + 2, height + 12), label, fill="black", font=font, anchor="lm")
+    pen.text((2, height + 31), f"frame {frame['number']}; {origin(report)}", fill="#555555", font=font, anchor="lm")
     path.write_bytes(_jpeg(sheet))
     return (
         f"{record['clip']}, frame {frame['number']}, its sides cut off: of all frames the one whose PSNR-YUV is vtok's "

@@ -29,7 +29,7 @@ MAX_ERROR = 24
 """Luma levels at which the colours of an error map end."""
 PICTURE_QUALITY = 90
 RATE_TOLERANCE = 0.01
-_MAX_ENCODINGS = 9
+_MAX_TRIALS = 8
 _BLOCK = 4
 _FOCUS_BLOCKS = 8  # 32 pixels: about what the eye takes for one spot
 _COLOURS = ((0, 0, 4), (59, 15, 112), (140, 41, 129), (222, 73, 104), (254, 159, 109), (252, 253, 191))
@@ -86,25 +86,22 @@ def fit_x264(num_bytes: int, reference: Path, folder: Path, *, preset: str, thre
 
     The bytes fall almost exponentially with the crf, so their logarithm is interpolated between the crfs tried.
     """
-    low, high = 0.0, float(FAMILIES["x264"].highest_crf)
-    tried: dict[float, float] = {}  # logarithm of bytes over those wanted
-    crf = 34.0
-    while True:
+    errors: dict[float, float] = {}  # of crfs tried: logarithm of bytes over those wanted
+    low, high, crf = 0.0, float(FAMILIES["x264"].highest_crf), 34.0
+    while crf not in errors and len(errors) < _MAX_TRIALS:
         coding = code_with_ffmpeg("x264", preset, crf, reference, folder, threads=threads)
-        tried[crf] = math.log(coding.num_bytes / num_bytes)
-        if abs(tried[crf]) <= RATE_TOLERANCE or low == high:
+        error = errors[crf] = math.log(coding.num_bytes / num_bytes)
+        if abs(error) <= RATE_TOLERANCE:
             return coding, crf
-        low, high = (crf, high) if tried[crf] > 0 else (low, crf)
-        if len(tried) == _MAX_ENCODINGS - 1 or high - low < 0.02:
-            low = high = crf = min(tried, key=lambda crf: abs(tried[crf]))
-            continue
-        # From the point just tried at the slope between it and the other end, or 6 crf for twice the bytes.
-        other = high if tried[crf] > 0 else low
-        slope = (tried[other] - tried[crf]) / (other - crf) if other in tried else -math.log(2) / 6
-        target = crf - tried[crf] / slope
-        if not low < target < high:
-            target = (low + high) / 2 if other in tried else other
-        crf = round(target, 2)
+        low, high = (crf, high) if error > 0 else (low, crf)
+        if low < high and low in errors and high in errors:
+            share = errors[low] / (errors[low] - errors[high])
+            crf = low + (high - low) * min(max(share, 0.1), 0.9)
+        else:  # 6 crf for twice the bytes, more or less
+            crf = min(max(crf + 6 * error / math.log(2), low), high)
+        crf = round(crf, 2)
+    best = min(errors, key=lambda crf: abs(errors[crf]))
+    return code_with_ffmpeg("x264", preset, best, reference, folder, threads=threads), best
 
 
 def choose_frames(psnr: list[float], count: int) -> list[int]:
