@@ -1,6 +1,9 @@
 "use strict";
 const data = JSON.parse(document.getElementById("data").textContent);
 const byId = (id) => document.getElementById(id);
+/* Megabytes at the end of the file: the page is complete, and may be painted, before they are there. */
+const pictures = new Promise((resolve) =>
+  document.addEventListener("DOMContentLoaded", () => resolve(JSON.parse(byId("pictures").textContent))));
 
 /* An element with attributes and children; of SVG if `space` is given. */
 function make(name, attributes = {}, children = [], space = null) {
@@ -147,25 +150,30 @@ if (data.frames.length) (() => {
 
   async function load(name) {
     const image = new Image();
-    image.src = data.pictures[name];
+    image.src = (await pictures)[name];
     await image.decode();
     return image;
   }
 
   async function show(next) {
     const turn = ++loading;
+    if (!frame) describe(next); // before anything is painted, so that nothing moves
     const loaded = await Promise.all([...next.pictures, ...next.maps].map(load));
     if (turn !== loading) return; // another frame was chosen meanwhile
     frame = next;
     images = loaded.slice(0, 3);
     maps = loaded.slice(3);
     focus = [...frame.focus];
-    byId("looking").style.setProperty("--ratio", frame.width / frame.height);
-    byId("caption").textContent =
-      `${frame.clip}, frame ${frame.number}. vtok quality ${frame.quality}: ${frame.bpp.toFixed(4)} bits per pixel, ` +
-      `${frame.psnr[0].toFixed(2)} dB. x264 ${frame.preset}, crf ${frame.crf}: ${frame.x264Bpp.toFixed(4)} bits per pixel, ` +
-      `${frame.psnr[1].toFixed(2)} dB.`;
+    describe(frame);
     redraw();
+    stage.classList.remove("empty");
+  }
+
+  function describe({ width, height, clip, number, quality, bpp, psnr, preset, crf, x264Bpp }) {
+    byId("looking").style.setProperty("--ratio", width / height);
+    byId("caption").textContent =
+      `${clip}, frame ${number}. vtok quality ${quality}: ${bpp.toFixed(4)} bits per pixel, ${psnr[0].toFixed(2)} dB. ` +
+      `x264 ${preset}, crf ${crf}: ${x264Bpp.toFixed(4)} bits per pixel, ${psnr[1].toFixed(2)} dB.`;
   }
 
   function redraw() {

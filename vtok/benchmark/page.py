@@ -35,7 +35,6 @@ def write_page(benchmark: Benchmark, folder: Path, *, max_picture_bytes: int = M
         ],
         "scopes": _scopes(benchmark),
         "frames": frames,
-        "pictures": {name: _data_uri(folder / PICTURES / name) for name in names},
         "palette": [f"rgb({r} {g} {b})" for r, g, b in palette().tolist()],
     }
     first = benchmark.results[0]
@@ -53,9 +52,9 @@ def write_page(benchmark: Benchmark, folder: Path, *, max_picture_bytes: int = M
         bd_table=_bd_table(benchmark),
         points=_points(benchmark),
         method=_method(benchmark),
-        # In a script element only this could end it early.
-        data=json.dumps(data, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c"),
+        data=_json(data),
         script=_part("page.js"),
+        pictures=_json({name: _data_uri(folder / PICTURES / name) for name in names}),
     )
     with atomic_write(folder / "index.html") as temporary:
         temporary.write_text(page, encoding="utf-8")
@@ -67,6 +66,11 @@ def _part(name: str) -> str:
 
 def _template(name: str) -> Template:
     return Template(_part(name))
+
+
+def _json(value: dict[str, Any]) -> str:
+    """JSON for a script element, which nothing but a `<` could end early."""
+    return json.dumps(value, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def _data_uri(path: Path) -> str:
