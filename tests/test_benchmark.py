@@ -328,7 +328,7 @@ def test_a_folder_with_other_things_in_it_is_left_alone(clips, cli_runner, tmp_p
 
 
 @pytest.mark.parametrize(("names", "cause"), [(["missing.mp4"], "does not exist"), (["."], "no videos")])
-def test_clips_that_are_not_there(bench, cli_runner, tmp_path, monkeypatch, names, cause):
+def test_clips_that_are_not_there(cli_runner, tmp_path, monkeypatch, names, cause):
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path / "empty")
     result = cli_runner.invoke(app, ["bench", *names, "-o", "report", "--codecs", "x264-ultrafast"])

@@ -3,6 +3,7 @@
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -84,8 +85,6 @@ def bench(
     write_results(benchmark, output)
     write_page(benchmark, output)
     if as_json:
-        from dataclasses import asdict
-
         print_json(asdict(benchmark))
     elif not quiet:
         print_tables(Console() if sys.stdout.isatty() else Console(width=140), benchmark)

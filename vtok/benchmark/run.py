@@ -64,7 +64,7 @@ class Benchmark:
     """What `run_benchmark` found; its attributes are those of `results.json`.
 
     Attributes:
-        made: The date, versions, weights and machine.
+        made: The date of the last measurement, versions, weights and machine.
         settings: What was asked for, see `Settings`.
         results: A record per clip, codec and setting, of the clips that could be measured at all settings.
         means: Their means over clips; see `vtok.benchmark.bd_rate.mean_over_clips`.
@@ -122,7 +122,7 @@ def run_benchmark(
     results = [record for job, record in found if job["pictures"] is None]
     rates = bd_rates(results, list(settings.settings))
     return Benchmark(
-        made=_made(settings, tokenizer),
+        made={"date": max(record["date"] for record in results), **_made(settings, tokenizer)},
         settings=asdict(settings),
         results=results,
         means=mean_over_clips(results),
@@ -192,7 +192,9 @@ def measure_missing(
                     reference_of, unreadable = clip, None
                 if clip != unreadable:
                     measured = _run_job(job, reference, folder, settings, tokenizer)
-                    records.add({key: value for key, value in job.items() if key != "path"} | measured)
+                    identity = {key: value for key, value in job.items() if key != "path"}
+                    today = datetime.datetime.now(datetime.UTC).date().isoformat()
+                    records.add({**identity, "date": today, **measured})
             except VtokError as error:
                 point = "" if clip == unreadable else f", {job['codec']} {job['setting']}"
                 left_out.append(f"{clip.name}{point}: {error}")
@@ -255,7 +257,6 @@ def _complete_clips(jobs: list[Job], done: list[Job]) -> set[str]:
 
 def _made(settings: Settings, tokenizer: VideoTokenizer | None) -> dict[str, Any]:
     return {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "vtok": vtok.version.__version__,
         "pyav": av.__version__,
         "model": tokenizer.name if tokenizer else None,

@@ -18,6 +18,7 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 from PIL import Image
 
+from vtok.atomic import write_atomically
 from vtok.benchmark.codecs import FAMILIES, Coding, code_with_ffmpeg, code_with_vtok
 from vtok.media import Frame, VideoInfo, VideoReader
 from vtok.media_frame import rgb_from_planes
@@ -172,7 +173,7 @@ def _keep(data: bytes, folder: Path, suffix: str) -> str:
     name = f"{hashlib.sha256(data).hexdigest()[:16]}.{suffix}"
     folder.mkdir(exist_ok=True)
     if not (folder / name).exists():
-        (folder / name).write_bytes(data)
+        write_atomically(folder / name, data)  # a part of one would never be written again
     return name
 
 
