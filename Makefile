@@ -5,12 +5,14 @@ BIN := $(VENV)/bin
 SAMPLE ?= sample_videos/bigbuckbunny.mp4
 QUALITY ?= 5
 FUZZ_SECONDS ?= 600
+CLIPS ?=
+CLIPS_TITLE ?= Other clips
 TORCH ?= 2.6.0
 TORCH_VENV := .venv-torch-$(TORCH)
 PEERS_VENV := .venv-peers
 TORCH_TESTS := $(addprefix tests/test_,exact_prior.py entropy.py latent_model.py pretrained.py codec.py random_access.py)
 
-.PHONY: demo test lint types unit test-torch bench fuzz clean
+.PHONY: demo test lint types unit test-torch bench report fuzz clean
 
 demo: $(VENV)/.installed
 	@mkdir -p demo
@@ -40,6 +42,13 @@ test-torch: $(VENV)/.installed-dev $(TORCH_VENV)/.installed-dev
 # Speed, memory and start-up beside other codecs; takes a quarter of an hour on an idle machine.
 bench: $(VENV)/.installed-dev $(PEERS_VENV)/.installed
 	$(BIN)/python benchmarks/performance.py $(SAMPLE) --peer-python $(PEERS_VENV)/bin/python --json demo/performance.json
+
+# docs/quality.md and the pictures of the README, with CLIPS=FOLDER of more clips. It goes on where it was stopped.
+report: $(VENV)/.installed-dev
+	$(BIN)/vtok bench sample_videos -o demo/report/sample_videos
+	$(if $(CLIPS),$(BIN)/vtok bench $(CLIPS) -o demo/report/clips)
+	$(BIN)/python docs/generate_quality.py "Sample videos=demo/report/sample_videos" \
+		$(if $(CLIPS),"$(CLIPS_TITLE)=demo/report/clips")
 
 # What it finds is written to demo/fuzz as crash-* or timeout-*.
 fuzz: $(VENV)/.installed-fuzz

@@ -17,14 +17,14 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
-from measured_codecs import make_reference
 from numpy.typing import NDArray
-from rate_distortion import find_clips, parse_integers
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from stages import STEPS, Clock, chunks_of, through_files
 
+from vtok.benchmark.clips import find_clips, make_reference
+from vtok.cli_benchmark import parse_integers
 from vtok.group_encoder import MAX_GROUP_CHUNKS
 from vtok.media import Frame, VideoInfo, VideoReader
 from vtok.prior_coding import Codes
@@ -96,7 +96,7 @@ def entropy_coding(
     max_width: Annotated[int, typer.Option(help="Scale wider clips down to this width, in pixels.", min=2)] = 640,
 ) -> None:
     """Print bytes of each kind, summed over the clips, and the share of time in entropy coding, per quality."""
-    chosen = parse_integers(qualities)
+    chosen = parse_integers(qualities, 1, 9)
     tokenizer = VideoTokenizer.from_pretrained()
     learned = learn_tables(tokenizer, find_clips([tables]), chosen, max_width) if tables else None
     num_bytes: dict[int, dict[str, float]] = {quality: defaultdict(float) for quality in chosen}

@@ -17,11 +17,11 @@ import av
 import numpy as np
 import torch
 import typer
-from rate_distortion import find_clips
 from rich.console import Console
 from rich.table import Table
 
 from vtok import TokenReader, encode_file
+from vtok.benchmark.clips import find_clips
 
 
 def read_vtok(path: Path) -> int:

@@ -39,6 +39,10 @@ num_frames = 16
 size = 32
 """
 
+# A benchmark with all codecs and settings takes a minute.
+SMALL_BENCHMARK = ["--codecs", "vtok,x264-ultrafast", "--qualities", "3,5", "--crfs", "30,40", "--frames", "4"]
+SMALL_BENCHMARK += ["--max-width", "96", "--viewer-qualities", "3", "--viewer-frames", "1", "--no-vmaf"]
+
 
 def shell_lines(block):
     """The commands of a block as lists of words, up to the first pipe or redirection; `$ ` marks them in a session."""
@@ -57,6 +61,8 @@ def run_shell(words, runner):
     if program == "vtok":
         if arguments[0] == "train":
             arguments += ["--minutes", "0", "--config", "small.toml"]  # the last of an option counts
+        if arguments[0] == "bench":
+            arguments += SMALL_BENCHMARK
         result = runner.invoke(app, arguments)
         assert result.exit_code == 0, f"{shlex.join(words)}: {result.output} {result.exception}"
     elif program == "make":

@@ -15,6 +15,7 @@ from typing import Annotated
 import typer
 
 from vtok.allocation import keep_freed_memory
+from vtok.cli_benchmark import bench
 from vtok.cli_coding import decode, encode
 from vtok.cli_comparison import compare
 from vtok.cli_files import concat, cut, info, stats, verify
@@ -24,7 +25,7 @@ from vtok.cli_training import train
 from vtok.errors import VtokError
 from vtok.version import __version__
 
-COMMANDS = (encode, decode, stats, compare, info, verify, cut, concat, train)
+COMMANDS = (encode, decode, stats, compare, bench, info, verify, cut, concat, train)
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -1,6 +1,6 @@
 """Puts the weights of a finished run into the package, with a card that says what they are.
 
-python -m vtok.training.release runs/first --command "vtok train ..." --figures rd.json
+python -m vtok.training.release runs/first --command "vtok train ..." --figures report/results.json
 """
 
 import json
@@ -34,9 +34,7 @@ LIMITS = (
 def release(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
     command: Annotated[str, typer.Option(help="The command that trained it, to go into the card.")],
-    figures: Annotated[
-        Path | None, typer.Option(help="Results of benchmarks/rate_distortion.py with these weights.")
-    ] = None,
+    figures: Annotated[Path | None, typer.Option(help="The results.json of `vtok bench` with these weights.")] = None,
     name: Annotated[str, typer.Option(help="Name of the model.")] = DEFAULT_MODEL,
 ) -> None:
     """Copy the weights of RUN into the package and write their card."""

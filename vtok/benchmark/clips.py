@@ -1,0 +1,61 @@
+"""The clips of a benchmark, and the lossless file of each that all codecs read: the same pixels for everyone."""
+
+import dataclasses
+import hashlib
+from collections.abc import Iterable
+from itertools import islice
+from pathlib import Path
+
+from av.video.reformatter import Interpolation, VideoReformatter
+
+from vtok.batch import VIDEO_SUFFIXES
+from vtok.errors import ConfigError
+from vtok.media import Frame, VideoReader, VideoWriter
+from vtok.media_frame import frame_from_planes, planes_420
+
+
+def find_clips(paths: Iterable[Path]) -> list[Path]:
+    """The files themselves, and the videos in each folder by name.
+
+    Raises:
+        ConfigError: There are none, or a path does not exist.
+    """
+    paths, clips = list(paths), []
+    for path in paths:
+        if not path.exists():
+            raise ConfigError(f"{path}: does not exist. Give video files or folders of them")
+        inside = sorted(path.iterdir()) if path.is_dir() else [path]
+        clips += [file for file in inside if file == path or file.suffix.lower() in VIDEO_SUFFIXES]
+    if not clips:
+        raise ConfigError(f"{', '.join(map(str, paths))}: no videos. Give video files or folders of them")
+    return list(dict.fromkeys(clips))
+
+
+def clip_sha256(clip: Path) -> str:
+    """SHA-256 of the file, by which its measurements are known whatever it is called."""
+    with clip.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def make_reference(clip: Path, reference: Path, *, num_frames: int, max_width: int) -> None:
+    """Write the first frames of a clip, at most `max_width` wide, to a lossless file; pts and colours as in the clip.
+
+    Sizes are made even (libx264 asks for it), the aspect ratio is kept as far as that allows, the filter is bicubic.
+    """
+    reformatter = VideoReformatter()
+    with VideoReader(clip) as reader:
+        info = reader.info
+        w = max(2, min(info.width, max_width) // 2 * 2)
+        h = max(2, round(info.height * w / info.width / 2) * 2)
+        with VideoWriter(reference, dataclasses.replace(info, width=w, height=h), codec="ffv1") as writer:
+            for frame in islice(reader, num_frames):
+                writer.write(_scale(frame, reformatter, w=w, h=h))
+
+
+def _scale(frame: Frame, reformatter: VideoReformatter, *, w: int, h: int) -> Frame:
+    if frame.y.shape == (h, w):
+        return frame
+    # Exact arithmetic, so that every machine measures on the same pixels.
+    flags = int(Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT)
+    picture = reformatter.reformat(frame_from_planes(frame, "yuv420p"), width=w, height=h, interpolation=flags)
+    return Frame(*planes_420(picture, reformatter), pts=frame.pts)

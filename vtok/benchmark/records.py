@@ -1,0 +1,60 @@
+"""What was measured so far, in one file that is saved after each measurement, so that a stopped run goes on."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from vtok.atomic import atomic_write
+from vtok.errors import ConfigError
+
+KEY_FIELDS = ("clip_sha256", "max_frames", "max_width", "codec", "build", "setting", "with_vmaf", "pictures")
+"""What makes a measurement the same as one that the file has; `pictures` is None but for frames to be looked at."""
+FILE_NAME = "measured.json"
+
+
+class Records:
+    """The records in the folder of a report, by `key_of`.
+
+    Args:
+        folder: Is made if it is not there.
+        again: Forget what is asked for the first time, so that it is measured anew.
+
+    Raises:
+        ConfigError: The folder holds something else, which a report must not be mixed with.
+    """
+
+    def __init__(self, folder: Path, *, again: bool = False) -> None:
+        self._path = folder / FILE_NAME
+        self._again = again
+        self._fresh: set[tuple[Any, ...]] = set()
+        self._records: dict[tuple[Any, ...], dict[str, Any]] = {}
+        if self._path.exists():
+            self._records = _read(self._path)
+        elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise ConfigError(f"{folder}: is there and holds no {FILE_NAME} of vtok bench. Choose another folder")
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def find(self, job: dict[str, Any]) -> dict[str, Any] | None:
+        """The record of a job, if it was measured."""
+        key = key_of(job)
+        return None if self._again and key not in self._fresh else self._records.get(key)
+
+    def add(self, record: dict[str, Any]) -> None:
+        """Keep one more record, and save all, also those of other clips and settings."""
+        key = key_of(record)
+        self._records[key] = record
+        self._fresh.add(key)
+        with atomic_write(self._path) as temporary:
+            temporary.write_text(json.dumps({"records": list(self._records.values())}, indent=1) + "\n")
+
+
+def key_of(record: dict[str, Any]) -> tuple[Any, ...]:
+    """What identifies a measurement."""
+    return tuple(record[name] for name in KEY_FIELDS)
+
+
+def _read(path: Path) -> dict[tuple[Any, ...], dict[str, Any]]:
+    try:
+        return {key_of(record): record for record in json.loads(path.read_text())["records"]}
+    except (ValueError, KeyError, TypeError):
+        raise ConfigError(f"{path}: was not written by this version of vtok bench. Choose another folder") from None
