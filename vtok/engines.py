@@ -84,7 +84,7 @@ class LocalEngine:
     def __init__(self, num_workers: int, num_threads: int | None = None) -> None:
         self.num_workers = num_workers
         self._num_threads = num_threads or max(1, num_processors() // num_workers)
-        self._is_closed = threading.Event()
+        self._is_closed = False
         self._lock = threading.Lock()
         self._workers: dict[ProcessPoolExecutor, int] = {}  # process ids
         # A place is a worker that waits, or None where one has yet to be started.
@@ -96,21 +96,24 @@ class LocalEngine:
         """See `Engine`."""
         worker = self._places.get()
         try:
-            worker = worker or self._start()
+            if worker is None or self._is_closed:
+                worker = self._start()
             return worker.submit(function, *arguments).result()
-        except BrokenProcessPool as error:
-            with self._lock:
-                self._workers.pop(worker, None)  # type: ignore[arg-type]
-            worker = None
+        except (BrokenProcessPool, SystemExit) as error:  # the latter from SIGTERM, which `close` sends too
+            if worker is not None:
+                with self._lock:
+                    self._workers.pop(worker, None)
+                worker.shutdown(wait=False)
+                worker = None
             raise WorkerLostError from error
         finally:
             self._places.put(worker)
 
     def close(self) -> None:
         """See `Engine`. A worker removes what it has half written."""
-        self._is_closed.set()
         with self._lock:
-            workers = dict(self._workers)
+            self._is_closed = True
+            workers, self._workers = self._workers, {}
         for process_id in workers.values():
             with suppress(ProcessLookupError):
                 os.kill(process_id, signal.SIGTERM)
@@ -118,15 +121,16 @@ class LocalEngine:
             worker.shutdown(cancel_futures=True)
 
     def _start(self) -> ProcessPoolExecutor:
-        if self._is_closed.is_set():
-            raise BrokenProcessPool("the engine is closed")
-        worker = ProcessPoolExecutor(
-            1, multiprocessing.get_context("spawn"), initializer=_begin_worker, initargs=(self._num_threads,)
-        )
-        process_id = worker.submit(os.getpid).result()
+        """Start a worker, or BrokenProcessPool if the engine is closed."""
+        context = multiprocessing.get_context("spawn")
+        worker = ProcessPoolExecutor(1, context, initializer=_begin_worker, initargs=(self._num_threads,))
+        process_id = None if self._is_closed else worker.submit(os.getpid).result()
         with self._lock:
-            self._workers[worker] = process_id
-        return worker
+            if process_id is not None and not self._is_closed:
+                self._workers[worker] = process_id
+                return worker
+        worker.shutdown()
+        raise BrokenProcessPool("the engine is closed")
 
 
 def set_worker_threads(num_threads: int) -> None:

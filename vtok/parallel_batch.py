@@ -180,10 +180,8 @@ class _Batch:
                 outcome: Outcome = self._engine.run(function, source, *rest)
                 error = outcome.error
             except WorkerLostError:
-                outcome, error = (
-                    Outcome(),
-                    OSError(f"{source}: the process at work on it was lost, each time it was tried"),
-                )
+                times = 1 + self._batch.num_retries
+                outcome, error = Outcome(), OSError(f"{source}: the process at work on it was lost, {times} times")
             if error is None:
                 return outcome.result
             if not left or isinstance(error, VtokError) or self._is_stopped.is_set():

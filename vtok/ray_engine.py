@@ -29,8 +29,11 @@ class RayEngine:
         Raises:
             ConfigError: No machine of the cluster has so many processors as a task has threads.
         """
+        self._running: set[Any] = set()
+        self._lock = Lock()
         self._owns_connection = not ray.is_initialized()
         if self._owns_connection:
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else a cluster started here would report its use
             ray.init(logging_level="warning", log_to_driver=False)
         processors = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
         num_fitting = sum(number // num_threads for number in processors)
@@ -41,8 +44,6 @@ class RayEngine:
         self._task = ray.remote(_run).options(num_cpus=num_threads, max_retries=0)
         self._num_threads = num_threads
         self._free = BoundedSemaphore(self.num_workers)
-        self._running: set[Any] = set()
-        self._lock = Lock()
 
     def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """See `vtok.engines.Engine`."""
@@ -62,7 +63,9 @@ class RayEngine:
 
     def close(self) -> None:
         """See `vtok.engines.Engine`."""
-        for reference in list(self._running):
+        with self._lock:
+            running = list(self._running)
+        for reference in running:
             ray.cancel(reference)
         if self._owns_connection:
             ray.shutdown()
