@@ -78,6 +78,7 @@ def test_workers_end_when_their_engine_is_killed(tmp_path):
     process.send_signal(signal.SIGKILL)
     process.wait()
     until(lambda: said.read_text() == "ended")
+    until(lambda: not is_alive(int((tmp_path / "said.pid").read_text())))
 
 
 def test_engines_are_named(monkeypatch):

@@ -38,6 +38,7 @@ def wait_for(path):
 
 def tell_and_sleep(path):
     """Leaves a file behind if it is ended like a program, and not outright."""
+    Path(f"{path}.pid").write_text(str(os.getpid()))
     try:
         Path(path).write_text("begun")
         time.sleep(60)

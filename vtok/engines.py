@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -154,6 +155,9 @@ def _end_worker(number: int, frame: FrameType | None) -> None:
 
 def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
+    if parent is None:
+        return
+    wait([parent.sentinel])
+    while True:  # the first ends a task, if there is one, and the next the process that waits for another
         os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(1)
