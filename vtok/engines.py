@@ -19,6 +19,7 @@ from queue import SimpleQueue
 from types import FrameType
 from typing import Any, Protocol
 
+from vtok.allocation import keep_freed_memory
 from vtok.errors import ConfigError
 
 ENGINES = ("local", "ray")
@@ -134,10 +135,11 @@ class LocalEngine:
         raise BrokenProcessPool("the engine is closed")
 
 
-def set_worker_threads(num_threads: int) -> None:
-    """Let PyTorch use so many threads for the tasks of this process."""
+def prepare_worker(num_threads: int) -> None:
+    """Let the tasks of this process use so many threads of PyTorch, and memory as the program does."""
     import torch
 
+    keep_freed_memory()
     torch.set_num_threads(num_threads)
 
 
@@ -146,7 +148,7 @@ def _begin_worker(num_threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end_worker)
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    set_worker_threads(num_threads)
+    prepare_worker(num_threads)
 
 
 def _end_worker(number: int, frame: FrameType | None) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError, RayTaskError
 
-from vtok.engines import WorkerLostError, set_worker_threads
+from vtok.engines import WorkerLostError, prepare_worker
 from vtok.errors import ConfigError
 
 
@@ -74,5 +74,5 @@ class RayEngine:
 def _run(num_threads: int, folder: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     """Run a task where names of files mean what they mean to whoever asks for it."""
     os.chdir(folder)
-    set_worker_threads(num_threads)
+    prepare_worker(num_threads)
     return function(*arguments)
