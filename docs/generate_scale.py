@@ -178,8 +178,8 @@ follow these:
   encode it and put the result back. The encoder reads and writes from front to back, so pipes do for that (`vtok
   encode - -`), but ranges need to seek.
 * **One process leads a batch.** It keeps a thread per worker, and the plan and all results in memory: {status} GB of
-  status lines for {files} files. It was tried with two workers; thousands of threads and millions of results are not what
-  it is made for. A list of files can be cut into batches of their own, each with its log, which needs no change here.
+  status lines for {files} files. It was tried with two workers; thousands of threads and millions of results are not
+  what it is made for. A list of files can be cut into batches, each with its log, which needs no change here.
 * **Resuming reads what was written**, {pictures} + {sound} TB, to verify it: {verify_hours} core hours. A manifest
   with sizes and checksums of finished files would replace that, at the price of trusting it.
 * **The scan is one process, and serial**: it keeps {speedup} cores busy with one long video, no more. To find ranges
