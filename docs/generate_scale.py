@@ -145,10 +145,10 @@ How many videos are encoded on many processors, and what a million hours would t
   networks, takes the CRC-32 of its frames, hands out ranges as it goes, and joins what comes back, with the sound,
   tags and times of the scan.
 * **The files are those of a single process, byte for byte**, of split videos too. A range is decoded from a keyframe
-  before it; if that gives other frames than the scan, as in damaged files, it is decoded from the beginning instead.
-  What is true of all files holds here too: codes are the encoder's choice, and processors of different kinds, or
-  bfloat16 on some machines only (`--precision`), can choose a few of them differently. Such files decode as any
-  others.
+  before it; if that gives other frames than the scan, as in damaged files, it is decoded from the beginning instead;
+  and if even that differs, the file is encoded in one piece, which a notice says. What is true of all files holds
+  here too: codes are the encoder's choice, and processors of different kinds, or bfloat16 on some machines only
+  (`--precision`), can choose a few of them differently. Such files decode as any others.
 * **Not split**, one task each: parts of a source (`--start`, `--end`), sequences of images, and videos whose header
   does not tell their length.
 * **Lost workers**: a task whose process or machine is gone, or to which the system refused a file, is tried again,
@@ -177,9 +177,10 @@ follow these:
 * **Sources come as names of files.** An object store would have to be mounted, or each task would fetch its file,
   encode it and put the result back. The encoder reads and writes from front to back, so pipes do for that (`vtok
   encode - -`), but ranges need to seek.
-* **One process leads a batch.** It keeps a thread per worker, and the plan and all results in memory: {status} GB of
-  status lines for {files} files. It was tried with two workers; thousands of threads and millions of results are not
-  what it is made for. A list of files can be cut into batches, each with its log, which needs no change here.
+* **One process leads a batch.** It opens every file to see how long it is, and keeps a thread per worker, and the
+  plan and all results in memory: {status} GB of status lines for {files} files. It was tried with two workers;
+  thousands of threads and millions of results are not what it is made for. A list of files can be cut into batches,
+  each with its log, which needs no change here.
 * **Resuming reads what was written**, {pictures} + {sound} TB, to verify it: {verify_hours} core hours. A manifest
   with sizes and checksums of finished files would replace that, at the price of trusting it.
 * **The scan is one process, and serial**: it keeps {speedup} cores busy with one long video, no more. To find ranges
@@ -190,9 +191,9 @@ follow these:
 * **No task has a limit of time.** A file on which a decoder hangs holds a worker until somebody ends it.
 * **Files of {file_bytes} MB** suit object stores; millions of them do not suit one folder. Sources are mirrored as
   they are, so they should lie in folders of some thousands.
-* **To train on the result** is another matter: {tokens} tokens, most of them zero, are decoded by the range coder each
-  time they are read ([`limits.md`](limits.md)), {reading_hours} core hours for one pass over everything. Windows,
-  crops and the first channels only, or raw tokens of a part kept on disks, are what can be paid for.
+* **To train on the result** is another matter: {tokens} tokens, most of them zero, are decoded by the range coder
+  each time they are read ([`limits.md`](limits.md)), {reading_hours} core hours for one pass over everything.
+  Windows, crops and the first channels only, or raw tokens of a part kept on disks, are what can be paid for.
 """
 
 

@@ -9,10 +9,11 @@ from made_videos import ROOT, write_video, write_video_with_sound
 
 from vtok.batch import Job, Status
 from vtok.codec import encode_file
-from vtok.encode_tasks import EncodeSettings
+from vtok.encode_tasks import EncodeSettings, Outcome, encode_part
 from vtok.engines import LocalEngine, WorkerLostError
 from vtok.inspection import is_sound
 from vtok.parallel_batch import BatchSettings, encode_batch
+from vtok.range_encoding import UnrepeatableError
 from vtok.tokenizer import VideoTokenizer
 
 MODEL = ROOT / "tests" / "golden" / "tiny.safetensors"
@@ -134,8 +135,6 @@ def test_tasks_that_are_lost_each_time_fail_and_leave_nothing(videos, tmp_path):
 
 
 def test_what_the_system_refused_is_tried_again_and_what_the_input_is_to_blame_for_is_not(videos, tmp_path):
-    from vtok.encode_tasks import Outcome
-
     class Engine(EngineHere):
         def run(self, function, source, *rest):
             first = source.name not in [name for _, name in self.tasks]
@@ -150,6 +149,20 @@ def test_what_the_system_refused_is_tried_again_and_what_the_input_is_to_blame_f
     batch = encode_batch(jobs_of(videos, tmp_path, ("text.mp4",)), engine, SETTINGS)
     assert (batch.files[0].status, batch.files[0].num_retries) == (Status.FAILED, 0)
     assert len(engine.tasks) == 1
+
+
+def test_a_video_that_cannot_be_split_is_encoded_in_one_piece(videos, tmp_path):
+    class Engine(EngineHere):
+        def run(self, function, source, *rest):
+            if function is encode_part and rest[0].first_chunk:
+                return Outcome(error=UnrepeatableError("other frames"))
+            return super().run(function, source, *rest)
+
+    engine = Engine()
+    batch = encode_batch(jobs_of(videos, tmp_path), engine, SETTINGS, SPLIT)
+    assert batch.files[1].result["notices"] == ["encoded in one piece: other frames"]
+    assert ("encode_whole", "long.mkv") in engine.tasks
+    assert_same_files(videos, tmp_path)
 
 
 def test_a_programs_own_fault_ends_the_batch(videos, tmp_path):

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from made_videos import ROOT
 from test_parallel_batch import (
+    MODEL,
     SETTINGS,
     SPLIT,
     assert_same_files,
@@ -17,6 +18,7 @@ from test_parallel_batch import (
 )
 
 from vtok.batch import Status
+from vtok.cli import app
 from vtok.engines import start_engine
 from vtok.errors import ConfigError, MediaError
 from vtok.inspection import is_sound
@@ -87,12 +89,16 @@ def test_a_cluster_writes_what_one_process_writes_with_a_node_killed_on_the_way(
             engine.run(worker_tasks.fail, "this message")
 
 
-def test_names_mean_what_they_mean_here(cluster, videos, tmp_path, monkeypatch):  # noqa: F811
+def test_names_mean_what_they_mean_here(cluster, videos, tmp_path, monkeypatch, cli_runner):  # noqa: F811
     monkeypatch.chdir(tmp_path)
     Path("in").symlink_to(videos)
     with closing(start_engine("ray", num_workers=1, num_threads=1)) as engine:
         batch = encode_batch(jobs_of(Path("in"), "out", ("z.mp4",)), engine, SETTINGS)
         assert batch.files[0].target == "out/z.vtok"
         assert Path("out/z.vtok").read_bytes() == (videos / "z.vtok").read_bytes()
+    options = ["--engine", "ray", "--model", str(MODEL), "--keyframe-seconds", "0.64"]
+    done = cli_runner.invoke(app, ["encode", "in/a.mp4", "-o", "by-command", *options])
+    assert (done.exit_code, done.stdout.splitlines()[-1]) == (0, "1 file: 1 done")
+    assert Path("by-command/a.vtok").read_bytes() == (videos / "a.vtok").read_bytes()
     with pytest.raises(ConfigError, match=r"threads is 64; the machines of the cluster have \[1(, 1)?\] processors"):
         start_engine("ray", num_workers=None, num_threads=64)

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from vtok.engines import Engine, WorkerLostError
 from vtok.errors import VtokError
 from vtok.groups import VideoGroup
 from vtok.media import VideoReader
-from vtok.range_encoding import SourceRange
+from vtok.range_encoding import SourceRange, UnrepeatableError
 from vtok.split_encoding import encode_split, is_long
 
 Told = Callable[[JobResult, EncodeResult | None], None]
@@ -135,9 +135,16 @@ class _Batch:
         return done
 
     def _encode(self, job: Job, retried: list[str]) -> EncodeResult:
-        if self._is_long(job.source):
+        if not self._is_long(job.source):
+            return self._encode_whole(job, retried)
+        try:
             with self._scans:
                 return self._encode_split(job, retried)
+        except UnrepeatableError as error:
+            result = self._encode_whole(job, retried)
+            return replace(result, notices=[*result.notices, f"encoded in one piece: {error}"])
+
+    def _encode_whole(self, job: Job, retried: list[str]) -> EncodeResult:
         task = self._tasks.submit(self._attempt, retried, encode_whole, job.source, job.target, self._settings)
         result: EncodeResult = task.result()
         self._advanced(result.num_frames)

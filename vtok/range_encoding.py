@@ -56,6 +56,10 @@ class SourceRange:
         return sum(len(mark.pts) for mark in self.marks[self.num_before :])
 
 
+class UnrepeatableError(MediaError):
+    """A video gives other frames each time it is decoded, as a damaged one can, so that it cannot be split."""
+
+
 class _OtherFramesError(Exception):
     """What was decoded is not what the scan found."""
 
@@ -98,7 +102,8 @@ def encode_range(
         precision: See above.
 
     Raises:
-        MediaError: The video is not what was scanned, even decoded from its beginning.
+        UnrepeatableError: The video is not what was scanned, even decoded from its beginning.
+        VtokError: Of any other kind.
     """
     arithmetic = choose_arithmetic(device, precision)
     prior = file_prior(tokenizer)
@@ -120,7 +125,7 @@ def encode_range(
                         first_frame += groups[-1].num_frames
                         group = GroupEncoder(prior, quality, verify=verify)
             return groups
-    raise MediaError(f"{source}: gives other frames each time it is decoded. Encode it without splitting")
+    raise UnrepeatableError(f"{source}: gives other frames each time it is decoded. Encode it without splitting")
 
 
 def _chunks(reader: VideoReader, part: SourceRange, *, seeks: bool) -> Iterator[list[Frame]]:
