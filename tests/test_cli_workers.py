@@ -30,8 +30,8 @@ def folder(vtok):  # noqa: F811
 
 
 def test_workers_write_the_same_files_and_tell_of_each_in_a_line(vtok, folder):  # noqa: F811
-    one = vtok("encode", "in", "-o", "one", *OPTIONS[:4], "--json-lines")
-    outcome = vtok("encode", "in", "-o", "out", "--workers", "2", *OPTIONS, "--json-lines")
+    one = vtok("encode", "in", "-o", "one", *OPTIONS[:4], "--json-lines", "--quiet")
+    outcome = vtok("encode", "in", "-o", "out", "--workers", "2", *OPTIONS, "--json-lines", "--quiet")
     assert (one.code, outcome.code) == (1, 1)
     assert outcome.err.startswith("vtok: error: in/broken.mp4: ")
     assert outcome.err.count("\n") == 1
