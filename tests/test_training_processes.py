@@ -63,7 +63,7 @@ def assert_same(gradients, others):
 def test_the_command_trains_in_two_processes_and_tells_of_it_once(folders, tmp_path):  # noqa: F811
     root, _, _ = folders
     arguments = ["train", root / "train", "--validation", root / "validation", "-o", tmp_path / "run", "--json"]
-    options = ["--minutes", "0.03", "--config", root / "tiny.toml", "--cache", tmp_path / "cache"]
+    options = ["--minutes", "0.1", "--config", root / "tiny.toml", "--cache", tmp_path / "cache"]
     (line,) = run_in(2, "-m", "vtok", *arguments, *options).splitlines()
     assert json.loads(line)["event"] == "validation"
     assert len(events(tmp_path / "run", "start")) == 1

@@ -33,7 +33,7 @@ from vtok.training.config import TrainConfig
 from vtok.training.curves import plot_curves
 from vtok.training.objective import Objective, Outcome
 from vtok.training.optimizers import build_optimizers, set_learning_rate
-from vtok.training.processes import Processes, joined_processes
+from vtok.training.processes import Processes, is_first_process, joined_processes
 from vtok.training.validation import validate
 from vtok.weights import EXACT_PRIOR, load_weights, save_card, save_weights, split_tensors, tensors_sha256
 
@@ -290,10 +290,18 @@ def train(
     sources = find_videos(videos), find_videos(validation_videos)
     if weights is not None:
         load_weights(weights)
+
+    def caches() -> tuple[ClipCache, ClipCache]:
+        return (
+            build_clip_cache(sources[0], cache_folder / "train", config.cache),
+            build_clip_cache(sources[1], cache_folder / "validation", config.validation_cache),
+        )
+
+    # The first process cuts the clips before it joins: it forks for that, which gloo's threads would not survive. The
+    # others join, and so wait for it, and find them.
+    cut = caches() if is_first_process() else None
     with joined_processes() as processes:
-        with processes.first_before_others():
-            train_cache = build_clip_cache(sources[0], cache_folder / "train", config.cache)
-            validation_cache = build_clip_cache(sources[1], cache_folder / "validation", config.validation_cache)
+        train_cache, validation_cache = cut or caches()
         run = TrainingRun(
             config,
             folder,

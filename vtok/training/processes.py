@@ -61,19 +61,15 @@ class Processes:
         """The mean of each value over all processes."""
         return self._reduced(values.clone(), dist.ReduceOp.SUM) / self.count
 
-    @contextmanager
-    def first_before_others(self) -> Iterator[None]:
-        """The first process goes in when it comes, the others when it has come out."""
-        if self.count > 1 and not self.is_first:
-            dist.barrier()
-        yield
-        if self.count > 1 and self.is_first:
-            dist.barrier()
-
     def _reduced(self, values: Tensor, operation: dist.ReduceOp.RedOpType) -> Tensor:
         if self.count > 1:
             dist.all_reduce(values, op=operation)
         return values
+
+
+def is_first_process() -> bool:
+    """Whether this process will be the first of those that `torchrun` started; true of one alone."""
+    return int(os.environ.get("RANK", "0")) == 0
 
 
 @contextmanager
