@@ -516,7 +516,7 @@ def test_a_signal_in_the_middle_leaves_nothing(command, source, target, method, 
 
     monkeypatch.setattr(f"vtok.{method}", interrupted)
     assert vtok(command, made / f"good.{source}", f"out.{target}") == (code, "", "")
-    assert len(calls) == 2
+    assert len(calls) in (2, 3)  # a stage in a thread of its own may begin one more before the program hears of it
     assert re.fullmatch(rf"\.vtok-\w+\.{target}", *calls[1])  # it had begun to write
     assert in_folder() == []
 

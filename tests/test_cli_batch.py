@@ -116,7 +116,7 @@ def test_encoding_verifies_what_it_writes(vtok, made, monkeypatch):  # noqa: F81
     pull = PriorGroupDecoder.pull
     monkeypatch.setattr(PriorGroupDecoder, "pull", lambda self: pull(self) ^ 1)
     assert_failed(vtok("encode", made / "good.mp4", "b.vtok", "--verify"), "codes of frames 0 to 23 have CRC-32")
-    monkeypatch.setattr(codec, "_check_written", lambda target: (_ for _ in ()).throw(ChecksumError("called")))
+    monkeypatch.setattr(codec, "check_written", lambda target: (_ for _ in ()).throw(ChecksumError("called")))
     monkeypatch.setattr(PriorGroupDecoder, "pull", pull)
     assert_failed(vtok("encode", made / "good.mp4", "b.vtok", "--verify"), "called")
 

@@ -69,6 +69,7 @@ class JobResult:
             what could be read), `failed`, or `planned` (nothing was done).
         error: Why it failed, or None.
         result: What the command would print with `--json` for this file alone, or None.
+        num_retries: How often something was done again because a worker was lost or a file could not be reached.
     """
 
     source: str
@@ -76,6 +77,7 @@ class JobResult:
     status: Status
     error: str | None = None
     result: dict[str, Any] | None = None
+    num_retries: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

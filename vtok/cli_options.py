@@ -22,4 +22,18 @@ OutputFolder = Annotated[
 SkipExisting = Annotated[
     bool, typer.Option("--skip-existing", help="With -o: leave out what is there already, as after an interruption.")
 ]
+JsonLines = Annotated[
+    bool,
+    typer.Option("--json-lines", help="With -o: print one JSON object per file when it is done, a JobResult."),
+]
+Workers = Annotated[
+    int | None, typer.Option(help="With -o: encode so many files, or ranges of long ones, at once.", min=1)
+]
+EngineName = Annotated[
+    str, typer.Option("--engine", help="With -o: where: local, processes; ray, a cluster (needs vtok[ray]).")
+]
+SplitSeconds = Annotated[
+    float, typer.Option(help="With workers: length of the ranges of long videos; 0: never split.", min=0)
+]
+Retries = Annotated[int, typer.Option(help="With workers: try again so often what was lost with one.", min=0)]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="With -o: only say what would be done.")]

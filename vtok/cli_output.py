@@ -25,7 +25,7 @@ def finish(result: Any, *, as_json: bool, quiet: bool) -> None:
         raise typer.Exit(EXIT_INCOMPLETE)
 
 
-def tell_of_job(job: JobResult, result: Any, *, as_json: bool, quiet: bool) -> None:
+def tell_of_job(job: JobResult, result: Any, *, as_json: bool, as_json_lines: bool, quiet: bool) -> None:
     """Print what became of one file of a batch; `result` is what its work returned, if it was done."""
     if job.status is Status.FAILED:
         print(f"vtok: error: {job.error}", file=sys.stderr)
@@ -33,13 +33,16 @@ def tell_of_job(job: JobResult, result: Any, *, as_json: bool, quiet: bool) -> N
         print_notices(result, quiet=quiet)
         if result.incomplete:
             print(_warning(result), file=sys.stderr)
-    if not (as_json or quiet or job.status is Status.FAILED):
+    if as_json_lines:
+        print_json(asdict(job))
+    elif not (as_json or quiet or job.status is Status.FAILED):
         print(result.summary() if result is not None else f"{job.target}: {job.status}", flush=True)
 
 
-def finish_batch(batch: BatchResult, *, as_json: bool, quiet: bool) -> None:
+def finish_batch(batch: BatchResult, *, as_json: bool, as_json_lines: bool, quiet: bool) -> None:
     """Print what became of a batch; exit with 1 if a file failed, else with 3 if one is incomplete."""
-    print_result(batch, as_json=as_json, quiet=quiet)
+    if not as_json_lines:
+        print_result(batch, as_json=as_json, quiet=quiet)
     if batch.count(Status.FAILED):
         raise typer.Exit(EXIT_FAILED)
     if batch.count(Status.INCOMPLETE):
@@ -74,7 +77,7 @@ def print_faults(path: str, faults: list[str], *, quiet: bool) -> None:
 
 def print_json(value: dict[str, Any]) -> None:
     """Print one object."""
-    print(json.dumps(value, allow_nan=False))  # NaN is no JSON: better an error here than in every reader
+    print(json.dumps(value, allow_nan=False), flush=True)  # NaN is no JSON: better an error here than in every reader
 
 
 def _warning(result: Any) -> str:

@@ -31,16 +31,19 @@ def train(
 ) -> None:
     """Train the tokenizer: a folder of videos in, weights out.
 
-    A run that finds its own checkpoint in the output folder goes on from there.
+    A run that finds its own checkpoint in the output folder goes on from there. With torchrun, processes on one machine
+    or several share the clips of each step; any number of them that divides batch_size goes on with a run.
 
     Example: vtok train videos/ --validation other-videos/ -o runs/first --minutes 120
+
+    Example: torchrun --nproc-per-node 2 -m vtok train videos/ --validation other-videos/ -o runs/first
     """
     from vtok.training.config import load_config
     from vtok.training.loop import train as run
 
     set_threads(threads)
     with redirect_stdout(sys.stderr):  # whatever a run prints is progress
-        run(
+        is_first = run(
             videos,
             validation,
             output,
@@ -50,6 +53,6 @@ def train(
             cache_folder=cache,
             compile_prior=compile_prior,
         )
-    if as_json:
+    if as_json and is_first:
         last_line = (output / "log.jsonl").read_text().splitlines()[-1]
         print_json({"weights": str(output / "weights.safetensors")} | json.loads(last_line))

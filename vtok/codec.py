@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
-from itertools import count, islice
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from vtok.atomic import check_target, open_atomically
 from vtok.compressed_video import CompressedVideo, file_prior, new_header
@@ -21,13 +20,14 @@ from vtok.container_writer import ContainerWriter
 from vtok.errors import ChecksumError, ConfigError, MediaError, TruncatedError
 from vtok.group_encoder import GroupEncoder, chunks_per_group
 from vtok.inspection import verify_file
-from vtok.media import Frame, VideoInfo, VideoReader, open_output
+from vtok.media import VideoInfo, VideoReader, open_output
 from vtok.pipeline import DEPTH, ahead
 from vtok.pipes import is_standard, local_file, standard_output
 from vtok.precision import choose_arithmetic
 from vtok.recovery import RecoveredVideo
+from vtok.source_chunks import read_chunks
 from vtok.source_part import SourcePart
-from vtok.streaming import FRAMES_PER_CHUNK, ChunkEncoder
+from vtok.streaming import ChunkEncoder
 from vtok.tokenizer import VideoTokenizer
 from vtok.video_part import video_part
 
@@ -162,7 +162,7 @@ def encode_file(
         writer = ContainerWriter(file, new_header(tokenizer, info, quality, part.extras))
         group = GroupEncoder(prior, quality, verify=verify)
         with (
-            ahead(_read_chunks(part, reader, group_chunks), depth=DEPTH) as chunks,
+            ahead(read_chunks(part, reader, group_chunks), depth=DEPTH) as chunks,
             ahead(((chunk, encoder.encode(chunk.frames)) for chunk in chunks), depth=DEPTH) as coded,
         ):
             for chunk, codes in coded:
@@ -178,21 +178,29 @@ def encode_file(
         if group.num_chunks:
             writer.write_group(group.finish(writer.totals.num_frames))
         writer.write_audio(reader.audio.chunks.take())
-        num_frames = writer.finish(last_frame_ticks=part.last_frame_ticks).num_frames
+        writer.finish(last_frame_ticks=part.last_frame_ticks)
         if first_pts is None or last_pts is None:
             raise MediaError(f"{source}: no frame could be decoded")
     if verify and not is_standard(target):
-        _check_written(target)
-    num_bytes = writer.num_bytes
-    seconds = played_seconds(info, first_pts, last_pts, part.last_frame_ticks)
+        check_written(target)
+    return encode_result(
+        source, target, writer, reader, played_seconds(info, first_pts, last_pts, part.last_frame_ticks)
+    )
+
+
+def encode_result(
+    source: Path_, target: Path_, writer: ContainerWriter, reader: VideoReader, seconds: float
+) -> EncodeResult:
+    """What was done when `writer` has written all that `reader` gave, which plays for `seconds`."""
+    num_pixels = reader.info.width * reader.info.height * writer.totals.num_frames
     return EncodeResult(
         source=str(source),
         target=str(target),
-        num_frames=num_frames,
-        num_bytes=num_bytes,
+        num_frames=writer.totals.num_frames,
+        num_bytes=writer.num_bytes,
         num_audio_bytes=writer.num_audio_bytes,
-        bits_per_pixel=8 * (num_bytes - writer.num_audio_bytes) / (info.width * info.height * num_frames),
-        kbit_per_second=8e-3 * num_bytes / seconds if seconds else None,
+        bits_per_pixel=8 * (writer.num_bytes - writer.num_audio_bytes) / num_pixels,
+        kbit_per_second=8e-3 * writer.num_bytes / seconds if seconds else None,
         notices=list(reader.notices),
         incomplete=reader.decode_error,
     )
@@ -311,28 +319,12 @@ def _opened_target(target: Path_) -> Iterator[BinaryIO]:
         yield file
 
 
-def _check_written(target: Path_) -> None:
-    """Read a file that was just written, and check everything in it that can be checked."""
+def check_written(target: Path_) -> None:
+    """Read a file that was just written, and check everything in it that can be checked.
+
+    Raises:
+        ChecksumError: It is not sound.
+    """
     verification = verify_file(target)
     if not verification.is_sound:
         raise ChecksumError(f"{target}: is not what was written: {verification.faults[0]['message']}. Check the disk")
-
-
-class _Chunk(NamedTuple):
-    """Up to eight frames on their way into a group, and the chunks of sound that come before the group's end."""
-
-    frames: list[Frame]
-    audio: list[bytes]
-    ends_group: bool
-
-
-def _read_chunks(part: SourcePart, reader: VideoReader, chunks_per_group: int) -> Iterator[_Chunk]:
-    """Frames by eight; the last may be fewer. The sound that is due goes with them."""
-    frames = iter(part)
-    for number in count(1):
-        chunk = list(islice(frames, FRAMES_PER_CHUNK))
-        if not chunk:
-            return
-        ends_group = number % chunks_per_group == 0 or len(chunk) < FRAMES_PER_CHUNK
-        is_due = ends_group or reader.audio.chunks.is_due
-        yield _Chunk(chunk, list(reader.audio.chunks.take()) if is_due else [], ends_group)

@@ -30,6 +30,7 @@ from vtok.media_turn import Turn
 _HDR_TRANSFERS = {16: "PQ", 18: "HLG"}  # H.273 transfer characteristics
 _TEXT_CODEC = "ansi"  # FFmpeg plays any text file as the output of a terminal, which nobody means here
 _LOG_DAMAGE = ("ffv1", "gif", "mjpeg")  # decoders that conceal damage and mention it only in FFmpeg's log
+_DECODER_THREADS = 4
 _PACKETS_ARE_FRAMES = "mp4"  # in its index at the front, so that a file which lost its end gives itself away
 
 
@@ -143,6 +144,21 @@ class VideoReader:
             self._last, self._end_pts = picture, frame.pts + picture.duration
             yield frame
 
+    def seek(self, pts: int) -> None:
+        """Go on with a frame from which that of timestamp `pts` can be decoded, as far as FFmpeg knows where one is.
+
+        What the reader says of itself (`notices`, `decode_error`, `last_frame_ticks`) is not of use after that.
+
+        Raises:
+            MediaError: The file cannot seek.
+        """
+        try:
+            self._container.seek(pts, stream=self._stream)
+        except av.error.FFmpegError as error:
+            raise MediaError(f"{self.name}: {_cause(error)}") from error
+        self._frames = self._decode()
+        self._timeline = Timeline(self.info, self._notices)
+
     def close(self) -> None:
         """Close the file; iterating ends here."""
         self._frames = iter(())  # PyAV would crash, not fail, on reading from a closed container
@@ -206,6 +222,9 @@ class VideoReader:
             raise MediaError(f"{self.name}: is not a video in a format that this build of FFmpeg decodes")
         # Threads that go on between calls could wait for ever to log something; see `_decoded`.
         stream.thread_type = "SLICE" if stream.codec_context.name in _LOG_DAMAGE else "AUTO"
+        # With more threads the decoder reads further ahead of the frame it gives, also past packets of sound: their
+        # place in a `.vtok` file must not depend on how many processors a machine has.
+        stream.thread_count = _DECODER_THREADS
         return stream
 
     def _pick_turn(self, first: VideoFrame) -> Turn:

@@ -191,21 +191,39 @@ class ClipCache:
         return len(self.clips)
 
     def batch(
-        self, rng: np.random.Generator, *, batch_size: int, num_frames: int, size: int, flip: bool = True
+        self,
+        rng: np.random.Generator,
+        *,
+        batch_size: int,
+        num_frames: int,
+        size: int,
+        flip: bool = True,
+        share: range | None = None,
     ) -> Planes:
         """A random batch: random clips, a random range of frames, a random crop, mirrored at random.
+
+        Args:
+            rng: Of which the whole batch is drawn, whatever `share` is.
+            batch_size: Clips of the batch.
+            num_frames: Of each.
+            size: Pixels of height and width.
+            flip: Mirror half of the clips.
+            share: Which of the clips are wanted; default: all.
 
         Returns:
             `Planes` of float32 in about [-1, 1], luma `[b, t, size, size]`.
         """
         samples = []
-        for _ in range(batch_size):
+        for number in range(batch_size):
             clip = self.clips[rng.integers(len(self))]
             start = int(rng.integers(0, self.num_frames - num_frames + 1))
             top, left = (2 * int(rng.integers(0, (self.size - size) // 2 + 1)) for _ in range(2))
+            is_flipped = flip and rng.random() < 0.5
+            if share is not None and number not in share:
+                continue
             crop = _crop_i420(clip[start : start + num_frames], self.size, self.size, top, left, size)
             planes = unpack_i420(crop[None], size)
-            samples.append(planes.flip_horizontally() if flip and rng.random() < 0.5 else planes)
+            samples.append(planes.flip_horizontally() if is_flipped else planes)
         return Planes(*(torch.cat(parts) for parts in zip(*samples, strict=True)))
 
 

@@ -1,7 +1,8 @@
 """A training run: from two folders of videos and a configuration to weights, within a budget of minutes.
 
 A run folder holds `log.jsonl` (one object per event), `curves.png`, `checkpoint.pt` (to resume) and
-`weights.safetensors` with its card (the averaged weights in half precision: what can be released).
+`weights.safetensors` with its card (the averaged weights in half precision: what can be released). Under `torchrun` all
+processes share one run; see `vtok.training.processes`.
 """
 
 import io
@@ -30,8 +31,9 @@ from vtok.precision import has_fast_bfloat16
 from vtok.training.clip_cache import ClipCache, build_clip_cache, find_videos, unpack_i420
 from vtok.training.config import TrainConfig
 from vtok.training.curves import plot_curves
-from vtok.training.objective import Outcome, evaluate
+from vtok.training.objective import Objective, Outcome
 from vtok.training.optimizers import build_optimizers, set_learning_rate
+from vtok.training.processes import Processes, is_first_process, joined_processes
 from vtok.training.validation import validate
 from vtok.weights import EXACT_PRIOR, load_weights, save_card, save_weights, split_tensors, tensors_sha256
 
@@ -51,6 +53,7 @@ class TrainingRun:
         compile_prior: Fuse the prior's elementwise arithmetic with `torch.compile`: a step takes 12 % less time, but
             the machine needs a C++ compiler and the first step half a minute.
         console: Where progress is told.
+        processes: This process among those of the run; they share the folder.
     """
 
     def __init__(
@@ -63,16 +66,17 @@ class TrainingRun:
         weights: Path | None = None,
         compile_prior: bool = False,
         console: Console | None = None,
+        processes: Processes = Processes(),  # noqa: B008 (a constant)
     ) -> None:
         _check(config, train)
+        self.processes, self._share = processes, processes.share(config.data.batch_size)
         self.config, self.folder = config, folder
         self.train, self.validation = train, validation
-        self.console = console or Console(stderr=True)
+        self.console = console or Console(stderr=True, quiet=not processes.is_first)
         self.bfloat16 = has_fast_bfloat16()
         folder.mkdir(parents=True, exist_ok=True)
         self.rng = np.random.default_rng(config.schedule.seed)
         torch.manual_seed(config.schedule.seed)
-        self.noise = torch.Generator().manual_seed(config.schedule.seed)
         self.model = LatentModel(config.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.step, self.elapsed_seconds = 0, 0.0
         checkpoint = folder / "checkpoint.pt"
@@ -87,6 +91,7 @@ class TrainingRun:
         if compile_prior:
             self.model.prior.compile_elementwise()
         self.optimizers = build_optimizers(self.model, config.optimizer)
+        self.objective = processes.parallel(Objective(self.model, config.objective))
         self.average = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
         if checkpoint.exists():
             self._resume(checkpoint)
@@ -99,15 +104,16 @@ class TrainingRun:
         self._log(event="start", start=self._start, minutes=minutes, bfloat16=self.bfloat16, config=asdict(self.config))
         with _stop_on_signals() as stop:
             self._train(minutes * 60, stop)
+            self.save()  # first: who stops a run may not wait for what is only told
             self._validate()
-            self.save()
 
     def _train(self, budget_seconds: float, stop: Callable[[], bool]) -> None:
         schedule = self.config.schedule
         begun = time.monotonic() - self.elapsed_seconds
         due = {"validate": self.elapsed_seconds, "save": self.elapsed_seconds + schedule.save_every_minutes * 60}
         recent: deque[Outcome] = deque(maxlen=schedule.log_every_steps)
-        while self.elapsed_seconds < budget_seconds and not stop():
+        _, is_stopped = self._agreed(0, stop())
+        while self.elapsed_seconds < budget_seconds and not is_stopped:
             if self.elapsed_seconds >= due["validate"]:
                 self._validate()
                 due["validate"] += schedule.validate_every_minutes * 60
@@ -115,17 +121,35 @@ class TrainingRun:
                 self.save()
                 due["save"] += schedule.save_every_minutes * 60
             recent.append(self._train_step(self.elapsed_seconds / budget_seconds))
-            self.elapsed_seconds = time.monotonic() - begun
+            self.elapsed_seconds, is_stopped = self._agreed(time.monotonic() - begun, stop())
             if self.step % schedule.log_every_steps == 0:
                 self._log_recent(recent)
 
-    def _train_step(self, progress: float) -> Outcome:
-        data, optimizer = self.config.data, self.config.optimizer
-        planes = self.train.batch(self.rng, batch_size=data.batch_size, num_frames=data.num_frames, size=data.size)
-        quality = torch.from_numpy(self.rng.integers(1, self.config.model.num_qualities + 1, data.batch_size)).float()
+    def _agreed(self, elapsed_seconds: float, is_stopped: bool) -> tuple[float, bool]:
+        """The slowest clock of all processes, and whether one of them is to stop: what all have to act upon alike."""
+        slowest, stopped = self.processes.largest(elapsed_seconds, is_stopped)
+        return slowest, bool(stopped)
+
+    def _compute_gradients(self) -> Outcome:
+        """Draw a batch, take this process's share of it, and leave the whole batch's gradients in the parameters."""
+        data = self.config.data
+        planes = self.train.batch(
+            self.rng, batch_size=data.batch_size, num_frames=data.num_frames, size=data.size, share=self._share
+        )
+        qualities = self.rng.integers(1, self.config.model.num_qualities + 1, data.batch_size)
+        seeds = self.rng.integers(0, 2**63, data.batch_size)
+        quality = torch.from_numpy(qualities[self._share]).float()
         with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
-            outcome = evaluate(self.model, planes, quality, self.config.objective, generator=self.noise)
+            outcome: Outcome = self.objective(planes, quality, seeds[self._share].tolist())
         outcome.loss.mean().backward()  # type: ignore[no-untyped-call]
+        return outcome
+
+    def _train_step(self, progress: float) -> Outcome:
+        return self._update(self._compute_gradients(), progress)
+
+    def _update(self, outcome: Outcome, progress: float) -> Outcome:
+        """Go a step along the gradients; `outcome` comes back without its graph."""
+        optimizer = self.config.optimizer
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), optimizer.max_gradient_norm)
         set_learning_rate(self.optimizers, optimizer, step=self.step, progress=progress)
         for each in self.optimizers:
@@ -169,6 +193,8 @@ class TrainingRun:
         return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
     def _validate(self) -> None:
+        if not self.processes.is_first:
+            return
         points = validate(
             self._averaged_model(), self.validation, LOGGED_QUALITIES, self.config.objective, bfloat16=self.bfloat16
         )
@@ -180,7 +206,9 @@ class TrainingRun:
         plot_curves(self.folder / "log.jsonl", self.folder / "curves.png")
 
     def save(self) -> None:
-        """Write checkpoint and weights."""
+        """Write checkpoint and weights; of several processes the first does."""
+        if not self.processes.is_first:
+            return
         state = {
             "step": self.step,
             "elapsed_seconds": self.elapsed_seconds,
@@ -188,7 +216,6 @@ class TrainingRun:
             "average": self.average,
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "rng": json.dumps(self.rng.bit_generator.state),
-            "noise": self.noise.get_state(),
         }
         data = io.BytesIO()
         torch.save(state, data)  # to memory first: of a full disk torch only says that something failed
@@ -207,10 +234,11 @@ class TrainingRun:
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         self.rng.bit_generator.state = json.loads(state["rng"])
-        self.noise.set_state(state["noise"])
         self.step, self.elapsed_seconds = state["step"], state["elapsed_seconds"]
 
     def _log(self, **event: Any) -> None:
+        if not self.processes.is_first:
+            return
         event = {"minutes": round(self.elapsed_seconds / 60, 3), "step": self.step} | event
         log = self.folder / "log.jsonl"
         with writing(log), log.open("a") as file:
@@ -219,14 +247,23 @@ class TrainingRun:
             self.console.print(_summary(event), highlight=False)
 
     def _log_recent(self, recent: deque[Outcome]) -> None:
-        error = torch.stack([outcome.squared_error.mean(1) for outcome in recent]).mean(0)
-        psnr = 10 * torch.log10(4 / error)
+        steps = [
+            [
+                outcome.loss.mean(),
+                outcome.cost.log().mean(),
+                outcome.bits_per_pixel.mean(),
+                *outcome.squared_error.mean(1),
+            ]
+            for outcome in recent
+        ]
+        loss, log_cost, bits_per_pixel, *errors = self.processes.mean(torch.tensor(steps).mean(0)).tolist()
+        psnr = (10 * torch.log10(4 / torch.tensor(errors))).tolist()
         self._log(
             event="train",
-            loss=round(torch.stack([outcome.loss.mean() for outcome in recent]).mean().item(), 5),
-            log_cost=round(torch.stack([outcome.cost.log().mean() for outcome in recent]).mean().item(), 4),
-            bits_per_pixel=round(torch.stack([o.bits_per_pixel.mean() for o in recent]).mean().item(), 5),
-            psnr_yuv=round(((6 * psnr[0] + psnr[1] + psnr[2]) / 8).item(), 3),
+            loss=round(loss, 5),
+            log_cost=round(log_cost, 4),
+            bits_per_pixel=round(bits_per_pixel, 5),
+            psnr_yuv=round((6 * psnr[0] + psnr[1] + psnr[2]) / 8, 3),
         )
 
 
@@ -240,19 +277,42 @@ def train(
     weights: Path | None = None,
     cache_folder: Path | None = None,
     compile_prior: bool = False,
-) -> None:
-    """Train on every video below `videos` for `minutes`; see `TrainingRun`. The clip caches are reused if they fit."""
+) -> bool:
+    """Train on every video below `videos` for `minutes`; see `TrainingRun`. The clip caches are reused if they fit.
+
+    Started by `torchrun`, all its processes train together.
+
+    Returns:
+        Whether this process is the one that tells of the run.
+    """
     cache_folder = cache_folder or folder / "cache"
     # Everything that can be missing is looked for before minutes are spent on the caches.
     sources = find_videos(videos), find_videos(validation_videos)
     if weights is not None:
         load_weights(weights)
-    train_cache = build_clip_cache(sources[0], cache_folder / "train", config.cache)
-    validation_cache = build_clip_cache(sources[1], cache_folder / "validation", config.validation_cache)
-    run = TrainingRun(
-        config, folder, train=train_cache, validation=validation_cache, weights=weights, compile_prior=compile_prior
-    )
-    run.run(minutes)
+
+    def caches() -> tuple[ClipCache, ClipCache]:
+        return (
+            build_clip_cache(sources[0], cache_folder / "train", config.cache),
+            build_clip_cache(sources[1], cache_folder / "validation", config.validation_cache),
+        )
+
+    # The first process cuts the clips before it joins: it forks for that, which gloo's threads would not survive. The
+    # others join, and so wait for it, and find them.
+    cut = caches() if is_first_process() else None
+    with joined_processes() as processes:
+        train_cache, validation_cache = cut or caches()
+        run = TrainingRun(
+            config,
+            folder,
+            train=train_cache,
+            validation=validation_cache,
+            weights=weights,
+            compile_prior=compile_prior,
+            processes=processes,
+        )
+        run.run(minutes)
+        return processes.is_first
 
 
 def _check(config: TrainConfig, cache: ClipCache) -> None:

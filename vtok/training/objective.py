@@ -9,10 +9,11 @@ The last line makes a percent of a cheap clip worth about as much as a percent o
 averages percentages over clips and qualities; the floor keeps black frames from taking over.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vtok.latent_model import LatentModel
 from vtok.planes import Planes
@@ -39,13 +40,21 @@ def evaluate(
     quality: Tensor,
     config: ObjectiveConfig,
     *,
-    generator: torch.Generator | None = None,
+    noise_seeds: Sequence[int] = (),
 ) -> Outcome:
-    """Code `planes` at `quality` with straight-through rounding and say what it costs; `generator` is for noise."""
+    """Code `planes` at `quality` with straight-through rounding and say what it costs.
+
+    Args:
+        model: What codes them.
+        planes: Luma `[b, t, h, w]`.
+        quality: `[b]`.
+        config: What counts how much.
+        noise_seeds: For training, a seed for each clip; so noise does not depend on what else is in the batch.
+    """
     latents, _ = model.encode(planes, quality)
     codes = model.quantizer(latents)
     decoded, _ = model.decode(codes, quality)
-    bits = code_length(model, latents, codes, model.prior(codes, quality), generator).sum((1, 2, 3, 4))
+    bits = code_length(model, latents, codes, model.prior(codes, quality), noise_seeds).sum((1, 2, 3, 4))
     bits_per_pixel = bits / planes.y[0].numel()
     errors = torch.stack([((a - b) ** 2).mean((1, 2, 3)) for a, b in zip(planes, decoded, strict=True)])
     weights = errors.new_tensor(PLANE_WEIGHTS)[:, None]
@@ -56,7 +65,7 @@ def evaluate(
 
 
 def code_length(
-    model: LatentModel, latents: Tensor, codes: Tensor, distribution: Distribution, generator: torch.Generator | None
+    model: LatentModel, latents: Tensor, codes: Tensor, distribution: Distribution, noise_seeds: Sequence[int]
 ) -> Tensor:
     """Bits of every code, with one gradient for the prior and another for the encoder.
 
@@ -70,7 +79,24 @@ def code_length(
     if not torch.is_grad_enabled():
         return length
     low, high = model.quantizer.min_code, model.quantizer.max_code
-    noisy = latents.clamp(low, high) + torch.rand(latents.shape, generator=generator) - 0.5
+    noise = torch.stack([torch.rand(latents.shape[1:], generator=_generator(seed)) for seed in noise_seeds])
+    noisy = latents.clamp(low, high) + noise - 0.5
     frozen = Distribution(distribution.location.detach(), distribution.log2_scale.detach())
     noisy_length = model.prior.bits(noisy, frozen)
     return length + (noisy_length - noisy_length.detach())
+
+
+def _generator(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+class Objective(nn.Module):
+    """`evaluate` for a model, as a module whose gradients several processes can average."""
+
+    def __init__(self, model: LatentModel, config: ObjectiveConfig) -> None:
+        super().__init__()
+        self.model, self.config = model, config
+
+    def forward(self, planes: Planes, quality: Tensor, noise_seeds: Sequence[int]) -> Outcome:
+        """See `evaluate`."""
+        return evaluate(self.model, planes, quality, self.config, noise_seeds=noise_seeds)

@@ -1,0 +1,86 @@
+"""The processes of a training run: this one alone, or those that `torchrun` started, on one machine or several.
+
+All draw the same random numbers for the whole batch and take their share of it; so a run sees the same clips at the
+same qualities with the same noise, however many there are. Gradients are averaged by PyTorch's DistributedDataParallel
+over gloo; what depends on a clock or a signal is agreed on, and the first process alone validates, logs and saves.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+import torch
+from torch import Tensor, nn
+from torch import distributed as dist
+from torch.nn.parallel import DistributedDataParallel
+
+from vtok.errors import ConfigError
+
+_PATIENCE = timedelta(days=1)  # of a process for another, which may be cutting clips or validating
+
+
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """This process among all of a run.
+
+    Attributes:
+        rank: Its number, from 0.
+        count: How many there are.
+    """
+
+    rank: int = 0
+    count: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        """Whether it is the one that validates, logs and saves."""
+        return self.rank == 0
+
+    def share(self, batch_size: int) -> range:
+        """The clips of a batch that are this process's.
+
+        Raises:
+            ConfigError: They cannot be divided evenly, as a mean of means needs.
+        """
+        if batch_size % self.count:
+            raise ConfigError(f"data.batch_size is {batch_size}; expected a multiple of the {self.count} processes")
+        size = batch_size // self.count
+        return range(self.rank * size, (self.rank + 1) * size)
+
+    def parallel(self, module: nn.Module) -> nn.Module:
+        """`module` with the parameters of the first process; its gradients become means over all processes."""
+        return module if self.count == 1 else DistributedDataParallel(module, broadcast_buffers=False)
+
+    def largest(self, *values: float) -> list[float]:
+        """The largest of each value in any process."""
+        return self._reduced(torch.tensor(values, dtype=torch.float64), dist.ReduceOp.MAX).tolist()
+
+    def mean(self, values: Tensor) -> Tensor:
+        """The mean of each value over all processes."""
+        return self._reduced(values.clone(), dist.ReduceOp.SUM) / self.count
+
+    def _reduced(self, values: Tensor, operation: dist.ReduceOp.RedOpType) -> Tensor:
+        if self.count > 1:
+            dist.all_reduce(values, op=operation)
+        return values
+
+
+def is_first_process() -> bool:
+    """Whether this process will be the first of those that `torchrun` started; true of one alone."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+@contextmanager
+def joined_processes() -> Iterator[Processes]:
+    """Join the other processes that `torchrun` started, if it started this one."""
+    count = int(os.environ.get("WORLD_SIZE", "1"))
+    if count == 1:
+        yield Processes()
+        return
+    dist.init_process_group("gloo", timeout=_PATIENCE)
+    try:
+        yield Processes(dist.get_rank(), count)
+    finally:
+        dist.destroy_process_group()
