@@ -79,6 +79,8 @@ def test_strips_cover_all_rows_once_and_are_bounded():
         for strip in parts:
             assert strip.outer.start == max(0, strip.inner.start - 5)
             assert strip.outer.stop == min(height, strip.inner.stop + 5)
-            assert (strip.inner.stop - strip.inner.start) * width <= strips_module.MAX_POSITIONS or width > 1000
-    assert len(strips(90, 160, 5)) == 1
+            num_rows = strip.inner.stop - strip.inner.start
+            assert num_rows * width <= strips_module.MAX_POSITIONS or num_rows < 2 * strips_module.MIN_ROWS
+    assert len(strips(45, 80, 5)) == 1
+    assert len(strips(90, 160, 5)) == 2
     assert len(strips(270, 480, 5)) == 8

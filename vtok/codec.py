@@ -7,7 +7,7 @@ Audio packets pass by the networks: they are copied as they are.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -24,8 +24,9 @@ from vtok.media import VideoInfo, VideoReader, open_output
 from vtok.pipeline import DEPTH, ahead
 from vtok.pipes import is_standard, local_file, standard_output
 from vtok.precision import choose_arithmetic
+from vtok.prior_coding import Codes
 from vtok.recovery import RecoveredVideo
-from vtok.source_chunks import read_chunks
+from vtok.source_chunks import SourceChunk, read_chunks
 from vtok.source_part import SourcePart
 from vtok.streaming import ChunkEncoder
 from vtok.tokenizer import VideoTokenizer
@@ -163,7 +164,7 @@ def encode_file(
         group = GroupEncoder(prior, quality, verify=verify)
         with (
             ahead(read_chunks(part, reader, group_chunks), depth=DEPTH) as chunks,
-            ahead(((chunk, encoder.encode(chunk.frames)) for chunk in chunks), depth=DEPTH) as coded,
+            ahead(_coded(encoder, chunks), depth=DEPTH) as coded,
         ):
             for chunk, codes in coded:
                 group.push(codes, [frame.pts for frame in chunk.frames])
@@ -186,6 +187,14 @@ def encode_file(
     return encode_result(
         source, target, writer, reader, played_seconds(info, first_pts, last_pts, part.last_frame_ticks)
     )
+
+
+def _coded(encoder: ChunkEncoder, chunks: Iterable[SourceChunk]) -> Iterator[tuple[SourceChunk, Codes]]:
+    """Each chunk with its codes."""
+    for chunk in chunks:
+        yield chunk, encoder.encode(chunk.frames)
+        if chunk.ends_group:
+            encoder.start_group()
 
 
 def encode_result(

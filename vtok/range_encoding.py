@@ -8,7 +8,7 @@ than the scan, as in damaged or unusual files, it is decoded again from the begi
 
 import os
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
@@ -21,6 +21,7 @@ from vtok.groups import VideoGroup
 from vtok.media import Frame, VideoReader
 from vtok.pipeline import DEPTH, ahead
 from vtok.precision import choose_arithmetic
+from vtok.prior_coding import Codes
 from vtok.streaming import FRAMES_PER_CHUNK, ChunkEncoder, file_model
 from vtok.tokenizer import VideoTokenizer
 
@@ -114,7 +115,7 @@ def encode_range(
             first_frame = FRAMES_PER_CHUNK * (part.first_chunk + part.num_before)
             with (
                 ahead(_chunks(reader, part, seeks=seeks), depth=DEPTH) as chunks,
-                ahead(((chunk, encoder.encode(chunk)) for chunk in chunks), depth=DEPTH) as coded,
+                ahead(_coded(encoder, chunks, part), depth=DEPTH) as coded,
             ):
                 for number, (chunk, codes) in enumerate(coded, start=1 - part.num_before):
                     if number < 1:
@@ -126,6 +127,16 @@ def encode_range(
                         group = GroupEncoder(prior, quality, verify=verify)
             return groups
     raise UnrepeatableError(f"{source}: gives other frames each time it is decoded. Encode it without splitting")
+
+
+def _coded(
+    encoder: ChunkEncoder, chunks: Iterable[list[Frame]], part: SourceRange
+) -> Iterator[tuple[list[Frame], Codes]]:
+    """Each chunk with its codes."""
+    for number, chunk in enumerate(chunks, -part.num_before):
+        if number % part.chunks_per_group == 0:
+            encoder.start_group()
+        yield chunk, encoder.encode(chunk)
 
 
 def _chunks(reader: VideoReader, part: SourceRange, *, seeks: bool) -> Iterator[list[Frame]]:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from vtok.errors import ConfigError
 from vtok.klt import PATCH, pad_to_blocks
@@ -19,6 +20,7 @@ from vtok.latent_networks import State
 from vtok.media_frame import Frame, Plane, VideoInfo
 from vtok.planes import Planes
 from vtok.precision import Arithmetic, choose_arithmetic
+from vtok.quantizer import prefer_cheap_codes
 from vtok.strips import Strip, strips
 from vtok.tokenizer import VideoTokenizer
 
@@ -62,7 +64,7 @@ class _Coder:
 
 
 class ChunkEncoder(_Coder):
-    """Codes of one video's chunks, in order.
+    """Codes of one video's chunks, in order; see `prefer_cheap_codes` for their choice.
 
     Args:
         tokenizer: Of the pretrained kind.
@@ -76,6 +78,15 @@ class ChunkEncoder(_Coder):
     ) -> None:
         super().__init__(tokenizer, info, quality, arithmetic, file_model(tokenizer).config.analysis_reach)
 
+    def restart(self) -> None:
+        """Forget what came before, as at the beginning of a video."""
+        super().restart()
+        self.start_group()
+
+    def start_group(self) -> None:
+        """Choose the next codes without regard to those before, which the prior will not see."""
+        self._previous: list[Tensor | None] = [None] * len(self._strips)
+
     @torch.inference_mode()
     def encode(self, frames: Sequence[Frame]) -> Plane:
         """Codes uint8 `[n, H, W]` of the next 1 to 8 frames; fewer than 8 only at the end of the video."""
@@ -87,7 +98,9 @@ class ChunkEncoder(_Coder):
             with self._arithmetic.autocast():
                 latents, self._states[i] = self._model.encode(planes, self._quality, self._states[i])
             wanted = latents[0, :, 0, strip.wanted_of_seen(1)]
-            codes[:, strip.inner] = quantizer.to_uint8(quantizer(wanted)).cpu().numpy()
+            chosen = prefer_cheap_codes(wanted, quantizer(wanted), self._previous[i])
+            codes[:, strip.inner] = quantizer.to_uint8(chosen).cpu().numpy()
+            self._previous[i] = chosen
         return codes
 
     def _planes(self, frames: Sequence[Frame], strip: Strip) -> Planes:
