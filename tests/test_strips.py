@@ -82,5 +82,6 @@ def test_strips_cover_all_rows_once_and_are_bounded():
             num_rows = strip.inner.stop - strip.inner.start
             assert num_rows * width <= strips_module.MAX_POSITIONS or num_rows < 2 * strips_module.MIN_ROWS
     assert len(strips(45, 80, 5)) == 1
-    assert len(strips(90, 160, 5)) == 2
+    assert len(strips(90, 160, 5)) == 1
+    assert len(strips(135, 240, 5)) == 3
     assert len(strips(270, 480, 5)) == 8

@@ -29,6 +29,7 @@ from vtok.recovery import RecoveredVideo
 from vtok.source_chunks import SourceChunk, read_chunks
 from vtok.source_part import SourcePart
 from vtok.streaming import ChunkEncoder
+from vtok.threads import entropy_coding_threads, num_threads
 from vtok.tokenizer import VideoTokenizer
 from vtok.video_part import video_part
 
@@ -165,6 +166,7 @@ def encode_file(
         with (
             ahead(read_chunks(part, reader, group_chunks), depth=DEPTH) as chunks,
             ahead(_coded(encoder, chunks), depth=DEPTH) as coded,
+            num_threads(entropy_coding_threads()),
         ):
             for chunk, codes in coded:
                 group.push(codes, [frame.pts for frame in chunk.frames])

@@ -27,6 +27,7 @@ from vtok.precision import Arithmetic
 from vtok.pretrained import FOLDERS_VARIABLE, ModelCard, model_cards, model_with_hash
 from vtok.prior_coding import ENTROPY_CODER, Codes
 from vtok.streaming import FRAMES_PER_CHUNK, ChunkDecoder, file_model
+from vtok.threads import entropy_coding_threads, num_threads
 from vtok.tokenizer import VideoTokenizer
 
 DEFAULT_RATE = 25  # frames per second, where a video does not say
@@ -114,7 +115,7 @@ class CompressedVideo:
     def decoded(self, latents: Iterable[LatentFrame], *, overlapped: bool = True) -> Iterator[Frame]:
         """The frames of successive latent frames, as the networks decode them; `overlapped`: latents are read ahead."""
         decoder = ChunkDecoder(self.tokenizer, self.info, self.header.quality, self._arithmetic)
-        with ahead(latents, depth=DEPTH) if overlapped else nullcontext(latents) as waiting:
+        with ahead(_beside_networks(latents), depth=DEPTH) if overlapped else nullcontext(latents) as waiting:
             for latent in waiting:
                 if latent.is_restart:
                     decoder.restart()
@@ -363,6 +364,12 @@ def card_of(header: FileHeader) -> ModelCard:
             f"Name its weights with --model, or their folder with {FOLDERS_VARIABLE}"
         )
     return card
+
+
+def _beside_networks(latents: Iterable[LatentFrame]) -> Iterator[LatentFrame]:
+    """Latents, decoded in a thread beside that of the networks."""
+    with num_threads(entropy_coding_threads()):
+        yield from latents
 
 
 def tokenizer_of(header: FileHeader, tokenizer: VideoTokenizer | None) -> VideoTokenizer:

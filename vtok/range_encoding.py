@@ -23,6 +23,7 @@ from vtok.pipeline import DEPTH, ahead
 from vtok.precision import choose_arithmetic
 from vtok.prior_coding import Codes
 from vtok.streaming import FRAMES_PER_CHUNK, ChunkEncoder, file_model
+from vtok.threads import entropy_coding_threads, num_threads
 from vtok.tokenizer import VideoTokenizer
 
 _EARLIER_SECONDS = 1  # so much before a range a keyframe is looked for: FFmpeg's index may be off by a few frames
@@ -116,6 +117,7 @@ def encode_range(
             with (
                 ahead(_chunks(reader, part, seeks=seeks), depth=DEPTH) as chunks,
                 ahead(_coded(encoder, chunks, part), depth=DEPTH) as coded,
+                num_threads(entropy_coding_threads()),
             ):
                 for number, (chunk, codes) in enumerate(coded, start=1 - part.num_before):
                     if number < 1:

@@ -49,6 +49,7 @@ class _Coder:
         self, tokenizer: VideoTokenizer, info: VideoInfo, quality: float, arithmetic: Arithmetic | None, reach: int
     ) -> None:
         self._arithmetic = arithmetic or choose_arithmetic("cpu")
+        self._num_threads = torch.get_num_threads()  # whatever the thread that will call has, or another sets meanwhile
         self._model = file_model(tokenizer).to(self._arithmetic.device)
         highest = self._model.config.num_qualities
         if not 1 <= quality <= highest:
@@ -90,6 +91,7 @@ class ChunkEncoder(_Coder):
     @torch.inference_mode()
     def encode(self, frames: Sequence[Frame]) -> Plane:
         """Codes uint8 `[n, H, W]` of the next 1 to 8 frames; fewer than 8 only at the end of the video."""
+        torch.set_num_threads(self._num_threads)
         height, width = latent_size(self._info.height, self._info.width)
         codes = np.empty((self._model.config.num_channels, height, width), np.uint8)
         quantizer = self._model.quantizer
@@ -123,6 +125,7 @@ class ChunkDecoder(_Coder):
     @torch.inference_mode()
     def decode(self, codes: Plane, pts: Sequence[int]) -> list[Frame]:
         """The next frames, as many as there are timestamps (1 to 8), from codes uint8 `[n, H, W]`."""
+        torch.set_num_threads(self._num_threads)
         size = self._info.height, self._info.width
         chroma_size = tuple(-(-n // 2) for n in size)
         planes = [np.empty((len(pts), *shape), np.uint8) for shape in (size, chroma_size, chroma_size)]
