@@ -27,7 +27,7 @@ from vtok.precision import choose_arithmetic
 from vtok.streaming import ChunkDecoder, ChunkEncoder, file_model
 from vtok.tokenizer import VideoTokenizer
 
-SIZES = {"640x360": (640, 360, 250), "1280x720": (1280, 720, 120), "3840x2160": (3840, 2160, 16)}
+SIZES = {"640x360": (640, 360, 250), "1280x720": (1280, 720, 200), "3840x2160": (3840, 2160, 16)}
 COMPARED = "640x360"  # the size at which other codecs are measured
 SMALL = (160, 96)  # of the video whose length is varied
 LENGTHS = (250, 15_000)  # frames: ten seconds and ten minutes

@@ -18,6 +18,7 @@ from vtok.precision import Arithmetic
 from vtok.prior_coding import Codes, PriorGroupDecoder, PriorGroupEncoder
 from vtok.prior_tables import PassDecoder, PassEncoder
 from vtok.streaming import FRAMES_PER_CHUNK, ChunkDecoder, ChunkEncoder
+from vtok.threads import entropy_coding_threads, num_threads
 from vtok.tokenizer import VideoTokenizer
 
 STEPS = {
@@ -95,7 +96,7 @@ def through_files(
         for chunk in chunks:
             with clock.counting("analysis"):
                 codes.append(encoder.encode(chunk))
-            with clock.counting("prior (encoder)"):
+            with clock.counting("prior (encoder)"), num_threads(entropy_coding_threads()):
                 group.push(codes[-1])
         with clock.counting("range encoding"):
             payload = group.finish()
@@ -108,7 +109,7 @@ def through_files(
         VideoWriter(folder / "decoded.mp4", info, codec="libx264") as writer,
     ):
         for chunk, expected in zip(chunks, codes, strict=True):
-            with clock.counting("prior (decoder)", within="write video"):
+            with clock.counting("prior (decoder)", within="write video"), num_threads(entropy_coding_threads()):
                 pulled = coded.pull()
             with clock.counting("synthesis", within="write video"):
                 frames = decoder.decode(pulled, [frame.pts for frame in chunk])
