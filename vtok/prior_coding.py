@@ -115,7 +115,7 @@ class FrameCoder:
         first = []
         for part in all_parts:
             sums = previous.plus(weights.context_biases[self._num_known], part)
-            first.append(_activate(sums.add_(from_before.times(before[part])), weights.context_exponent))
+            first.append(_activate(from_before.plus(sums, before[part]), weights.context_exponent))
         hidden = weights.context_hidden
         second = Convolution(torch.cat(first), Product(hidden.weight, torch.ones_like(hidden.bias)), self.positions)
         return torch.cat([_activate(second.plus(hidden.bias, part), hidden.exponent) for part in all_parts])
@@ -131,7 +131,7 @@ class FrameCoder:
         symbols = SymbolParameters(num_first, len(channels), self._prior)
         out = group.outputs(channels, 3)
         for part in parts(0, num_first):
-            x = _activate(of_frame.sums(part).add_(group.biases[0]), group.exponent)
+            x = _activate(of_frame.sums(group.biases[0], part), group.exponent)
             past.fill_first(symbols, part, _outputs(x, group.hidden, out, 3))
         first = torch.from_numpy(code_pass(slice(0, num_first), columns, symbols))
         companded = with_zeros(self._compand(first))
@@ -142,8 +142,8 @@ class FrameCoder:
         out, from_own = group.outputs(channels, 4), group.from_own.restricted(channels)
         for part in parts(0, num_second):
             own = rows_side_by_side(companded, self.positions.neighbours[part])
-            sums = of_frame.sums(slice(num_first + part.start, num_first + part.stop))
-            x = _activate(sums.add_(from_own.times(own)).add_(group.biases[1]), group.exponent)
+            sums = of_frame.sums(group.biases[1], slice(num_first + part.start, num_first + part.stop))
+            x = _activate(from_own.plus(sums, own), group.exponent)
             past.fill_second(symbols, part, _outputs(x, group.hidden, out, 4))
         second = torch.from_numpy(code_pass(slice(num_first, num_first + num_second), columns, symbols))
         return torch.cat([first, second]), torch.cat([companded[:-1], self._compand(second)])
@@ -168,9 +168,9 @@ class _GroupOfFrame(NamedTuple):
     past: PastOfGroup
     columns: slice
 
-    def sums(self, part: slice) -> Tensor:
-        """The first layer's sums but for biases and the own codes of the first pass, int32 `[positions, dim]`."""
-        sums = self.weights.from_context.times(self.context[part])
+    def sums(self, bias: Tensor, part: slice) -> Tensor:
+        """The first layer's sums but for the own codes of the first pass, int32 `[positions, dim]`."""
+        sums = self.weights.from_context.plus(bias, self.context[part])
         return sums if self.lower is None else self.lower.plus(sums, part)
 
 
