@@ -31,9 +31,9 @@ class Product(NamedTuple):
         """That of some input channels, int64."""
         return self._replace(weight=self.weight.index_select(-2, channels))
 
-    def times(self, rows: Tensor) -> Tensor:
-        """The products of int8 `rows [P, in]`, for several places `[P, taps * in]`: int32 `[P, out]`."""
-        return multiply(rows, self.weight.reshape(-1, self.weight.shape[-1])).mul_(self.factor)
+    def plus(self, sums: Tensor, rows: Tensor) -> Tensor:
+        """Int32 `sums`, one row or `[P, out]`, plus the products of int8 `rows [P, in]` or `[P, taps * in]`."""
+        return torch.addcmul(sums, multiply(rows, self.weight.reshape(-1, self.weight.shape[-1])), self.factor)
 
 
 class Convolution:

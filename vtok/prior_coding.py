@@ -34,8 +34,10 @@ ENTROPY_CODER = "prior-1"
 Codes = NDArray[np.uint8]
 Channels = NDArray[np.intp]
 
-MAX_RARE = 2**-10  # codes of a channel that are not zero, of all: so many at most are coded without the prior
-MAX_RARE_OF_GROUP = 2**-6  # and so many of a whole group's other channels
+# A channel is coded without the prior if all codes are zero but one in so many, less a few: each of these costs little
+# more than under the prior, but the flag takes some bits too.
+POSITIONS_PER_RARE = 1024
+RARE_OF_FLAG = 2
 MAX_CORRECTION = 64 * GATE_STEPS
 MAX_FACTOR = 16 * FACTOR_STEPS
 
@@ -66,32 +68,24 @@ class FrameCoder:
         self._num_known = 0
         self.kinds = np.zeros(prior.num_channels, np.uint8)
 
-    @property
-    def groups(self) -> tuple[GroupWeights, ...]:
-        """The channel groups."""
-        return self._weights.groups
-
     @torch.inference_mode()
-    def code(self, flags: Bytes, code_pass: CodePass) -> Codes:
-        """The next latent frame with channels' flags `[n]`: stored codes `[n, P]`, row by row, without rare channels.
+    def code(self, flags: Bytes, code_pass: CodePass) -> Tensor:
+        """The next latent frame with channels' flags `[n]`: stored codes of those that are `CODED`, `[P, channels]`.
 
         What rare channels hold is no context for others: it is too little to be worth anything.
         """
         channels = np.flatnonzero(flags == CODED)
         self.kinds = 1 + np.minimum(flags, RARE)
-        num_positions = len(self.positions.order)
-        coded = torch.empty(num_positions, len(channels), dtype=torch.uint8)
-        companded = torch.empty(num_positions, len(channels), dtype=torch.int8)
+        coded = torch.empty(len(self.positions.order), len(channels), dtype=torch.uint8)
+        companded = torch.empty_like(coded, dtype=torch.int8)
         # Half precision outside must not reach products in float32: its sums are rounded.
         with torch.autocast("cpu", enabled=False):
             if len(channels):
                 self._code_channels(channels, code_pass, coded, companded)
-        codes = np.full((self._prior.num_channels, num_positions), ZERO_CODE, np.uint8)
-        codes[channels] = self.positions.to_map(coded).numpy().T
         known = F.pad(coded.to(torch.int16).sub_(ZERO_CODE), (0, 1))
         self._before, self._previous = self._previous, _Known(known, channels, companded)
         self._num_known = min(self._num_known + 1, 2)
-        return codes
+        return coded
 
     def _code_channels(self, channels: Channels, code_pass: CodePass, coded: Tensor, companded: Tensor) -> None:
         """Fill `coded` and `companded`."""
@@ -108,8 +102,7 @@ class FrameCoder:
                 from_lower = group.from_lower.restricted(torch.from_numpy(channels[: columns.start]))
                 lower = Convolution(companded[:, : columns.start], from_lower, self.positions)
             of_frame = _GroupOfFrame(group, torch.from_numpy(own - group.start), context, lower, past, columns)
-            coded[:, columns] = self._code_group(of_frame, code_pass)
-            companded[:, columns] = self._compand(coded[:, columns])
+            coded[:, columns], companded[:, columns] = self._code_group(of_frame, code_pass)
 
     def _context(self) -> Tensor:
         """What the previous latent frames say: activations `[P, context_dim]`."""
@@ -122,7 +115,7 @@ class FrameCoder:
         first = []
         for part in all_parts:
             sums = previous.plus(weights.context_biases[self._num_known], part)
-            first.append(_activate(sums.add_(from_before.times(before[part])), weights.context_exponent))
+            first.append(_activate(from_before.plus(sums, before[part]), weights.context_exponent))
         hidden = weights.context_hidden
         second = Convolution(torch.cat(first), Product(hidden.weight, torch.ones_like(hidden.bias)), self.positions)
         return torch.cat([_activate(second.plus(hidden.bias, part), hidden.exponent) for part in all_parts])
@@ -131,29 +124,29 @@ class FrameCoder:
         """Stored codes as the networks see them."""
         return torch.from_numpy(self._companding.take(codes.numpy()))
 
-    def _code_group(self, of_frame: "_GroupOfFrame", code_pass: CodePass) -> Tensor:
-        """Stored codes `[P, channels]`."""
+    def _code_group(self, of_frame: "_GroupOfFrame", code_pass: CodePass) -> tuple[Tensor, Tensor]:
+        """Stored codes, and as the networks see them, `[P, channels]`."""
         group, channels, past, columns = of_frame.weights, of_frame.channels, of_frame.past, of_frame.columns
         num_first, num_second = self.positions.sizes
         symbols = SymbolParameters(num_first, len(channels), self._prior)
         out = group.outputs(channels, 3)
         for part in parts(0, num_first):
-            x = _activate(of_frame.sums(part).add_(group.biases[0]), group.exponent)
+            x = _activate(of_frame.sums(group.biases[0], part), group.exponent)
             past.fill_first(symbols, part, _outputs(x, group.hidden, out, 3))
         first = torch.from_numpy(code_pass(slice(0, num_first), columns, symbols))
+        companded = with_zeros(self._compand(first))
         if not num_second:
-            return first
+            return first, companded[:-1]
         past.add_first_pass(first.float().sub_(ZERO_CODE))
         symbols = SymbolParameters(num_second, len(channels), self._prior)
         out, from_own = group.outputs(channels, 4), group.from_own.restricted(channels)
-        companded = with_zeros(self._compand(first))
         for part in parts(0, num_second):
             own = rows_side_by_side(companded, self.positions.neighbours[part])
-            sums = of_frame.sums(slice(num_first + part.start, num_first + part.stop))
-            x = _activate(sums.add_(from_own.times(own)).add_(group.biases[1]), group.exponent)
+            sums = of_frame.sums(group.biases[1], slice(num_first + part.start, num_first + part.stop))
+            x = _activate(from_own.plus(sums, own), group.exponent)
             past.fill_second(symbols, part, _outputs(x, group.hidden, out, 4))
-        second = code_pass(slice(num_first, num_first + num_second), columns, symbols)
-        return torch.cat([first, torch.from_numpy(second)])
+        second = torch.from_numpy(code_pass(slice(num_first, num_first + num_second), columns, symbols))
+        return torch.cat([first, second]), torch.cat([companded[:-1], self._compand(second)])
 
 
 class _GroupOfFrame(NamedTuple):
@@ -175,9 +168,9 @@ class _GroupOfFrame(NamedTuple):
     past: PastOfGroup
     columns: slice
 
-    def sums(self, part: slice) -> Tensor:
-        """The first layer's sums but for biases and the own codes of the first pass, int32 `[positions, dim]`."""
-        sums = self.weights.from_context.times(self.context[part])
+    def sums(self, bias: Tensor, part: slice) -> Tensor:
+        """The first layer's sums but for the own codes of the first pass, int32 `[positions, dim]`."""
+        sums = self.weights.from_context.plus(bias, self.context[part])
         return sums if self.lower is None else self.lower.plus(sums, part)
 
 
@@ -223,7 +216,7 @@ class PriorGroupEncoder:
         if self._frames is None:
             self._frames = FrameCoder(self._prior, self._quality, height, width)
         frames, codes = self._frames, codes.reshape(num_channels, -1)
-        flags = _choose_flags(codes, frames.groups)
+        flags = choose_flags(codes)
         count = int(np.flatnonzero(flags)[-1]) + 1 if flags.any() else 0
         self._counts.append(count)
         self._encoder.push_channels(flags[:count], frames.kinds[:count])
@@ -298,23 +291,20 @@ class PriorGroupDecoder:
                 self._channel_bits[channels[columns]] += self._tables.code_lengths[symbols.tables, decoded].sum(axis=0)
             return symbols.to_codes(decoded)
 
-        codes = self._frames.code(flags, decode_pass)
+        coded = self._frames.positions.to_map(self._frames.code(flags, decode_pass))
+        codes = np.full((len(flags), len(coded)), ZERO_CODE, np.uint8)
+        codes[channels] = coded.numpy().T
         codes[flags >= RARE] = rare + np.uint8(ZERO_CODE)
         return codes.reshape(self._shape)
 
 
-def _choose_flags(codes: Codes, groups: tuple[GroupWeights, ...]) -> Bytes:
+def choose_flags(codes: Codes) -> Bytes:
     """How an encoder codes each channel of stored codes `[n, P]`; any choice that holds all codes can be decoded."""
     num_positions = codes.shape[1]
     num_nonzero = np.count_nonzero(codes != ZERO_CODE, axis=1)
     exponents = np.rint(np.log2(num_positions / np.maximum(num_nonzero, 1)))
     flags: Bytes = RARE + np.clip(exponents - RARE_EXPONENTS[0], 0, len(RARE_EXPONENTS) - 1).astype(np.uint8)
-    is_coded = num_nonzero > num_positions * MAX_RARE
-    for group in groups:
-        of_group = slice(group.start, group.end)
-        # A group's networks cost much time, so they should have something to predict.
-        if (num_nonzero[of_group] * is_coded[of_group]).sum() > num_positions * MAX_RARE_OF_GROUP:
-            flags[of_group][is_coded[of_group]] = CODED
+    flags[num_nonzero > num_positions / POSITIONS_PER_RARE - RARE_OF_FLAG] = CODED
     flags[num_nonzero == 0] = ZERO
     return flags
 

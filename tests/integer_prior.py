@@ -1,0 +1,146 @@
+"""The exact prior and its symbols in Python integers, one value at a time: slow, and plain enough to be believed."""
+
+import numpy as np
+
+from vtok.prior_tables import BLOCK
+
+
+class IntegerReference:
+    """The exact prior in Python integers, one output value at a time; it shares nothing but the integer weights."""
+
+    def __init__(self, prior, quality, height, width):
+        self.prior, self.weights, self.size = prior, prior.of_quality(quality), (height, width)
+        self.previous = self.before = np.full((prior.num_channels, height, width), 128, np.uint8)
+        self.num_known = 0
+
+    def passes(self, frame, is_coded):
+        """For each pass of a latent frame: symbols and tables as flat lists."""
+        frame = np.where(is_coded[:, None, None], frame, 128)  # others are no context
+        inside = [(y, x) for y in range(self.size[0]) for x in range(self.size[1])]
+        context = self.context(inside)
+        for group in self.weights.groups:
+            channels = [c for c in np.flatnonzero(is_coded) if group.start <= c < group.end]
+            for parity in (0, 1):
+                places = [(y, x) for y, x in inside if (y + x) % 2 == parity]
+                if places and channels:
+                    yield [self.symbol(frame, context, group, c, y, x) for y, x in places for c in channels]
+        self.previous, self.before = frame, self.previous
+        self.num_known = min(self.num_known + 1, 2)
+
+    def context(self, inside):
+        w = self.weights
+        first = {}
+        for y, x in inside:
+            terms = [w.context_biases[self.num_known].tolist()]
+            terms.append(convolved(w.from_previous, lambda c, i, j: self.companded(self.previous, c, i, j), y, x))
+            terms.append(product(w.from_before, [self.companded(self.before, c, y, x) for c in range(12)]))
+            first[y, x] = activations(terms, w.context_exponent)
+        inner = lambda c, i, j: first[i, j][c] if (i, j) in first else 0  # noqa: E731
+        hidden = w.context_hidden
+        return {
+            (y, x): activations([hidden.bias.tolist(), convolved(hidden, inner, y, x)], hidden.exponent)
+            for y, x in inside
+        }
+
+    def symbol(self, frame, context, group, c, y, x):
+        second = (y + x) % 2 == 1
+        around = [(y - 1, x), (y, x - 1), (y, x + 1), (y + 1, x)]
+        terms = [group.biases[int(second)].tolist(), product(group.from_context, context[y, x])]
+        if group.from_lower is not None:
+            terms.append(convolved(group.from_lower, lambda k, i, j: self.companded(frame, k, i, j), y, x))
+        if second:
+            own = [self.companded(frame, k, i, j) for i, j in around for k in range(group.start, group.end)]
+            terms.append(product(group.from_own, own))
+        hidden = activations(terms, group.exponent)
+        hidden = activations([group.hidden.bias.tolist(), product(group.hidden, hidden)], group.hidden.exponent)
+        sums = [a + b for a, b in zip(group.out.bias.tolist(), product(group.out, hidden), strict=True)]
+        size = group.end - group.start
+        gate, correction, factor, spatial_gate = (
+            sums[i] >> int(group.out.exponent[i]) for i in range(c - group.start, 4 * size, size)
+        )
+        gate, spatial_gate = np.clip([gate, spatial_gate], -64, 64).tolist()
+        correction, factor = max(-4096, min(4096, correction)), max(-2048, min(2048, factor))
+        # In units of 2^-14 of a code.
+        location = 256 * gate * self.code(self.previous, c, y, x) + 256 * correction
+        if second:
+            known = sum(self.code(frame, c, i, j) for i, j in around)
+            known_before = sum(self.code(self.previous, c, i, j) for i, j in around)
+            location += spatial_gate * (64 * known - gate * known_before)
+        steps = max(-2048, min(127 * 16, (location + 512) // 1024))
+        centre, offset = (steps + 8) // 16, steps - (steps + 8) // 16 * 16
+        symbol = (self.code(frame, c, y, x) - centre) * (-1 if offset < 0 else 1) % 256
+        level = self.level(frame, c, y, x, second, around, factor)
+        return symbol, int(self.prior.tables.lookup[level * 9 + abs(offset)])
+
+    def level(self, frame, c, y, x, second, around, factor):
+        weights = [int(w) for w in self.prior.magnitude_weights[int(second), c]]
+        window = [(y + i, x + j) for i in (-1, 0, 1) for j in (-1, 0, 1)]
+        now, previous, before = (lambda p, f=f: self.code(f, c, *p) for f in (frame, self.previous, self.before))
+        magnitudes = [1, sum(abs(previous(p) - before(p)) for p in window), sum(abs(previous(p)) for p in window)]
+        magnitudes.append(abs(previous((y, x))))
+        if second:
+            magnitudes += [sum(abs(now(p) - previous(p)) for p in around), sum(abs(now(p)) for p in around)]
+        scale = sum(w * m for w, m in zip(weights, magnitudes, strict=False))
+        octave = scale.bit_length() - 1
+        log2_scale = octave * 128 + scale * 128 // 2**octave - 128 + factor
+        lowest = (self.prior.magnitude_exponent - 4) * 128 - 4 - 7
+        return max(0, min(11 * 16, (log2_scale - lowest) // 8))
+
+    def code(self, frame, c, y, x):
+        inside = 0 <= y < self.size[0] and 0 <= x < self.size[1]
+        return int(frame[c, y, x]) - 128 if inside else 0
+
+    def companded(self, frame, c, y, x):
+        return int(self.prior.companded[self.code(frame, c, y, x) + 128])
+
+
+def product(layer, inputs):
+    """`weight [..., in, out]` times integers, each sum times its factor."""
+    rows = layer.weight.flatten(0, -2).T.tolist()
+    factors = layer.factor.tolist() if hasattr(layer, "factor") else [1] * len(rows)
+    return [f * sum(w * x for w, x in zip(row, inputs, strict=True)) for row, f in zip(rows, factors, strict=True)]
+
+
+def convolved(layer, value, y, x):
+    inputs = [value(c, y + i, x + j) for i in (-1, 0, 1) for j in (-1, 0, 1) for c in range(layer.weight.shape[1])]
+    return product(layer, inputs)
+
+
+def activations(terms, exponent):
+    return [max(0, min(126, sum(t) >> e)) for *t, e in zip(*terms, exponent.tolist(), strict=True)]
+
+
+def plain_flags(tables, flags, kinds):
+    """What channels' flags mean to the coder: symbols and its tables."""
+    first = len(tables.frequencies) + 2 * tables.num_sparse
+    order = sorted(range(len(flags)), key=lambda c: (kinds[c], c))
+    return [(flags[c], first + kinds[c]) for c in order]
+
+
+def plain_rare(tables, frame, flags):
+    """The same of rare channels: eight positions to a byte, then the symbols that are not 0."""
+    first = len(tables.frequencies) + 2 * tables.num_sparse + 4
+    bytes_of_flags, nonzero = [], []
+    for c in sorted((c for c in range(12) if flags[c] >= 2), key=lambda c: (flags[c], c)):
+        symbols = [(int(code) - 128) % 256 for code in frame[c].ravel()]
+        symbols += [0] * (-len(symbols) % 8)
+        blocks = [symbols[i : i + 8] for i in range(0, len(symbols), 8)]
+        bytes_of_flags += [(byte_of_flags(block), first + flags[c] - 2) for block in blocks]
+        nonzero += [(s, first + 10) for s in symbols if s]
+    return bytes_of_flags + nonzero
+
+
+def plain_pass(tables, symbols, index):
+    """The same of one pass: flags of blocks and other symbols, then the symbols that are flagged."""
+    num_tables = len(tables.frequencies)
+    order = sorted(range(len(symbols)), key=lambda i: (index[i], i))
+    ordered = [(int(symbols[i]), int(index[i])) for i in order]
+    num_blocks = sum(table < tables.num_sparse for _, table in ordered) // BLOCK
+    blocks = [ordered[i * BLOCK : (i + 1) * BLOCK] for i in range(num_blocks)]
+    flags = [(byte_of_flags([s for s, _ in block]), num_tables + block[4][1]) for block in blocks]
+    flagged = [(s, num_tables + tables.num_sparse + table) for block in blocks for s, table in block if s]
+    return flags + ordered[num_blocks * BLOCK :] + flagged
+
+
+def byte_of_flags(block):
+    return int("".join("1" if s else "0" for s in block), 2)

@@ -1,0 +1,95 @@
+"""Sums of integers are exact at their bounds, in either kind of arithmetic, and the one that is not is found out."""
+
+import pytest
+import torch
+
+from vtok import integer_products
+from vtok.checkerboard import Checkerboard
+from vtok.dyadic import EXACT_LIMIT, MAX_WEIGHT, Terms
+from vtok.errors import WeightsError
+from vtok.integer_products import Convolution, Product, multiply
+
+
+@pytest.mark.parametrize("in_int8", [True, False])
+def test_sums_are_exact_at_the_bound(monkeypatch, in_int8):
+    """Many weights of much the same size: 2^24 is what limits their units."""
+    if not in_int8:
+        monkeypatch.setattr("vtok.integer_products.int8_products_are_exact", lambda: False)
+    torch.manual_seed(2)
+    sizes = torch.tensor([0.001, 0.1, 1, 20, 60, 120]).double()[:, None, None, None]
+    weights = (1 + torch.rand(6, 160, 3, 3, dtype=torch.float64)) / 2 * sizes
+    weights *= torch.where(torch.rand_like(weights) < 0.5, -1, 1)
+    layer = Terms("test", (weights,), (126,), (torch.randn(2, 6, dtype=torch.float64),))
+    (rounded,) = layer.in_units(layer.finest_exponents()).weights
+    worst = rounded.long().abs().sum((1, 2, 3)) * 126
+    assert (worst < EXACT_LIMIT).all()
+    assert (worst[1:] > EXACT_LIMIT / 3).all()
+    positions = Checkerboard(3, 3)
+    for out in range(6):
+        extreme = (rounded[out].sign() * 126).flatten(1).T[positions.order].contiguous()
+        weight = Product(rounded.permute(2, 3, 1, 0).flatten(0, 1).contiguous(), torch.ones(6, dtype=torch.int32))
+        sums = positions.to_map(
+            Convolution(extreme, weight, positions).plus(torch.zeros(6, dtype=torch.int32), slice(9))
+        )
+        assert sums[4, out] == worst[out]
+
+
+@pytest.mark.parametrize("in_int8", [True, False])
+def test_products_are_exact(monkeypatch, in_int8):
+    if not in_int8:
+        monkeypatch.setattr("vtok.integer_products.int8_products_are_exact", lambda: False)
+    rng = torch.Generator().manual_seed(4)
+    for shape in ((1, 1, 1), (5, 0, 3), (30, 129, 7), (2100, 1000, 40)):
+        rows = torch.randint(-112, 127, shape[:2], generator=rng, dtype=torch.int8)
+        weight = torch.randint(-127, 128, shape[1:], generator=rng, dtype=torch.int8)
+        assert torch.equal(multiply(rows, weight), (rows.double() @ weight.double()).int())
+
+
+def test_each_weight_tensor_has_its_own_units():
+    weights = tuple(torch.tensor([[x], [1.0]], dtype=torch.float64)[..., None, None] for x in (100.0, 0.01))
+    layer = Terms("test", weights, (126, 126), (torch.tensor([[2.25, 0]], dtype=torch.float64),))
+    terms = layer.in_units(layer.finest_exponents())
+    assert [w[:, 0, 0, 0].tolist() for w in terms.weights] == [[100, 64], [82, 64]]
+    assert [f.tolist() for f in terms.factors] == [[2**13, 1], [1, 1]]
+    assert terms.exponents.tolist() == [13, 6]
+    assert terms.constants[0].tolist() == [[2.25 * 2**13, 0]]
+
+
+@pytest.mark.parametrize(("weight", "message"), [(MAX_WEIGHT + 1.0, "too large for 8 bits"), (torch.inf, "not finite")])
+def test_weights_that_no_unit_fits_are_refused(weight, message):
+    layer = Terms("test", (torch.full((1, 1, 1, 1), weight).double(),), (126,), (torch.zeros(1, 1).double(),))
+    with pytest.raises(WeightsError, match=f"test has weights that are {message}"):
+        layer.finest_exponents()
+
+
+@pytest.fixture
+def fresh_check():
+    """The check of int8 products is made once in a process: here it is made anew, and again afterwards."""
+    integer_products.int8_products_are_exact.cache_clear()
+    yield integer_products.int8_products_are_exact
+    integer_products.int8_products_are_exact.cache_clear()
+
+
+def saturating(a, b):
+    """What processors without VNNI do: pairs of products saturate at 16 bits, bytes `a` counted from -128."""
+    pairs = (a.int() + 128)[:, :, None] * b.int()[None]
+    pairs = pairs.view(len(a), -1, 2, b.shape[1]).sum(2).clamp(-(2**15), 2**15 - 1).sum(1)
+    return (pairs - 128 * b.int().sum(0)).int()
+
+
+def refuse(*_):
+    raise RuntimeError("not implemented for this processor")
+
+
+@pytest.mark.parametrize(("product", "is_exact"), [(None, True), (saturating, False), (refuse, False)])
+def test_int8_products_are_used_where_they_are_exact(fresh_check, monkeypatch, product, is_exact):
+    monkeypatch.setattr("vtok.integer_products.has_int8_dot_products", lambda: True)
+    exact = lambda a, b: (a.double() @ b.double()).to(torch.int32)  # noqa: E731
+    monkeypatch.setattr("torch._int_mm", product or exact)
+    if torch.backends.mkldnn.is_available():
+        assert fresh_check() == is_exact
+
+
+def test_float_products_are_used_where_int8_is_slow(fresh_check, monkeypatch):
+    monkeypatch.setattr("vtok.integer_products.has_int8_dot_products", lambda: False)
+    assert not fresh_check()
