@@ -26,7 +26,7 @@ video, scaled, and played to and fro.
 
 {commands}
 
-{compared}
+{compared}{notes}
 
 ## Beside other codecs
 At 640x360, in this process, so without start-up. x264 and SVT-AV1 are those of PyAV; decoding is to memory.
@@ -50,8 +50,9 @@ minutes of the same video:
 
 {lengths}
 
-Frames larger than 1280x720 go through the networks in strips of rows of latents with as many rows around each as the
-networks see (`vtok/strips.py`); queues between stages hold two chunks; a group is coded latent frame by latent frame.
+Frames larger than 1280x720, or in float32 than half of that, go through the networks in strips of rows of latents, with
+as many rows around each as the networks see (`vtok/strips.py`); queues between stages hold two chunks; a group is coded
+latent frame by latent frame.
 
 ## Where the time goes
 Every step alone, one after the other, at 640x360, per frame. In a command they overlap, so what counts is the time of
@@ -129,6 +130,7 @@ def page(results: dict[str, Any]) -> str:
             ),
         ),
         compared=_compared(commands),
+        notes="".join(f"\n{note}" for note in results.get("notes", [])),
         codecs=markdown(
             ("codec", "frames/s", "range"),
             (

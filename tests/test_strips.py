@@ -73,7 +73,7 @@ def test_the_networks_see_as_many_rows_as_they_say(tiny_tokenizer):
 
 def test_strips_cover_all_rows_once_and_are_bounded():
     for height, width in ((1, 1), (45, 80), (90, 160), (135, 240), (270, 480), (7, 100_000)):
-        parts = strips(height, width, 5)
+        parts = strips(height, width, 5, bfloat16=True)
         rows = [row for strip in parts for row in range(strip.inner.start, strip.inner.stop)]
         assert rows == list(range(height))
         for strip in parts:
@@ -81,7 +81,8 @@ def test_strips_cover_all_rows_once_and_are_bounded():
             assert strip.outer.stop == min(height, strip.inner.stop + 5)
             num_rows = strip.inner.stop - strip.inner.start
             assert num_rows * width <= strips_module.MAX_POSITIONS or num_rows < 2 * strips_module.MIN_ROWS
-    assert len(strips(45, 80, 5)) == 1
-    assert len(strips(90, 160, 5)) == 1
-    assert len(strips(135, 240, 5)) == 3
-    assert len(strips(270, 480, 5)) == 8
+    assert len(strips(45, 80, 5, bfloat16=True)) == 1
+    assert len(strips(90, 160, 5, bfloat16=True)) == 1
+    assert len(strips(135, 240, 5, bfloat16=True)) == 3
+    assert len(strips(270, 480, 5, bfloat16=True)) == 8
+    assert len(strips(90, 160, 5, bfloat16=False)) == 2

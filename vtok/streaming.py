@@ -56,7 +56,8 @@ class _Coder:
             raise ConfigError(f"quality is {quality:g}; expected 1 (smallest) to {highest} (best)")
         self._info = info
         self._quality = torch.tensor([float(quality)], device=self._arithmetic.device)
-        self._strips = strips(*latent_size(info.height, info.width), reach)
+        height, width = latent_size(info.height, info.width)
+        self._strips = strips(height, width, reach, bfloat16=self._arithmetic.bfloat16)
         self.restart()
 
     def restart(self) -> None:

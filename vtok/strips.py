@@ -31,9 +31,17 @@ class Strip(NamedTuple):
         return slice((self.inner.start - self.outer.start) * side, (self.inner.stop - self.outer.start) * side)
 
 
-def strips(height: int, width: int, reach: int) -> list[Strip]:
-    """A latent frame of `height` x `width` in strips of equal height, for networks that see `reach` rows around."""
-    count = max(1, min(-(-height * width // MAX_POSITIONS), height // MIN_ROWS))
+def strips(height: int, width: int, reach: int, *, bfloat16: bool) -> list[Strip]:
+    """A latent frame in strips of equal height.
+
+    Args:
+        height: Rows of latents.
+        width: Columns.
+        reach: So many rows around a row are seen by the networks.
+        bfloat16: Whether they compute in half precision; in float32 strips are half as large.
+    """
+    max_positions = MAX_POSITIONS if bfloat16 else MAX_POSITIONS // 2
+    count = max(1, min(-(-height * width // max_positions), height // MIN_ROWS))
     edges = [height * i // count for i in range(count + 1)]
     return [
         Strip(slice(start, stop), slice(max(0, start - reach), min(height, stop + reach)))
