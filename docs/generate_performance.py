@@ -139,12 +139,7 @@ def page(results: dict[str, Any]) -> str:
             ),
         ),
         magvit2_version=magvit2.get("version", ""),
-        torchvision=magvit2.get("not_run")
-        or (
-            "with its torchvision"
-            if magvit2["has_torchvision"]
-            else "torchvision, which a loss needs that is not used here, does not import beside this PyTorch"
-        ),
+        torchvision=_torchvision(magvit2),
         networks=markdown(
             ("networks", "frames/s", "range", "thousand multiplications per pixel"),
             (
@@ -187,6 +182,14 @@ def page(results: dict[str, Any]) -> str:
         ),
         shares=_shares(results["stages"]),
     )
+
+
+def _torchvision(magvit2: dict[str, Any]) -> str:
+    if "not_run" in magvit2:
+        return f"not run: {magvit2['not_run']}"
+    if magvit2["has_torchvision"]:
+        return "with its torchvision"
+    return "torchvision, which a loss needs that is not used here, does not import beside this PyTorch"
 
 
 def _compared(commands: list[dict[str, Any]]) -> str:
