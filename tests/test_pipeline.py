@@ -103,8 +103,8 @@ def test_files_do_not_depend_on_queues_or_threads(depth, num_threads, tiny_token
             return coded.read_bytes(), [frame.y.tobytes() for frame in video]
 
     expected = there_and_back("as it is")
-    for module in ("codec", "compressed_video", "video_part"):
-        monkeypatch.setattr(f"vtok.{module}.DEPTH", depth)
+    for name in ("codec.DEPTH", "compressed_video.DEPTH", "video_part.FRAMES_AHEAD"):
+        monkeypatch.setattr(f"vtok.{name}", depth)
     before = torch.get_num_threads()
     torch.set_num_threads(num_threads)
     try:

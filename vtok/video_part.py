@@ -13,6 +13,8 @@ from vtok.pipeline import ahead
 from vtok.streaming import FRAMES_PER_CHUNK
 from vtok.timecode import exact_seconds
 
+FRAMES_AHEAD = FRAMES_PER_CHUNK  # decoded frames that wait to be written: at 4K, 12 MB each
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoPart:
@@ -55,7 +57,7 @@ class VideoPart:
         packets = self.video.packets(self.span, self.numbers) if sounding else iter(())
         moved = (packet.moved(self.shift, tracks) for packet in packets)
         following = next(moved, None)
-        with ahead(self.frames, depth=FRAMES_PER_CHUNK) as frames:
+        with ahead(self.frames, depth=FRAMES_AHEAD) as frames:
             for frame in frames:
                 writer.write(frame)
                 while sounding and following and following.seconds(tracks) <= frame.pts * self.info.time_base:
