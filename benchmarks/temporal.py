@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 from stages import chunks_of
-from vtok.benchmark.clips import find_clips, make_reference
 
+from vtok.benchmark.clips import find_clips, make_reference
 from vtok.compressed_video import file_prior
 from vtok.media import Frame, VideoInfo, VideoReader
 from vtok.prior_coding import PriorGroupDecoder, PriorGroupEncoder
