@@ -34,7 +34,7 @@ class Figures:
         "measured: mean of four clips, processor time",
     )
     rate: Figure = Figure(
-        0.055, "bits per pixel at quality 5", "measured: mean over the validation clips, at most 640 wide (README)"
+        0.0496, "bits per pixel at quality 5", "measured: mean over the validation clips, at most 640 wide (quality.md)"
     )
     verify: Figure = Figure(350, "MB/s per core, for `vtok verify`", "measured: a file of 53 MB, processor time")
     status: Figure = Figure(412, "bytes of a line of `--json-lines`", "measured: mean of five files")
