@@ -49,7 +49,7 @@ class _Coder:
         self, tokenizer: VideoTokenizer, info: VideoInfo, quality: float, arithmetic: Arithmetic | None, reach: int
     ) -> None:
         self._arithmetic = arithmetic or choose_arithmetic("cpu")
-        self._num_threads = torch.get_num_threads()  # whatever the thread that will call has, or another sets meanwhile
+        self._num_threads = torch.get_num_threads()  # for whichever thread will call; see `vtok.threads`
         self._model = file_model(tokenizer).to(self._arithmetic.device)
         highest = self._model.config.num_qualities
         if not 1 <= quality <= highest:
