@@ -12,7 +12,7 @@ from unittest import mock
 
 import numpy as np
 
-from vtok.compressed_video import file_prior
+from vtok.file_tokenizer import file_prior
 from vtok.media import Frame, VideoReader, VideoWriter
 from vtok.precision import Arithmetic
 from vtok.prior_coding import Codes, PriorGroupDecoder, PriorGroupEncoder

@@ -18,7 +18,7 @@ from rich.table import Table
 from stages import chunks_of
 
 from vtok.benchmark.clips import find_clips, make_reference
-from vtok.compressed_video import file_prior
+from vtok.file_tokenizer import file_prior
 from vtok.media import Frame, VideoInfo, VideoReader
 from vtok.prior_coding import PriorGroupDecoder, PriorGroupEncoder
 from vtok.streaming import FRAMES_PER_CHUNK, ChunkDecoder, ChunkEncoder

@@ -4,8 +4,8 @@ from fractions import Fraction
 
 import numpy as np
 
-from vtok.compressed_video import new_header
 from vtok.container_writer import ContainerWriter
+from vtok.file_tokenizer import new_header
 from vtok.group_encoder import GroupEncoder
 from vtok.media import VideoInfo
 

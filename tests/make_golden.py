@@ -26,10 +26,11 @@ from test_codec import make_frames, write_source
 from vtok.audio import AudioTrack, Chapter
 from vtok.audio_chunks import AudioChunks, AudioPacket
 from vtok.codec import encode_file
-from vtok.compressed_video import CompressedVideo, new_header
+from vtok.compressed_video import CompressedVideo
 from vtok.container import AudioChunk, ContainerReader, VideoGroup
 from vtok.container_writer import ContainerWriter
 from vtok.editing import concat_files
+from vtok.file_tokenizer import new_header
 from vtok.media import VideoInfo
 from vtok.tokenizer import VideoTokenizer
 from vtok.weights import EXACT_PRIOR, save_weights

@@ -75,7 +75,7 @@ def test_ranges_begin_at_zero_or_later(encoded, tokenizer):
 
 def test_without_warming_up_the_networks_a_range_would_differ(encoded, tokenizer, whole, monkeypatch):
     """The test above can only fail if the networks remember; one latent frame less of warming up must show."""
-    config = type("Config", (), {"num_synthesis_blocks": 1, "num_qualities": 9})
+    config = type("Config", (), {"num_synthesis_blocks": 1})
     monkeypatch.setattr("vtok.compressed_video.file_model", lambda _: type("Model", (), {"config": config}))
     with CompressedVideo(encoded, tokenizer=tokenizer) as video:
         frame = next(video.frames(32, 33))

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from vtok.atomic import check_target, open_atomically
-from vtok.compressed_video import CompressedVideo, file_prior, new_header
+from vtok.compressed_video import CompressedVideo
 from vtok.container_writer import ContainerWriter
 from vtok.errors import ChecksumError, ConfigError, MediaError, TruncatedError
+from vtok.file_tokenizer import file_prior, new_header
 from vtok.group_encoder import GroupEncoder, chunks_per_group
 from vtok.inspection import verify_file
 from vtok.media import VideoInfo, VideoReader, open_output

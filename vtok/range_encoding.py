@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
 
-from vtok.compressed_video import file_prior
 from vtok.errors import MediaError
+from vtok.file_tokenizer import file_prior
 from vtok.group_encoder import GroupEncoder
 from vtok.groups import VideoGroup
 from vtok.media import Frame, VideoReader

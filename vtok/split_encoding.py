@@ -17,9 +17,9 @@ from pathlib import Path
 
 from vtok.atomic import open_atomically
 from vtok.codec import EncodeResult, check_written, encode_result, played_seconds
-from vtok.compressed_video import new_header
 from vtok.container_writer import ContainerWriter
 from vtok.errors import MediaError
+from vtok.file_tokenizer import new_header
 from vtok.group_encoder import chunks_per_group
 from vtok.groups import VideoGroup
 from vtok.media import VideoInfo, VideoReader

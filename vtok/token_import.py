@@ -9,11 +9,12 @@ from typing import NamedTuple
 
 from vtok.atomic import check_target, open_atomically
 from vtok.batch import Path_
-from vtok.compressed_video import DEFAULT_RATE, check_header, file_prior, tokenizer_of
+from vtok.compressed_video import DEFAULT_RATE
 from vtok.container import FileHeader, VideoGroup
 from vtok.container_writer import ContainerWriter
 from vtok.errors import ConfigError
 from vtok.exact_prior import ExactPrior
+from vtok.file_tokenizer import check_header, file_prior, tokenizer_of
 from vtok.group_encoder import GroupEncoder, chunks_per_group
 from vtok.media_frame import VideoInfo
 from vtok.prior_coding import ENTROPY_CODER, Codes

@@ -24,10 +24,10 @@ from typing import Any, BinaryIO, NamedTuple, SupportsIndex
 
 import numpy as np
 
-from vtok.compressed_video import card_of, check_header, file_prior, tokenizer_of
 from vtok.container import ContainerReader, GroupLocation, VideoGroup, opened
 from vtok.errors import ConfigError, FormatError, naming
 from vtok.exact_prior import ExactPrior
+from vtok.file_tokenizer import card_of, check_header, file_prior, tokenizer_of
 from vtok.group_decoder import decode_group
 from vtok.prior_coding import Codes
 from vtok.streaming import latent_size
