@@ -1,13 +1,44 @@
-"""What tells that a media file lost its end, where FFmpeg says nothing: sizes, end marks and durations it declares."""
+"""What tells of damage that FFmpeg reports as no error: its log, and the sizes, end marks and durations of a file."""
 
 import re
 from fractions import Fraction
 from pathlib import Path
 
+import av.logging
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
 from vtok.media_time import DEFAULT_RATE
 
+LOG_DAMAGE = ("ffv1", "gif", "mjpeg")  # decoders that conceal damage and mention it only in FFmpeg's log
 _PACKET_SIZES = (188, 192, 204)  # of MPEG transport streams: plain, with a time code (.m2ts), with error correction
 _DURATION = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
+
+
+def decode_packet(stream: VideoStream, packet: "Packet[VideoStream] | None") -> tuple[list[VideoFrame], int]:
+    """The frames that come out of the decoder for a packet, and how many are damaged according to FFmpeg's log.
+
+    Some decoders conceal damage and say so only in that log, which counts errors while it is turned on. It is only on
+    inside of this call, and with slice threads, which rest outside of it: a thread that logs waits for Python, which
+    must not be waiting for that thread.
+
+    Raises:
+        av.error.FFmpegError: The packet cannot be decoded.
+    """
+    assert stream.codec_context is not None
+    if stream.codec_context.name not in LOG_DAMAGE:
+        return stream.decode(packet), 0
+    level = av.logging.get_level()
+    av.logging.set_level(av.logging.ERROR)
+    num_errors = av.logging.get_last_error()[0]
+    try:
+        with av.logging.Capture():
+            frames = stream.decode(packet)
+        is_damaged = av.logging.get_last_error()[0] > num_errors
+        return frames, max(1, len(frames)) if is_damaged else 0
+    finally:
+        av.logging.set_level(level)
 
 
 def missing_end(path: Path, format_name: str, first_packet_bytes: int) -> str | None:

@@ -10,7 +10,6 @@ from typing import Any, Self
 
 import av
 import av.error
-import av.logging
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Disposition
@@ -21,7 +20,7 @@ from av.video.stream import VideoStream
 from vtok.audio import Extras
 from vtok.errors import MediaError
 from vtok.media_audio_read import AudioReader, chapters_of, tags_of, tracks_left
-from vtok.media_damage import missing_end, missing_seconds
+from vtok.media_damage import LOG_DAMAGE, decode_packet, missing_end, missing_seconds
 from vtok.media_frame import UNSPECIFIED, Frame, VideoInfo, conversion, converted_colors, guessed_matrix, planes_420
 from vtok.media_images import IMAGE_NAMES, ImageSequence
 from vtok.media_time import DEFAULT_RATE, Timeline
@@ -29,7 +28,6 @@ from vtok.media_turn import Turn
 
 _HDR_TRANSFERS = {16: "PQ", 18: "HLG"}  # H.273 transfer characteristics
 _TEXT_CODEC = "ansi"  # FFmpeg plays any text file as the output of a terminal, which nobody means here
-_LOG_DAMAGE = ("ffv1", "gif", "mjpeg")  # decoders that conceal damage and mention it only in FFmpeg's log
 _DECODER_THREADS = 4
 _PACKETS_ARE_FRAMES = "mp4"  # in its index at the front, so that a file which lost its end gives itself away
 
@@ -220,8 +218,8 @@ class VideoReader:
             raise MediaError(f"{self.name}: has no video track")
         if stream.codec_context is None or stream.codec_context.name == _TEXT_CODEC:
             raise MediaError(f"{self.name}: is not a video in a format that this build of FFmpeg decodes")
-        # Threads that go on between calls could wait for ever to log something; see `_decoded`.
-        stream.thread_type = "SLICE" if stream.codec_context.name in _LOG_DAMAGE else "AUTO"
+        # Threads that go on between calls could wait for ever to log something; see `decode_packet`.
+        stream.thread_type = "SLICE" if stream.codec_context.name in LOG_DAMAGE else "AUTO"
         # With more threads the decoder reads further ahead of the frame it gives, also past packets of sound: their
         # place in a `.vtok` file must not depend on how many processors a machine has.
         stream.thread_count = _DECODER_THREADS
@@ -293,7 +291,9 @@ class VideoReader:
                 first_packet_bytes = first_packet_bytes or packet.size
                 num_packets, last_is_cut = num_packets + 1, packet.is_corrupt
             try:
-                yield from self._decoded(packet)
+                pictures, num_damaged = decode_packet(self._stream, packet)
+                self._num_damaged += num_damaged
+                yield from pictures
             except av.error.FFmpegError as error:
                 self._errors.append(f"near frame {self._num_frames}: {_cause(error)}")
         if num_packets < num_expected:
@@ -305,28 +305,6 @@ class VideoReader:
         elif "matroska" in format_name and self._num_frames:
             end = self._end_pts * self.info.time_base
             self._cut_short = missing_seconds(self._stream.metadata.get("DURATION"), end, self.info.average_rate)
-
-    def _decoded(self, packet: "Packet[VideoStream] | None") -> list[VideoFrame]:
-        """The frames that come out of the decoder for a packet.
-
-        Some decoders conceal damage and say so only in FFmpeg's log, which counts errors while it is turned on. It is
-        only on inside of this call, and with slice threads, which rest outside of it: a thread that logs waits for
-        Python, which must not be waiting for that thread.
-        """
-        assert self._stream.codec_context is not None
-        if self._stream.codec_context.name not in _LOG_DAMAGE:
-            return self._stream.decode(packet)
-        level = av.logging.get_level()
-        av.logging.set_level(av.logging.ERROR)
-        num_errors = av.logging.get_last_error()[0]
-        try:
-            with av.logging.Capture():
-                frames = self._stream.decode(packet)
-            if av.logging.get_last_error()[0] > num_errors:
-                self._num_damaged += max(1, len(frames))
-            return frames
-        finally:
-            av.logging.set_level(level)
 
     def _packets(self) -> Iterator["Packet[Any] | None"]:
         """Yield the packets of the video track; after an error then None, which flushes the decoder like the end."""
