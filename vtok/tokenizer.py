@@ -20,8 +20,10 @@ from vtok.quantizer import LFQ
 from vtok.tokenizer_config import (
     CONV_LAYERS,
     are_pairs,
+    check_codes,
     check_integer,
     check_layers,
+    checked_video,
     kernel_size,
     latent_model_config,
 )
@@ -201,7 +203,7 @@ class VideoTokenizer(nn.Module):
             Or latents, float: `[b, n * log2(codebook_size), T, H, W]` for plain LFQ, `[b, n, T, H, W]` in units of one
             code step for residual LFQ.
         """
-        video = self._check_video("video", video)
+        video = checked_video("video", video, self.channels)
         if self.latent_model is None:
             self._refuse_quality(quality)
             latents = self._conv_encode(video)
@@ -225,7 +227,8 @@ class VideoTokenizer(nn.Module):
             Video `[b, c, t, h, w]`, nominally in [-1, 1].
         """
         is_codes = not codes.is_floating_point()
-        self._check_codes(codes, is_codes)
+        dim = self.num_codebooks if is_codes or self.conv_model is None else self.conv_model.quantizer.dim
+        check_codes(codes, dim, self.codebook_size)
         if self.latent_model is None:
             self._refuse_quality(quality)
             latents = self._conv.quantizer.codes_to_signs(codes) if is_codes else codes
@@ -258,8 +261,9 @@ class VideoTokenizer(nn.Module):
             The reconstruction, of the shape of `video`; or `(loss, breakdown)`; with `return_codes` the codes follow:
             `(reconstruction, codes)` or `(loss, breakdown, codes)`.
         """
-        target = self._check_video("video", video)
-        source = target if video_or_images is None else self._check_video("video_or_images", video_or_images)
+        target = source = checked_video("video", video, self.channels)
+        if video_or_images is not None:
+            source = checked_video("video_or_images", video_or_images, self.channels)
         if source.shape != target.shape:
             raise ConfigError(
                 f"video_or_images has shape {list(source.shape)}; expected that of video, {list(target.shape)}"
@@ -329,24 +333,3 @@ class VideoTokenizer(nn.Module):
     def _refuse_quality(quality: float | None) -> None:
         if quality is not None:
             raise ConfigError("quality is for the pretrained kind of tokenizer; this one has a single operating point")
-
-    def _check_video(self, name: str, video: Tensor) -> Tensor:
-        if not video.is_floating_point():
-            raise ConfigError(f"{name} has type {video.dtype}; expected floating point in [-1, 1]")
-        if video.ndim not in (4, 5) or video.shape[1] != self.channels or 0 in video.shape:
-            raise ConfigError(
-                f"{name} has shape {list(video.shape)}; expected [b, {self.channels}, t, h, w], or images "
-                f"[b, {self.channels}, h, w], of at least one frame and pixel"
-            )
-        return video.unsqueeze(2) if video.ndim == 4 else video
-
-    def _check_codes(self, codes: Tensor, is_codes: bool) -> None:
-        dim = self.num_codebooks
-        if not is_codes and self.latent_model is None:
-            dim = self._conv.quantizer.dim
-        what = "codes" if is_codes else "latents"
-        if codes.ndim != 5 or codes.shape[1] != dim or 0 in codes.shape:
-            raise ConfigError(f"{what} have shape {list(codes.shape)}; expected [b, {dim}, T, H, W]")
-        if is_codes and not (int(codes.min()) >= 0 and int(codes.max()) < self.codebook_size):
-            low, high = int(codes.min()), int(codes.max())
-            raise ConfigError(f"codes range from {low} to {high}; expected 0 to {self.codebook_size - 1}")

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from torch import Tensor
+
 from vtok.causal_layers import KernelSize
 from vtok.errors import ConfigError
 from vtok.latent_model import LatentModelConfig
@@ -77,3 +79,26 @@ def kernel_size(name: str, size: Any) -> KernelSize:
         raise ConfigError(f"{name} is {size!r}; expected odd rows and columns")
     frames, rows, columns = size
     return frames, rows, columns
+
+
+def checked_video(name: str, video: Tensor, channels: int) -> Tensor:
+    """Video `[b, c, t, h, w]` as it is, images `[b, c, h, w]` as video of one frame; ConfigError if it is neither."""
+    if not video.is_floating_point():
+        raise ConfigError(f"{name} has type {video.dtype}; expected floating point in [-1, 1]")
+    if video.ndim not in (4, 5) or video.shape[1] != channels or 0 in video.shape:
+        raise ConfigError(
+            f"{name} has shape {list(video.shape)}; expected [b, {channels}, t, h, w], or images "
+            f"[b, {channels}, h, w], of at least one frame and pixel"
+        )
+    return video.unsqueeze(2) if video.ndim == 4 else video
+
+
+def check_codes(codes: Tensor, dim: int, codebook_size: int) -> None:
+    """Raise ConfigError unless these are codes below `codebook_size`, or latents, `[b, dim, T, H, W]`."""
+    is_codes = not codes.is_floating_point()
+    what = "codes" if is_codes else "latents"
+    if codes.ndim != 5 or codes.shape[1] != dim or 0 in codes.shape:
+        raise ConfigError(f"{what} have shape {list(codes.shape)}; expected [b, {dim}, T, H, W]")
+    if is_codes and not (int(codes.min()) >= 0 and int(codes.max()) < codebook_size):
+        low, high = int(codes.min()), int(codes.max())
+        raise ConfigError(f"codes range from {low} to {high}; expected 0 to {codebook_size - 1}")
