@@ -18,9 +18,10 @@ from rich.table import Table
 from stages import chunks_of
 
 from vtok.benchmark.clips import find_clips, make_reference
+from vtok.exact_prior import ExactPrior
 from vtok.file_tokenizer import file_prior
 from vtok.media import Frame, VideoInfo, VideoReader
-from vtok.prior_coding import PriorGroupDecoder, PriorGroupEncoder
+from vtok.prior_coding import Codes, PriorGroupEncoder
 from vtok.streaming import FRAMES_PER_CHUNK, ChunkDecoder, ChunkEncoder
 from vtok.tokenizer import VideoTokenizer
 
@@ -30,31 +31,25 @@ NUM_STILL_FRAMES = 64
 
 def coded(
     tokenizer: VideoTokenizer, info: VideoInfo, frames: list[Frame], quality: float
-) -> tuple[list[Frame], list[float]]:
-    """The decoded frames, and the code length of each latent frame in bits."""
-    prior = file_prior(tokenizer)
+) -> tuple[list[Frame], tuple[int, int]]:
+    """The decoded frames, and how many bytes the first latent frame takes, and all of them."""
     encoder, decoder = ChunkEncoder(tokenizer, info, quality), ChunkDecoder(tokenizer, info, quality)
-    group = PriorGroupEncoder(prior, quality)
     codes = [encoder.encode(chunk) for chunk in chunks_of(frames)]
+    decoded = [
+        frame
+        for each, chunk in zip(codes, chunks_of(frames), strict=True)
+        for frame in decoder.decode(each, [frame.pts for frame in chunk])
+    ]
+    prior = file_prior(tokenizer)
+    return decoded, (group_bytes(prior, quality, codes[:1]), group_bytes(prior, quality, codes))
+
+
+def group_bytes(prior: ExactPrior, quality: float, codes: list[Codes]) -> int:
+    """What latent frames take as one group."""
+    group = PriorGroupEncoder(prior, quality)
     for each in codes:
         group.push(each)
-    num_channels, height, width = codes[0].shape
-    channel_bits = np.zeros(num_channels)
-    pulls = PriorGroupDecoder(
-        prior,
-        quality,
-        group.finish(),
-        num_latent_frames=len(codes),
-        height=height,
-        width=width,
-        channel_bits=channel_bits,
-    )
-    decoded, bits, before = [], [], 0.0
-    for chunk in chunks_of(frames):
-        decoded += decoder.decode(pulls.pull(), [frame.pts for frame in chunk])
-        bits.append(float(channel_bits.sum()) - before)
-        before += bits[-1]
-    return decoded, bits
+    return len(group.finish())
 
 
 def still(first: Frame, noise: float) -> Iterator[Frame]:
@@ -68,9 +63,9 @@ def still(first: Frame, noise: float) -> Iterator[Frame]:
         yield Frame(noisy(first.y), noisy(first.u), noisy(first.v), pts=pts)
 
 
-def cost_of_repeats(bits: list[float]) -> float:
+def cost_of_repeats(first: int, all_chunks: int) -> float:
     """What a chunk after the first costs, as a part of what the first does."""
-    return fmean(bits[1:]) / bits[0]
+    return (all_chunks - first) / (NUM_STILL_FRAMES / FRAMES_PER_CHUNK - 1) / first
 
 
 def psnr_by_position(frames: list[Frame], decoded: list[Frame]) -> list[float]:
@@ -106,7 +101,7 @@ def temporal(
             with VideoReader(reference) as reader:
                 info, source = reader.info, list(islice(reader, frames))
             repeats = [
-                cost_of_repeats(coded(tokenizer, info, list(still(source[0], noise)), quality)[1])
+                cost_of_repeats(*coded(tokenizer, info, list(still(source[0], noise)), quality)[1])
                 for noise in (0.0, NOISE)
             ]
             decoded, _ = coded(tokenizer, info, source, quality)

@@ -8,7 +8,7 @@ from vtok.exact_prior import ExactPrior
 from vtok.tokenizer import VideoTokenizer
 
 
-def new_tiny_tokenizer(*, refine_dim: int = 8) -> VideoTokenizer:
+def new_tiny_tokenizer(*, refine_dim: int = 8, blend_dim: int = 4) -> VideoTokenizer:
     """The pretrained kind of tokenizer, too small to be good, with random weights throughout."""
     torch.manual_seed(1)
     tokenizer = VideoTokenizer(
@@ -18,6 +18,7 @@ def new_tiny_tokenizer(*, refine_dim: int = 8) -> VideoTokenizer:
         latent_options={
             "refine_dim": refine_dim,
             "guide_dim": 4,
+            "blend_dim": blend_dim,
             "prior_groups": (4, 12),
             "prior_context_dim": 8,
             "prior_group_dim": 8,

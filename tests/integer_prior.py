@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from vtok.channel_flags import CODED, REPEATED
 from vtok.prior_tables import BLOCK
 
 
@@ -12,10 +13,14 @@ class IntegerReference:
         self.prior, self.weights, self.size = prior, prior.of_quality(quality), (height, width)
         self.previous = self.before = np.full((prior.num_channels, height, width), 128, np.uint8)
         self.num_known = 0
+        self.is_context = np.zeros(prior.num_channels, bool)
 
-    def passes(self, frame, is_coded):
-        """For each pass of a latent frame: symbols and tables as flat lists."""
-        frame = np.where(is_coded[:, None, None], frame, 128)  # others are no context
+    def passes(self, frame, flags):
+        """For each pass of a latent frame with these flags of channels: symbols and tables as flat lists."""
+        self.is_coded = is_coded = flags == CODED
+        # Rare channels are no context, nor are repeated ones of such.
+        self.is_context = is_coded | (flags == REPEATED) & self.is_context
+        frame = np.where(self.is_context[:, None, None], frame, 128)
         inside = [(y, x) for y in range(self.size[0]) for x in range(self.size[1])]
         context = self.context(inside)
         for group in self.weights.groups:
@@ -49,7 +54,8 @@ class IntegerReference:
         if group.from_lower is not None:
             terms.append(convolved(group.from_lower, lambda k, i, j: self.companded(frame, k, i, j), y, x))
         if second:
-            own = [self.companded(frame, k, i, j) for i, j in around for k in range(group.start, group.end)]
+            coded = np.where(self.is_coded[:, None, None], frame, 128)  # not those that are repeated
+            own = [self.companded(coded, k, i, j) for i, j in around for k in range(group.start, group.end)]
             terms.append(product(group.from_own, own))
         hidden = activations(terms, group.exponent)
         hidden = activations([group.hidden.bias.tolist(), product(group.hidden, hidden)], group.hidden.exponent)
@@ -110,6 +116,15 @@ def activations(terms, exponent):
     return [max(0, min(126, sum(t) >> e)) for *t, e in zip(*terms, exponent.tolist(), strict=True)]
 
 
+def plain_kinds(before, some_repeated):
+    """Which table each channel's flag has, from the flags before."""
+    if before is None:
+        return [0] * 12
+    if some_repeated:
+        return [7 if flag == REPEATED else 4 + min(flag, 2) for flag in before]
+    return [2 if flag == REPEATED else 1 + min(flag, 2) for flag in before]
+
+
 def plain_flags(tables, flags, kinds):
     """What channels' flags mean to the coder: symbols and its tables."""
     first = len(tables.frequencies) + 2 * tables.num_sparse
@@ -119,9 +134,9 @@ def plain_flags(tables, flags, kinds):
 
 def plain_rare(tables, frame, flags):
     """The same of rare channels: eight positions to a byte, then the symbols that are not 0."""
-    first = len(tables.frequencies) + 2 * tables.num_sparse + 4
+    first = len(tables.frequencies) + 2 * tables.num_sparse + 8
     bytes_of_flags, nonzero = [], []
-    for c in sorted((c for c in range(12) if flags[c] >= 2), key=lambda c: (flags[c], c)):
+    for c in sorted((c for c in range(12) if 2 <= flags[c] < REPEATED), key=lambda c: (flags[c], c)):
         symbols = [(int(code) - 128) % 256 for code in frame[c].ravel()]
         symbols += [0] * (-len(symbols) % 8)
         blocks = [symbols[i : i + 8] for i in range(0, len(symbols), 8)]

@@ -30,7 +30,8 @@ from vtok.compressed_video import CompressedVideo
 from vtok.container import AudioChunk, ContainerReader, VideoGroup
 from vtok.container_writer import ContainerWriter
 from vtok.editing import concat_files
-from vtok.file_tokenizer import new_header
+from vtok.file_tokenizer import file_prior, new_header
+from vtok.group_encoder import GroupEncoder
 from vtok.media import VideoInfo
 from vtok.tokenizer import VideoTokenizer
 from vtok.weights import EXACT_PRIOR, save_weights
@@ -65,7 +66,7 @@ def codes_sha256(video):
 
 def write_weights(path):
     """The tiny model as a weights file, with every 32nd frequency table, so that it is small."""
-    tokenizer = new_tiny_tokenizer(refine_dim=2)
+    tokenizer = new_tiny_tokenizer(refine_dim=2, blend_dim=0)
     exact = tokenizer.exact_prior.tensors()
     exact["frequencies"] = exact["frequencies"][::32].contiguous()
     exact["lookup"] = exact["lookup"] // 32
@@ -93,6 +94,23 @@ class Maker:
             quality=quality,
             overwrite=True,
         )
+        return target.read_bytes()
+
+    def still(self):
+        """A group of latent frames of which some channels, then all, are repeated."""
+        path, target = self.folder / "moving.vtok", self.folder / "still.vtok"
+        path.write_bytes(self.encoded(24, 16, 16, chunks_per_group=3))
+        with CompressedVideo(path, tokenizer=self.tiny) as video, path.open("rb") as file, target.open("wb") as out:
+            codes = [latent.codes.copy() for latent in video.latent_frames()]
+            codes[1][::2] = codes[0][::2]
+            codes[2] = codes[1]
+            reader = ContainerReader(file)
+            writer, group = ContainerWriter(out, reader.header), GroupEncoder(file_prior(self.tiny), 9)
+            pts = next(iter(reader)).pts
+            for number, each in enumerate(codes):
+                group.push(each, list(pts[8 * number : 8 * number + 8]))
+            writer.write_group(group.finish(0))
+            writer.finish()
         return target.read_bytes()
 
     def without_frames(self):
@@ -171,6 +189,7 @@ GOOD_FILES = {
     "one_group": lambda make: make.encoded(16, 24, 40, chunks_per_group=2),
     "several_groups": lambda make: make.encoded(37, 23, 39, chunks_per_group=2),
     "middle_quality": lambda make: make.encoded(8, 16, 16, quality=5),
+    "still": lambda make: make.still(),
     "one_pixel": lambda make: make.encoded(1, 1, 1),
     "lowest_quality": lambda make: make.encoded(8, 16, 16, quality=1),
     "quality_between_trained_ones": lambda make: make.encoded(16, 16, 16, quality=7.3),

@@ -7,20 +7,18 @@ import numpy as np
 import pytest
 import torch
 from conftest import new_tiny_tokenizer
-from integer_prior import IntegerReference, plain_flags, plain_pass, plain_rare
+from integer_prior import IntegerReference, plain_flags, plain_kinds, plain_pass, plain_rare
 from prior_bytes import SETTINGS, digests_of
 
+from vtok.channel_flags import CODED, RARE, RARE_EXPONENTS, REPEATED, choose_flags
 from vtok.entropy import FREQUENCY_TOTAL, reference_encode
 from vtok.errors import FormatError, TruncatedError, WeightsError
 from vtok.exact_prior import ExactPrior
 from vtok.prior import checkerboard
-from vtok.prior_coding import FrameCoder, PriorGroupDecoder, PriorGroupEncoder, choose_flags
+from vtok.prior_coding import FrameCoder, PriorGroupDecoder, PriorGroupEncoder
 from vtok.prior_tables import (
-    CODED,
     NUM_LEVELS,
     NUM_OFFSETS,
-    RARE,
-    RARE_EXPONENTS,
     PassDecoder,
     PassEncoder,
     PriorTables,
@@ -77,15 +75,17 @@ def used_channels(frame):
 
 @pytest.mark.parametrize("positions_per_rare", [1024, 1.5])
 def test_symbols_tables_and_bytes_equal_the_integer_reference(exact_prior, monkeypatch, positions_per_rare):
-    monkeypatch.setattr("vtok.prior_coding.POSITIONS_PER_RARE", positions_per_rare)
-    codes, quality = video_of_codes(4, 3, 4), 4.3
+    monkeypatch.setattr("vtok.channel_flags.POSITIONS_PER_RARE", positions_per_rare)
+    codes, quality = video_of_codes(7, 3, 4), 4.3
+    codes[4, 5] = 128
+    codes[5, 6:] = codes[4, 6:]  # rare ones too, if there are such
+    codes[6, 4:] = codes[5, 4:]
     coder, reference = FrameCoder(exact_prior, quality, 3, 4), IntegerReference(exact_prior, quality, 3, 4)
-    tables, counts, kinds, kinds_seen = exact_prior.tables, [], [0] * 12, set()
+    tables, counts, before, seen = exact_prior.tables, [], None, set()
     payload = []  # pairs of symbol and coder table
-    for frame in codes:
-        flags = choose_flags(frame.reshape(12, -1))
-        is_coded = flags == CODED
-        rows = frame.reshape(12, -1)[is_coded].T[coder.positions.order]
+    for number, frame in enumerate(codes):
+        flags = choose_flags(frame.reshape(12, -1), codes[number - 1].reshape(12, -1) if number else None)
+        rows = frame.reshape(12, -1)[flags == CODED].T[coder.positions.order]
         passes = []
 
         def spy(of_pass, columns, symbols, rows=rows, passes=passes):
@@ -94,22 +94,22 @@ def test_symbols_tables_and_bytes_equal_the_integer_reference(exact_prior, monke
             return known
 
         coder.code(flags, spy)
-        expected = [
-            tuple(np.array(column) for column in zip(*p, strict=True)) for p in reference.passes(frame, is_coded)
-        ]
+        expected = [tuple(np.array(column) for column in zip(*p, strict=True)) for p in reference.passes(frame, flags)]
         assert len(passes) == len(expected)
         for got, want in zip(passes, expected, strict=True):
             assert got[0].tolist() == want[0].tolist()
             assert got[1].tolist() == want[1].tolist()
-        counts.append(max(np.flatnonzero(flags), default=-1) + 1)
-        payload += plain_flags(tables, flags.tolist()[: counts[-1]], kinds)
+        count, some_repeated = max(np.flatnonzero(flags), default=-1) + 1, REPEATED in flags
+        counts.append(count + 2**15 * some_repeated)
+        kinds = plain_kinds(before, some_repeated)
+        payload += plain_flags(tables, flags.tolist()[:count], kinds)
         payload += plain_rare(tables, frame, flags.tolist())
-        kinds = [1 + min(flag, 2) for flag in flags.tolist()]
-        kinds_seen.update(kinds)
+        before = flags.tolist()
+        seen.update(kinds[:count])
         for symbols, index in expected:
             payload += plain_pass(tables, symbols, index)
     assert any(counts)
-    assert (3 in kinds_seen) == (positions_per_rare < 12)
+    assert seen == {0, 1, 2, 4, 5, 7} | ({3, 6} if positions_per_rare < 12 else set())
     symbols, runs = [s for s, _ in payload], [(table, 1) for _, table in payload]
     assert encode(exact_prior, quality, codes) == np.array(counts, "<u2").tobytes() + reference_encode(
         tables.coder_tables, symbols, runs
@@ -127,6 +127,23 @@ def test_extreme_codes_come_back(exact_prior):
     rng = np.random.default_rng(3)
     codes = rng.choice(np.array([0, 255, 128], np.uint8), (4, 12, 4, 7))
     assert np.array_equal(decode(exact_prior, 9, encode(exact_prior, 9, codes), codes.shape), codes)
+
+
+def test_frames_that_are_repeated_cost_next_to_nothing(exact_prior):
+    first = video_of_codes(1, 9, 11)
+    codes = np.concatenate([first] * 6)
+    sizes = [len(encode(exact_prior, 5, codes[:n])) for n in (1, 2, 6)]
+    assert sizes[1] - sizes[0] < 12
+    assert sizes[2] - sizes[1] < 4 * 6
+    payload = encode(exact_prior, 5, codes)
+    assert np.array_equal(decode(exact_prior, 5, payload, codes.shape), codes)
+
+
+def test_a_repeat_of_nothing_is_zeros(exact_prior, monkeypatch):
+    codes = np.full((1, 12, 3, 4), 128, np.uint8)
+    flags = lambda codes, previous: np.full(12, REPEATED, np.uint8)  # noqa: E731
+    monkeypatch.setattr("vtok.prior_coding.choose_flags", flags)
+    assert np.array_equal(decode(exact_prior, 5, encode(exact_prior, 5, codes), codes.shape), codes)
 
 
 def test_frames_of_zeros_cost_their_count_only(exact_prior):
@@ -167,14 +184,14 @@ def test_any_choice_of_flags_that_holds_all_codes_can_be_decoded(exact_prior, mo
     codes[:, [2, 5, 7]] = 128
     sizes = []
 
-    def all_coded(codes):
+    def all_coded(codes, _):
         return np.full(len(codes), CODED, np.uint8)
 
-    def all_rare(codes):
+    def all_rare(codes, _):
         return (RARE + np.arange(len(codes)) % len(RARE_EXPONENTS)).astype(np.uint8)
 
-    def mixed(codes):
-        return np.where(np.arange(len(codes)) % 3 == 0, all_rare(codes), CODED).astype(np.uint8)
+    def mixed(codes, _):
+        return np.where(np.arange(len(codes)) % 3 == 0, all_rare(codes, None), CODED).astype(np.uint8)
 
     for choose in (None, all_coded, all_rare, mixed):
         if choose:

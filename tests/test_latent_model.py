@@ -5,13 +5,16 @@ import torch
 
 from vtok.klt import (
     BLOCK_VALUES,
+    CELL_VALUES,
     BlockTransform,
     blocks_to_cells,
     cells_to_planes,
+    frame_of_cells,
     pad_to_blocks,
     planes_to_blocks,
 )
 from vtok.latent_model import LatentModel, LatentModelConfig
+from vtok.latent_networks import ChunkBlend
 from vtok.planes import Planes
 from vtok.prior import MIN_PROBABILITY, Distribution, checkerboard
 
@@ -160,3 +163,41 @@ def test_prior_bits_are_a_probability_distribution(tiny_tokenizer):
     # Every value has at least the smallest probability, so that much the sum may exceed one.
     assert ((mass.sum(0) > 0.999) & (mass.sum(0) < 1.001 + 6000 * MIN_PROBABILITY)).all()
     assert torch.equal(bits.argmin(0), torch.tensor([3000, 3000, 2992, 3100]))
+
+
+def test_the_blend_moves_the_first_frames_of_a_chunk_towards_the_one_before():
+    blend = ChunkBlend(4, 6)
+    cells, features = torch.randn(2 * 3, CELL_VALUES, 4, 6), torch.randn(2 * 3, 4, 4, 6)
+    same, last = blend(cells, features, None, 2)
+    assert torch.equal(same, cells)  # at first it does nothing
+    assert torch.equal(last, frame_of_cells(cells, 7).view(2, 3, 24, 4, 6)[:, -1])
+    with torch.no_grad():
+        blend.leave.bias[24:] = 1.0  # the gate of the long fade
+    blended, _ = blend(cells, features, None, 2)
+    videos, before = blended.view(2, 3, CELL_VALUES, 4, 6), cells.view(2, 3, CELL_VALUES, 4, 6)
+    torch.testing.assert_close(videos[:, 0], before[:, 0])  # nothing comes before the first chunk
+    for chunk in (1, 2):
+        end = frame_of_cells(before[:, chunk - 1], 7)
+        jump = end - frame_of_cells(before[:, chunk], 0)
+        torch.testing.assert_close(frame_of_cells(videos[:, chunk], 0), end)
+        for t in range(8):
+            expected = frame_of_cells(before[:, chunk], t) + jump * (7 - t) / 7
+            torch.testing.assert_close(frame_of_cells(videos[:, chunk], t), expected)
+
+
+def test_a_frame_of_cells_has_the_samples_of_one_frame():
+    planes = Planes(*(torch.zeros_like(p) for p in random_planes(8, 16, 16)))
+    for plane in planes:
+        plane[0, 5] = 1
+    cells = blocks_to_cells(planes_to_blocks(planes))
+    assert [int((frame_of_cells(cells, t) != 0).sum()) for t in range(8)] == [0] * 5 + [24 * 16] + [0] * 2
+
+
+def test_frames_depend_on_as_many_latent_frames_as_the_model_says(tiny_tokenizer):
+    model, quality = tiny_tokenizer.latent_model.double(), torch.tensor([5.0], dtype=torch.float64)
+    model.transform.scale = torch.ones_like(model.transform.scale)
+    codes = torch.randn(1, 12, 7, 3, 3, dtype=torch.float64, requires_grad=True)
+    decoded, _ = model.decode(codes, quality)
+    decoded.y[:, 48:].sum().backward()
+    seen = codes.grad.abs().sum((0, 1, 3, 4)).nonzero().flatten().tolist()
+    assert seen == list(range(6 - model.config.synthesis_memory, 7))

@@ -74,8 +74,8 @@ def test_ranges_begin_at_zero_or_later(encoded, tokenizer):
 
 
 def test_without_warming_up_the_networks_a_range_would_differ(encoded, tokenizer, whole, monkeypatch):
-    """The test above can only fail if the networks remember; one latent frame less of warming up must show."""
-    config = type("Config", (), {"num_synthesis_blocks": 1})
+    """The test above can only fail if the networks remember; no latent frame of warming up must show."""
+    config = type("Config", (), {"synthesis_memory": 0})
     monkeypatch.setattr("vtok.compressed_video.file_model", lambda _: type("Model", (), {"config": config}))
     with CompressedVideo(encoded, tokenizer=tokenizer) as video:
         frame = next(video.frames(32, 33))
@@ -93,9 +93,9 @@ def test_only_what_is_needed_is_read_and_decoded(encoded, tokenizer, monkeypatch
     )
     with CompressedVideo(encoded, tokenizer=tokenizer) as video:
         assert len(list(video.frames(66, 70))) == 4
-    # Each of the two blocks of the tiny model's decoder remembers one latent frame.
-    assert read_groups == [48, 64]
-    assert decoded == [PTS[48], PTS[56], PTS[64]]
+    # Each of the two blocks of the tiny model's decoder remembers one latent frame, and so does the blend.
+    assert read_groups == [32, 48, 64]
+    assert decoded == [PTS[40], PTS[48], PTS[56], PTS[64]]
 
 
 def test_damage_elsewhere_does_not_matter(encoded, tokenizer, whole):

@@ -1,18 +1,22 @@
 """Training end to end on videos made here: cache, KLT, a falling loss, resuming, weights that load and code."""
 
 import json
+from dataclasses import replace
 
 import av
 import numpy as np
 import pytest
 import torch
+from conftest import new_tiny_tokenizer
 
 from vtok.cli import app
 from vtok.errors import ConfigError, MediaError
+from vtok.planes import Planes
 from vtok.tokenizer import VideoTokenizer
 from vtok.training.clip_cache import ClipCacheConfig, build_clip_cache, find_videos, unpack_i420
 from vtok.training.config import load_config
 from vtok.training.loop import TrainingRun
+from vtok.training.objective import evaluate
 from vtok.training.optimizers import Muon, orthogonalize
 
 TINY = """
@@ -137,7 +141,7 @@ def test_a_few_steps_lower_the_loss_and_the_rate(folders, tmp_path):
     assert last["mean_log_cost"] < first["mean_log_cost"] - 0.05
     best = [event["points"][-1] for event in (first, last)]
     assert best[1]["bits_per_pixel"] < 0.95 * best[0]["bits_per_pixel"]
-    assert best[1]["psnr_yuv"] > best[0]["psnr_yuv"]
+    assert best[1]["psnr_yuv"] > best[0]["psnr_yuv"] - 0.1  # fewer jumps cost a little
 
 
 def test_command_trains_logs_and_writes_weights_that_code(folders, tmp_path, cli_runner):
@@ -188,6 +192,23 @@ def test_a_run_starts_from_given_weights(folders, tmp_path):
     )
 
 
+def test_weights_without_a_blend_can_be_gone_on_from(folders, tmp_path):
+    without = replace(folders[1], model=replace(folders[1].model, blend_dim=0))
+    run = new_run((folders[0], without, folders[2]), tmp_path / "a")
+    run.save()
+    weights = tmp_path / "a" / "weights.safetensors"
+    assert not any("blend" in name for name in run.average)
+    other = new_run(folders, tmp_path / "b", weights=weights)
+    assert other.model.synthesis.blend.leave.weight.abs().sum() == 0
+    with pytest.raises(ConfigError, match="weights of other sizes"):
+        new_run((folders[0], without, folders[2]), tmp_path / "c", weights=_saved(other))
+
+
+def _saved(run):
+    run.save()
+    return run.folder / "weights.safetensors"
+
+
 def test_muon_update_is_orthogonal_and_follows_the_gradient():
     torch.manual_seed(0)
     gradient = torch.randn(12, 30)
@@ -229,3 +250,20 @@ def test_training_without_a_video_decoder_error_skips_what_breaks_off(tmp_path):
     config = ClipCacheConfig(num_frames=16, size=32, scales_per_window=1, crops_per_scale=1)
     with pytest.raises(MediaError, match=r"broken.mp4"):
         build_clip_cache(find_videos(tmp_path), tmp_path / "cache", config, quiet=True)
+
+
+def test_the_loss_counts_errors_that_change_at_the_ends_of_chunks():
+    config = load_config().objective
+    model = new_tiny_tokenizer().latent_model
+    planes = Planes(torch.rand(1, 24, 16, 16), torch.rand(1, 24, 8, 8), torch.rand(1, 24, 8, 8))
+    errors = Planes(*(torch.zeros_like(plane) for plane in planes))
+    errors.y[:, 8:16] = 0.25
+    quality = torch.tensor([5.0])
+    model.decode = lambda codes, quality: (Planes(*(a + b for a, b in zip(planes, errors, strict=True))), [])
+    with torch.no_grad():
+        outcome = evaluate(model, planes, quality, config)
+        without = evaluate(model, planes, quality, replace(config, jump_weight=0.0))
+    assert torch.equal(outcome.cost, without.cost)
+    scale = outcome.cost + config.balance_floor * model.lagrangian(quality).sqrt()
+    jumps = config.jump_weight * config.distortion_weight * 0.5 * 0.25**2  # at both borders
+    torch.testing.assert_close(outcome.loss - without.loss, jumps / scale)

@@ -245,7 +245,7 @@ class CompressedVideo:
 
     def _latents_for(self, start: int, stop: int) -> Iterator[LatentFrame]:
         """The latent frames of frames `start` to `stop`, and before them those that the networks' state depends on."""
-        memory = file_model(self.tokenizer).config.num_synthesis_blocks
+        memory = file_model(self.tokenizer).config.synthesis_memory
         groups = self.locations
         first = bisect_right(groups, start, key=_first_frame) - 1
         missing = memory - (start - groups[first].first_frame) // FRAMES_PER_CHUNK

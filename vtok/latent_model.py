@@ -28,6 +28,7 @@ class LatentModelConfig:
         num_synthesis_blocks: Residual blocks of the decoder.
         refine_dim: Width of the decoder's refinement on the half-size grid.
         guide_dim: Channels that the refinement gets from the latent grid.
+        blend_dim: Width of what blends the ends of chunks; 0 leaves them as they are.
         num_qualities: Trained operating points.
         finest_step: Step of the quantizer at the highest quality, in units of the orthonormal transform, at the start.
         coarsest_step: Step at quality 1.
@@ -46,6 +47,7 @@ class LatentModelConfig:
     num_synthesis_blocks: int = 3
     refine_dim: int = 96
     guide_dim: int = 32
+    blend_dim: int = 0
     num_qualities: int = 9
     finest_step: float = 0.13
     coarsest_step: float = 3.2
@@ -61,9 +63,15 @@ class LatentModelConfig:
         return self.num_analysis_blocks
 
     @property
+    def synthesis_memory(self) -> int:
+        """So many latent frames before one have a part in its frames."""
+        # Each block sees the one before, and the blend what has become of that.
+        return self.num_synthesis_blocks + (1 if self.blend_dim else 0)
+
+    @property
     def synthesis_reach(self) -> int:
         """So many rows and columns of latents around a block have a part in it."""
-        # The three convolutions of the refinement see three half-size cells.
+        # The three convolutions of the refinement, and that of the blend, see four half-size cells.
         return self.num_synthesis_blocks + 2
 
 
@@ -80,7 +88,13 @@ class LatentModel(nn.Module):
         self.transform = BlockTransform(n)
         self.analysis = AnalysisNetwork(n, config.dim, config.num_analysis_blocks, qualities)
         self.synthesis = SynthesisNetwork(
-            n, config.dim, config.num_synthesis_blocks, config.refine_dim, config.guide_dim, qualities
+            n,
+            config.dim,
+            config.num_synthesis_blocks,
+            config.refine_dim,
+            config.guide_dim,
+            config.blend_dim,
+            qualities,
         )
         self.quantizer = ResidualLFQ(num_stages=config.num_stages)
         self.log_gain = QualityTable(qualities, n)

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from vtok.klt import CELL_VALUES, BlockTransform, spread_over_cells
+from vtok.klt import CELL_VALUES, PATCH, BlockTransform, frame_of_cells, spread_over_cells
 from vtok.layers import QualityTable, conv, zero_conv
 
 State = list[Tensor]  # per block: what the next latent frame needs of the last one, [b, dim, H, W]
@@ -80,11 +80,18 @@ class SynthesisNetwork(nn.Module):
     """Latents to block vectors: a residual network, the synthesis matrix, and a refinement on the half-size grid.
 
     The refinement sees cells of 4 x 4 pixels and all 8 frames, across the borders of the 8 x 8 blocks: it is what takes
-    block edges away.
+    block edges away. `ChunkBlend` does that for the ends of chunks, if it has a width.
     """
 
     def __init__(
-        self, num_channels: int, dim: int, num_blocks: int, refine_dim: int, guide_dim: int, num_qualities: int
+        self,
+        num_channels: int,
+        dim: int,
+        num_blocks: int,
+        refine_dim: int,
+        guide_dim: int,
+        blend_dim: int,
+        num_qualities: int,
     ) -> None:
         super().__init__()
         self.enter = conv(num_channels, dim, 1)
@@ -95,21 +102,91 @@ class SynthesisNetwork(nn.Module):
         self.refine_quality = QualityTable(num_qualities, refine_dim)
         self.refine_hidden = conv(refine_dim, refine_dim, 3)
         self.refine_leave = zero_conv(refine_dim, CELL_VALUES, 3)
+        self.blend = ChunkBlend(refine_dim, blend_dim) if blend_dim else None
 
     def forward(
         self, transform: BlockTransform, latents: Tensor, quality: Tensor, state: State | None
     ) -> tuple[Tensor, State]:
         """Latents `[b * T, n, H, W]` to cells `[b * T, 192, 2H, 2W]` and the new state."""
         scale = transform.scale[:, None, None]
-        x, state = run_blocks(self.blocks, self.enter(latents / scale), quality, state)
+        x, new_state = run_blocks(self.blocks, self.enter(latents / scale), quality, state)
         cells = transform.synthesise(latents + self.leave(x) * scale)
         r = self.refine_enter(torch.cat([cells, self._guide(x)], dim=1))
         t = len(latents) // len(quality)
         r = F.silu(r + self.refine_quality(quality).repeat_interleave(t, 0)[:, :, None, None].to(r.dtype))
         r = F.silu(r + self.refine_hidden(r))
-        return cells.float() + self.refine_leave(r), state
+        cells = cells.float() + self.refine_leave(r)
+        if self.blend is not None:
+            cells, last = self.blend(cells, r, None if state is None else state[-1], len(quality))
+            new_state.append(last)
+        return cells, new_state
 
     def _guide(self, x: Tensor) -> Tensor:
         """What the refinement gets from the latent grid, `[b * T, guide_dim, 2H, 2W]`."""
         weight, bias = (rearrange(p, "(c i j) ... -> (i j c) ...", i=2, j=2) for p in self.guide.parameters())
         return spread_over_cells(F.conv2d(x, weight, bias))
+
+
+class ChunkBlend(nn.Module):
+    """Moves the first frames of a chunk towards the last frame of the chunk before, where that makes time smoother.
+
+    Chunks are coded one by one, so even where nothing moves, quantization takes away from one what it leaves in the
+    next, and every eighth frame jumps. The jump of a sample, times a gate, is added to the first frame and, fading, to
+    those after it; there are two ways to fade, each with a gate. (A network can choose gates; copy samples it cannot.)
+
+        frame 0 .. 7 += jump x (gate_1 x (1, 1/2, 1/4 .. 1/64, 0) + gate_2 x (1, 6/7, 5/7 .. 1/7, 0))
+
+    The last frame stays as it is, so that chunks need not wait for each other in training.
+
+    Args:
+        dim_in: Width of the features that the gates depend on, beside the jump.
+        dim: Width of the hidden layer.
+    """
+
+    fade: Tensor
+
+    def __init__(self, dim_in: int, dim: int) -> None:
+        super().__init__()
+        num_values = CELL_VALUES // PATCH
+        self.from_jump = conv(2 * num_values, dim, 3)
+        self.from_features = conv(dim_in, dim, 1)
+        self.leave = zero_conv(dim, 2 * num_values, 1)
+        self.register_buffer("fade", _fade_matrix()[:, :, None, None], persistent=False)
+
+    def forward(self, cells: Tensor, features: Tensor, last: Tensor | None, b: int) -> tuple[Tensor, Tensor]:
+        """Blend the chunks of `b` videos.
+
+        Args:
+            cells: `[b * T, 192, 2H, 2W]`, float32.
+            features: `[b * T, dim_in, 2H, 2W]`.
+            last: Last frame before, `[b, 24, 2H, 2W]`; None at the start of a video, where there is no jump.
+            b: See above.
+
+        Returns:
+            The cells, and their last frame.
+        """
+        first, end = frame_of_cells(cells, 0), frame_of_cells(cells, PATCH - 1)
+        ends = rearrange(end, "(b t) c h w -> b t c h w", b=b)
+        before = rearrange(first, "(b t) c h w -> b t c h w", b=b)[:, 0] if last is None else last
+        if ends.shape[1] > 1:
+            before = torch.cat([before[:, None], ends[:, :-1]], dim=1).flatten(0, 1)
+        jump = before - first
+        seen = F.hardtanh(jump * _JUMP_SCALE, -_JUMP_LIMIT, _JUMP_LIMIT)
+        x = self.from_jump(torch.cat([seen, seen.abs()], dim=1)) + self.from_features(features)
+        moved = self.leave(F.silu(x)) * torch.cat([jump, jump], dim=1)
+        return cells + F.conv2d(moved, self.fade), ends[:, -1]
+
+
+_JUMP_SCALE, _JUMP_LIMIT = 16.0, 4.0  # a jump of 8 steps of 8-bit luma is seen as 1, and those of 32 and more as 4
+
+
+def _fade_matrix() -> Tensor:
+    """`[192, 48]`: what a frame's values, times either gate, add to a cell's values."""
+    fades = torch.stack([0.5 ** torch.arange(PATCH), 1 - torch.arange(PATCH) / (PATCH - 1)])
+    fades[:, -1] = 0
+    number = torch.arange(CELL_VALUES).view(1, -1, 1, 1)
+    matrix = torch.zeros(CELL_VALUES, 2, CELL_VALUES // PATCH)
+    for t in range(PATCH):
+        values = frame_of_cells(number, t).flatten()
+        matrix[values, :, torch.arange(len(values))] = fades[:, t]
+    return matrix.flatten(1)

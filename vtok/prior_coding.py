@@ -1,20 +1,20 @@
 """Coding of latent frames under the exact prior: the same passes for encoder and decoder.
 
-The payload of one group of T latent frames is T times a 16-bit number of channels, little-endian, then the words of one
-range coder (`vtok.entropy`). A latent frame begins with the flags of the channels below that number, and the codes of
-rare channels (`vtok.prior_tables`); all channels that are behind are zero. Then what is coded under the prior follows,
-channel group by channel group: of each, first the positions where row + column is even, then the others. Each is a
-pass, position by position.
+The payload of one group of T latent frames is T times a 16-bit number of channels, little-endian, whose highest bit
+says that some are repeated, then the words of one range coder (`vtok.entropy`). A latent frame begins with the flags of
+the channels below that number (`vtok.channel_flags`), and the codes of rare channels; all channels that are behind are
+zero. Then what is coded under the prior follows, channel group by channel group: of each, first the positions where
+row + column is even, then the others. Each is a pass, position by position.
 """
 
 from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vtok.channel_flags import CODED, RARE, REPEATED, ZERO, Bytes, choose_flags, flag_tables
 from vtok.checkerboard import Checkerboard, parts, rows_side_by_side, with_zeros
 from vtok.errors import FormatError, TruncatedError
 from vtok.exact_prior import (
@@ -27,17 +27,14 @@ from vtok.exact_prior import (
     Layer,
 )
 from vtok.integer_products import Convolution, Product, multiply
-from vtok.prior_tables import CODED, RARE, RARE_EXPONENTS, ZERO, Bytes, PassDecoder, PassEncoder
+from vtok.prior_tables import PassDecoder, PassEncoder
 from vtok.symbol_parameters import PastOfGroup, SymbolParameters
 
 ENTROPY_CODER = "prior-1"
 Codes = NDArray[np.uint8]
 Channels = NDArray[np.intp]
 
-# A channel is coded without the prior if all codes are zero but one in so many, less a few: each of these costs little
-# more than under the prior, but the flag takes some bits too.
-POSITIONS_PER_RARE = 1024
-RARE_OF_FLAG = 2
+SOME_REPEATED = 1 << 15
 MAX_CORRECTION = 64 * GATE_STEPS
 MAX_FACTOR = 16 * FACTOR_STEPS
 
@@ -56,7 +53,7 @@ class FrameCoder:
 
     Attributes:
         positions: Their order.
-        kinds: For each channel the row of `FLAG_PROBABILITIES` that its flag has in the next latent frame, `[n]`.
+        flags: Of the channels in the last latent frame, `[n]`; None before the first.
     """
 
     def __init__(self, prior: ExactPrior, quality: float, height: int, width: int) -> None:
@@ -66,43 +63,42 @@ class FrameCoder:
         zeros = torch.zeros(height * width, 1, dtype=torch.int16)
         self._previous = self._before = _Known(zeros, np.empty(0, np.intp), zeros[:, :0].to(torch.int8))
         self._num_known = 0
-        self.kinds = np.zeros(prior.num_channels, np.uint8)
+        self.flags: Bytes | None = None
 
     @torch.inference_mode()
-    def code(self, flags: Bytes, code_pass: CodePass) -> Tensor:
-        """The next latent frame with channels' flags `[n]`: stored codes of those that are `CODED`, `[P, channels]`.
+    def code(self, flags: Bytes, code_pass: CodePass) -> None:
+        """The next latent frame, with channels' flags `[n]`: `code_pass` for each pass of those that are `CODED`.
 
         What rare channels hold is no context for others: it is too little to be worth anything.
         """
-        channels = np.flatnonzero(flags == CODED)
-        self.kinds = 1 + np.minimum(flags, RARE)
-        coded = torch.empty(len(self.positions.order), len(channels), dtype=torch.uint8)
-        companded = torch.empty_like(coded, dtype=torch.int8)
+        self.flags = flags
+        coded = np.flatnonzero(flags == CODED)
+        # Of the repeated channels those that were no context stay none.
+        repeated = np.intersect1d(np.flatnonzero(flags == REPEATED), self._previous.channels)
+        known = _Known.repeating(self._previous, repeated, np.union1d(coded, repeated))
         # Half precision outside must not reach products in float32: its sums are rounded.
         with torch.autocast("cpu", enabled=False):
-            if len(channels):
-                self._code_channels(channels, code_pass, coded, companded)
-        known = F.pad(coded.to(torch.int16).sub_(ZERO_CODE), (0, 1))
-        self._before, self._previous = self._previous, _Known(known, channels, companded)
+            if len(coded):
+                self._code_channels(coded, code_pass, known)
+        self._before, self._previous = self._previous, known
         self._num_known = min(self._num_known + 1, 2)
-        return coded
 
-    def _code_channels(self, channels: Channels, code_pass: CodePass, coded: Tensor, companded: Tensor) -> None:
-        """Fill `coded` and `companded`."""
+    def _code_channels(self, coded: Channels, code_pass: CodePass, known: "_Known") -> None:
+        """Fill in what `known` does not have yet: channels `coded`."""
         context = self._context()
         for group in self._weights.groups:
-            columns = slice(*np.searchsorted(channels, [group.start, group.end]).tolist())
+            columns = slice(*np.searchsorted(coded, [group.start, group.end]).tolist())
             if columns.start == columns.stop:
                 continue
-            own = channels[columns]
+            own = coded[columns]
             weights = self._prior.magnitude_weights.index_select(1, torch.from_numpy(own))
             past = PastOfGroup(self._previous.of(own), self._before.of(own), weights, self.positions)
+            companded, channels = known.first(group.start)
             lower = None
-            if group.from_lower is not None and columns.start:
-                from_lower = group.from_lower.restricted(torch.from_numpy(channels[: columns.start]))
-                lower = Convolution(companded[:, : columns.start], from_lower, self.positions)
+            if group.from_lower is not None and len(channels):
+                lower = Convolution(companded, group.from_lower.restricted(channels), self.positions)
             of_frame = _GroupOfFrame(group, torch.from_numpy(own - group.start), context, lower, past, columns)
-            coded[:, columns], companded[:, columns] = self._code_group(of_frame, code_pass)
+            known.fill_in(own, *self._code_group(of_frame, code_pass))
 
     def _context(self) -> Tensor:
         """What the previous latent frames say: activations `[P, context_dim]`."""
@@ -175,11 +171,11 @@ class _GroupOfFrame(NamedTuple):
 
 
 class _Known(NamedTuple):
-    """A previous latent frame: matrices `[P, len(channels)]`.
+    """A latent frame as context: matrices `[P, len(channels)]`.
 
     Attributes:
         codes: Centred codes, int16, and a column of zeros.
-        channels: Those that were coded, ascending.
+        channels: Those that are context, ascending; all others count as zero.
         companded: Codes as the networks see them, int8.
     """
 
@@ -187,18 +183,45 @@ class _Known(NamedTuple):
     channels: Channels
     companded: Tensor
 
+    @classmethod
+    def repeating(cls, previous: "_Known", repeated: Channels, channels: Channels) -> "_Known":
+        """One that has what `previous` has of some channels; the others are to be filled in."""
+        num_positions = len(previous.codes)
+        codes = torch.zeros(num_positions, len(channels) + 1, dtype=torch.int16)
+        known = cls(codes, channels, torch.zeros(num_positions, len(channels), dtype=torch.int8))
+        if len(repeated):
+            places = torch.from_numpy(np.searchsorted(previous.channels, repeated))
+            codes[:, known._places(repeated)] = previous.codes.index_select(1, places)
+            known.companded[:, known._places(repeated)] = previous.companded.index_select(1, places)
+        return known
+
+    def fill_in(self, channels: Channels, stored: Tensor, companded: Tensor) -> None:
+        """Tell some of the channels, from stored codes."""
+        places = self._places(channels)
+        self.codes[:, places] = stored.to(torch.int16).sub_(ZERO_CODE)
+        self.companded[:, places] = companded
+
     def first(self, num_channels: int) -> tuple[Tensor, Tensor]:
-        """Of the coded channels below `num_channels`: `companded`, and which they are."""
+        """Of the channels below `num_channels`: `companded`, and which they are."""
         count = int(np.searchsorted(self.channels, num_channels))
         return self.companded[:, :count].contiguous(), torch.from_numpy(self.channels[:count])
 
     def of(self, channels: Channels) -> Tensor:
-        """Centred codes of `channels`, zeros where they were not coded."""
+        """Centred codes of `channels`, zeros where they are no context."""
         place = np.searchsorted(self.channels, channels)
         place[~np.isin(channels, self.channels)] = len(self.channels)  # a column of zeros
         if (np.diff(place) == 1).all():
             return self.codes[:, place[0] : place[-1] + 1].contiguous()  # much faster
         return torch.from_numpy(self.codes.numpy().take(place, axis=1))
+
+    def _places(self, channels: Channels) -> slice | Tensor:
+        """The columns of some of the channels."""
+        if len(channels) == len(self.channels):
+            return slice(0, len(channels))
+        places = np.searchsorted(self.channels, channels)
+        if len(places) and places[-1] - places[0] == len(places) - 1:
+            return slice(int(places[0]), int(places[-1]) + 1)
+        return torch.from_numpy(places)
 
 
 class PriorGroupEncoder:
@@ -208,6 +231,7 @@ class PriorGroupEncoder:
         self._prior, self._quality = prior, quality
         self._encoder = PassEncoder(prior.tables)
         self._frames: FrameCoder | None = None
+        self._previous: Codes | None = None
         self._counts: list[int] = []
 
     def push(self, codes: Codes) -> None:
@@ -216,11 +240,12 @@ class PriorGroupEncoder:
         if self._frames is None:
             self._frames = FrameCoder(self._prior, self._quality, height, width)
         frames, codes = self._frames, codes.reshape(num_channels, -1)
-        flags = choose_flags(codes)
+        flags, self._previous = choose_flags(codes, self._previous), codes.copy()
         count = int(np.flatnonzero(flags)[-1]) + 1 if flags.any() else 0
-        self._counts.append(count)
-        self._encoder.push_channels(flags[:count], frames.kinds[:count])
-        self._encoder.push_rare(codes[flags >= RARE] - np.uint8(ZERO_CODE), flags[flags >= RARE])
+        some_repeated, is_rare = bool((flags == REPEATED).any()), (flags >= RARE) & (flags < REPEATED)
+        self._counts.append(count | (SOME_REPEATED if some_repeated else 0))
+        self._encoder.push_channels(flags[:count], flag_tables(frames.flags, count, some_repeated=some_repeated))
+        self._encoder.push_rare(codes[is_rare] - np.uint8(ZERO_CODE), flags[is_rare])
         stored = np.ascontiguousarray(codes[flags == CODED].T)[frames.positions.order.numpy()]
 
         def encode_pass(rows: slice, columns: slice, symbols: SymbolParameters) -> Codes:
@@ -265,48 +290,44 @@ class PriorGroupDecoder:
     ) -> None:
         if len(payload) < 2 * num_latent_frames:
             raise TruncatedError(f"group of {num_latent_frames} latent frames has a payload of {len(payload)} bytes")
-        self._counts = np.frombuffer(payload, "<u2", num_latent_frames)
+        counts = np.frombuffer(payload, "<u2", num_latent_frames).astype(np.intp)
+        self._counts, self._some_repeated = counts % SOME_REPEATED, counts >= SOME_REPEATED
         if self._counts.max(initial=0) > prior.num_channels:
             raise FormatError(f"{self._counts.max()} coded channels declared; the model has {prior.num_channels}")
         self._decoder = PassDecoder(prior.tables, payload[2 * num_latent_frames :])
         self._frames = FrameCoder(prior, quality, height, width)
         self._shape = (prior.num_channels, height, width)
+        self._previous = np.full((prior.num_channels, height * width), ZERO_CODE, np.uint8)
         self._next = 0
         self._tables, self._channel_bits = prior.tables, channel_bits
 
     def pull(self) -> Codes:
         """The next latent frame, codes `[n, H, W]`."""
-        flags = np.full(self._shape[0], ZERO, np.uint8)
-        count = int(self._counts[self._next])
-        flags[:count] = self._decoder.pull_channels(self._frames.kinds[:count])
-        rare = self._decoder.pull_rare(flags[flags >= RARE], self._shape[1] * self._shape[2])
+        flags, count = np.full(self._shape[0], ZERO, np.uint8), int(self._counts[self._next])
+        tables = flag_tables(self._frames.flags, count, some_repeated=bool(self._some_repeated[self._next]))
+        flags[:count] = self._decoder.pull_channels(tables)
+        is_rare = (flags >= RARE) & (flags < REPEATED)
+        rare = self._decoder.pull_rare(flags[is_rare], self._previous.shape[1])
         self._next += 1
         channels = np.flatnonzero(flags == CODED)
+        coded = np.empty((self._previous.shape[1], len(channels)), np.uint8)
         if self._channel_bits is not None:
-            self._channel_bits[flags >= RARE] += self._tables.rare_code_lengths(rare, flags[flags >= RARE])
+            self._channel_bits[is_rare] += self._tables.rare_code_lengths(rare, flags[is_rare])
 
         def decode_pass(rows: slice, columns: slice, symbols: SymbolParameters) -> Codes:
             decoded = self._decoder.pull(symbols.tables.reshape(-1)).reshape(symbols.tables.shape)
             if self._channel_bits is not None:
                 self._channel_bits[channels[columns]] += self._tables.code_lengths[symbols.tables, decoded].sum(axis=0)
-            return symbols.to_codes(decoded)
+            coded[rows, columns] = symbols.to_codes(decoded)
+            return coded[rows, columns]
 
-        coded = self._frames.positions.to_map(self._frames.code(flags, decode_pass))
-        codes = np.full((len(flags), len(coded)), ZERO_CODE, np.uint8)
-        codes[channels] = coded.numpy().T
-        codes[flags >= RARE] = rare + np.uint8(ZERO_CODE)
-        return codes.reshape(self._shape)
-
-
-def choose_flags(codes: Codes) -> Bytes:
-    """How an encoder codes each channel of stored codes `[n, P]`; any choice that holds all codes can be decoded."""
-    num_positions = codes.shape[1]
-    num_nonzero = np.count_nonzero(codes != ZERO_CODE, axis=1)
-    exponents = np.rint(np.log2(num_positions / np.maximum(num_nonzero, 1)))
-    flags: Bytes = RARE + np.clip(exponents - RARE_EXPONENTS[0], 0, len(RARE_EXPONENTS) - 1).astype(np.uint8)
-    flags[num_nonzero > num_positions / POSITIONS_PER_RARE - RARE_OF_FLAG] = CODED
-    flags[num_nonzero == 0] = ZERO
-    return flags
+        self._frames.code(flags, decode_pass)
+        codes = self._previous.copy()
+        codes[flags == ZERO] = ZERO_CODE
+        codes[channels] = self._frames.positions.to_map(torch.from_numpy(coded)).numpy().T
+        codes[is_rare] = rare + np.uint8(ZERO_CODE)
+        self._previous = codes
+        return codes.reshape(self._shape).copy()
 
 
 def _activate(sums: Tensor, exponent: Tensor) -> Tensor:

@@ -7,10 +7,6 @@ symbol, without escapes, and 0 is the most probable.
 Most symbols of a video are 0 with a probability near 1. A table whose symbol 0 has at least `SPARSE_PROBABILITY` is
 coded in two steps, which cost the same bits but take up to 8 times fewer calls of the range coder: a byte says which of
 eight symbols are not 0, then the symbols that are not. Both tables follow from the first by integer arithmetic.
-
-Each channel of a latent frame has a flag: it is zero; or its codes are coded under the prior; or it is *rare*: hardly
-any code is not zero, and it is coded at a fixed probability. There the prior would save few bits, and cost as much time
-as for any channel.
 """
 
 from dataclasses import dataclass
@@ -22,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vtok.channel_flags import FLAG_PROBABILITIES, NUM_FLAGS, RARE, RARE_EXPONENTS, flag_frequencies
 from vtok.entropy import (
     FREQUENCY_TOTAL,
     FrequencyTables,
@@ -40,20 +37,6 @@ LEVELS_PER_OCTAVE = 16
 NUM_LEVELS = int((LOG2_SCALE_RANGE[1] - LOG2_SCALE_RANGE[0]) * LEVELS_PER_OCTAVE) + 1
 SPARSE_PROBABILITY = 0.8
 BLOCK = 8  # symbols that share a byte of flags
-# Flags of channels: zero, coded under the prior, or rare: `RARE + k`, codes are not zero with a probability of
-# `2^-RARE_EXPONENTS[k]`.
-ZERO, CODED, RARE = range(3)
-RARE_EXPONENTS = range(8, 18)
-# How often a channel has the flags `ZERO`, `CODED` or any of `RARE`: in the first latent frame of a group, then by what
-# it had in the one before; and how often each of `RARE`.
-FLAG_PROBABILITIES = (
-    (3 / 8, 1 / 2, 1 / 8),
-    (57 / 64, 1 / 64, 6 / 64),
-    (1 / 64, 59 / 64, 4 / 64),
-    (1 / 4, 1 / 4, 1 / 2),
-)
-RARE_PROBABILITIES = (1 / 32, 1 / 32, 1 / 4, 1 / 4, 1 / 4, 1 / 16, 1 / 16, 1 / 32, 1 / 64, 1 / 64)
-
 OUTLIERS = 0.02  # of the symbols that are not 0
 
 # Tables that are stored: their log2 scales, and from each log2 scale on so many offsets per code. The wider the
@@ -96,7 +79,7 @@ class PriorTables:
         exponents = flags.astype(np.float64) - RARE + RARE_EXPONENTS[0]
         num_nonzero = np.count_nonzero(symbols, axis=1)
         num_zero = symbols.shape[1] - num_nonzero
-        nonzero_table = self.first_channel_table + len(FLAG_PROBABILITIES) + len(RARE_EXPONENTS)
+        nonzero_table = _first_rare_table(self) + len(RARE_EXPONENTS)
         lengths = -np.log2(self.coder_tables.frequencies[nonzero_table] / FREQUENCY_TOTAL)
         of_symbols = np.where(symbols != 0, lengths[symbols], 0).sum(axis=1)
         total: NDArray[np.float64] = num_nonzero * exponents - num_zero * np.log2(1 - 2**-exponents) + of_symbols
@@ -123,7 +106,7 @@ class PriorTables:
         rows = [frequencies.astype(np.int64), _flag_frequencies(sparse[:, 0]), _nonzero_frequencies(sparse)]
         first_channel_table = sum(map(len, rows))
         rare_peaks = np.array([FREQUENCY_TOTAL - (FREQUENCY_TOTAL >> exponent) for exponent in RARE_EXPONENTS])
-        rows += [_channel_flag_frequencies(), _flag_frequencies(rare_peaks), _nonzero_frequencies(rows[0][:1])]
+        rows += [_filled_up(flag_frequencies()), _flag_frequencies(rare_peaks), _nonzero_frequencies(rows[0][:1])]
         return cls(frequencies, lookup, num_sparse, FrequencyTables(np.concatenate(rows)), first_channel_table)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -162,9 +145,9 @@ class PassEncoder:
         self._tables = tables
         self._coder = SymbolEncoder(tables.coder_tables)
 
-    def push_channels(self, flags: Bytes, kinds: Bytes) -> None:
-        """Append channels' flags; their `kinds` are rows of `FLAG_PROBABILITIES`, both `[num]`."""
-        order, runs = _channel_runs(self._tables, kinds)
+    def push_channels(self, flags: Bytes, tables: Bytes) -> None:
+        """Append channels' flags; their `tables` are numbered as `flag_tables` does it, both `[num]`."""
+        order, runs = _channel_runs(self._tables, tables)
         self._coder.push(flags[order], runs)
 
     def push_rare(self, symbols: Bytes, flags: Bytes) -> None:
@@ -201,17 +184,17 @@ class PassDecoder:
         self._tables = tables
         self._coder = SymbolDecoder(tables.coder_tables, data)
 
-    def pull_channels(self, kinds: Bytes) -> Bytes:
+    def pull_channels(self, tables: Bytes) -> Bytes:
         """Channels' flags, `[num]`.
 
         Raises:
             FormatError: There is no such flag.
         """
-        order, runs = _channel_runs(self._tables, kinds)
+        order, runs = _channel_runs(self._tables, tables)
         symbols = self._coder.pull(runs)
-        if symbols.max(initial=0) >= RARE + len(RARE_EXPONENTS):
-            raise FormatError(f"flag of a channel is {symbols.max()}; expected less than {RARE + len(RARE_EXPONENTS)}")
-        flags = np.empty(len(kinds), np.uint8)
+        if symbols.max(initial=0) >= NUM_FLAGS:
+            raise FormatError(f"flag of a channel is {symbols.max()}; expected less than {NUM_FLAGS}")
+        flags = np.empty(len(tables), np.uint8)
         flags[order] = symbols
         return flags
 
@@ -274,16 +257,20 @@ class _RareLayout:
 
     def __init__(self, tables: PriorTables, flags: Bytes, num_positions: int) -> None:
         self.order = np.argsort(flags, kind="stable")
-        first = tables.first_channel_table + len(FLAG_PROBABILITIES)
+        first = _first_rare_table(tables)
         self.bytes_per_channel = -(-num_positions // BLOCK)
         self.runs = [(t, self.bytes_per_channel * num) for t, num in _runs(flags[self.order] - RARE, first)]
         self.nonzero_table = first + len(RARE_EXPONENTS)
 
 
-def _channel_runs(tables: PriorTables, kinds: Bytes) -> tuple[NDArray[np.intp], Runs]:
+def _first_rare_table(tables: PriorTables) -> int:
+    return tables.first_channel_table + len(FLAG_PROBABILITIES)
+
+
+def _channel_runs(tables: PriorTables, flag_tables: Bytes) -> tuple[NDArray[np.intp], Runs]:
     """The order in which flags of channels are coded, and their coder tables."""
-    order = np.argsort(kinds, kind="stable")
-    return order, _runs(kinds[order], tables.first_channel_table)
+    order = np.argsort(flag_tables, kind="stable")
+    return order, _runs(flag_tables[order], tables.first_channel_table)
 
 
 def _offsets_per_code(log2_scale: float) -> int:
@@ -329,16 +316,6 @@ def _nonzero_frequencies(frequencies: NDArray[np.int64]) -> NDArray[np.int64]:
     scaled = frequencies * (FREQUENCY_TOTAL - NUM_SYMBOLS) // rest
     scaled[:, 0] = 1  # the coder has no frequency 0; 2^-24 costs nothing
     return _filled_up(np.maximum(scaled, 1))
-
-
-def _channel_flag_frequencies() -> NDArray[np.int64]:
-    """Frequencies `[4, 256]` of channels' flags; most symbols do not occur."""
-    rows = np.ones((len(FLAG_PROBABILITIES), NUM_SYMBOLS), np.int64)
-    for row, (zero, coded, rare) in zip(rows, FLAG_PROBABILITIES, strict=True):
-        row[: RARE + len(RARE_EXPONENTS)] = [FREQUENCY_TOTAL * p for p in (zero, coded)] + [
-            FREQUENCY_TOTAL * rare * p for p in RARE_PROBABILITIES
-        ]
-    return _filled_up(rows)
 
 
 def _filled_up(frequencies: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -25,6 +25,7 @@ class ObjectiveConfig:
     """What is minimised; see `vtok.training.objective`."""
 
     distortion_weight: float
+    jump_weight: float
     balance_floor: float
 
 

@@ -84,7 +84,7 @@ class TrainingRun:
             self._start = "checkpoint"
         elif weights is not None:
             self._start = str(weights)
-            self.model.load_state_dict(split_tensors(load_weights(weights)[0])[0])
+            self._start_from(weights)
         else:
             self._start = "klt"
             self.model.set_klt(self._second_moments())
@@ -173,6 +173,15 @@ class TrainingRun:
         average = [tensor for tensor in self.average.values() if tensor.is_floating_point()]
         current = [tensor for tensor in self.model.state_dict().values() if tensor.is_floating_point()]
         torch._foreach_lerp_(average, current, 1 - decay)
+
+    def _start_from(self, weights: Path) -> None:
+        """Take over weights. A blend that their model does not have starts doing nothing."""
+        tensors = self.model.state_dict()
+        blend = {name: tensor for name, tensor in tensors.items() if name.startswith("synthesis.blend.")}
+        try:
+            self.model.load_state_dict(blend | split_tensors(load_weights(weights)[0])[0])
+        except RuntimeError as error:
+            raise ConfigError(f"{weights}: weights of other sizes than the configuration's [model]") from error
 
     @torch.no_grad()
     def _second_moments(self) -> Tensor:

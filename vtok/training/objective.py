@@ -3,10 +3,12 @@
     distortion = distortion_weight * (MSE_Y / 2 + MSE_U / 4 + MSE_V / 4)     samples in [-1, 1]
     rate       = bits per pixel under the prior
     cost       = distortion + lambda(quality) * rate
-    loss       = mean over clips of  cost / (cost without gradient + balance_floor * sqrt(lambda))
+    jumps      = jump_weight * distortion of (first frames of chunks - last frames of those before)
+    loss       = mean over clips of  (cost + jumps) / (cost without gradient + balance_floor * sqrt(lambda))
 
-The last line makes a percent of a cheap clip worth about as much as a percent of an expensive one, as in BD-rate, which
-averages percentages over clips and qualities; the floor keeps black frames from taking over.
+Mean squared error does not care whether the errors of consecutive frames are alike, but whoever looks does: jumps are
+what makes a video pulse. The last line makes a percent of a cheap clip worth about as much as a percent of an expensive
+one, as in BD-rate, which averages percentages over clips and qualities; the floor keeps black frames from taking over.
 """
 
 from collections.abc import Sequence
@@ -15,6 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from vtok.klt import PATCH
 from vtok.latent_model import LatentModel
 from vtok.planes import Planes
 from vtok.prior import Distribution
@@ -56,12 +59,20 @@ def evaluate(
     decoded, _ = model.decode(codes, quality)
     bits = code_length(model, latents, codes, model.prior(codes, quality), noise_seeds).sum((1, 2, 3, 4))
     bits_per_pixel = bits / planes.y[0].numel()
-    errors = torch.stack([((a - b) ** 2).mean((1, 2, 3)) for a, b in zip(planes, decoded, strict=True)])
-    weights = errors.new_tensor(PLANE_WEIGHTS)[:, None]
+    differences = [a - b for a, b in zip(planes, decoded, strict=True)]
+    errors = torch.stack([(x**2).mean((1, 2, 3)) for x in differences])
+    jumps = torch.stack([_jumps(x) for x in differences])
+    weights = config.distortion_weight * errors.new_tensor(PLANE_WEIGHTS)[:, None]
     lam = model.lagrangian(quality)
-    cost = config.distortion_weight * (weights * errors).sum(0) + lam * bits_per_pixel
-    loss = cost / (cost.detach() + config.balance_floor * lam.sqrt())
+    cost = (weights * errors).sum(0) + lam * bits_per_pixel
+    loss = (cost + config.jump_weight * (weights * jumps).sum(0)) / (cost.detach() + config.balance_floor * lam.sqrt())
     return Outcome(loss, cost, bits_per_pixel, errors, quality)
+
+
+def _jumps(errors: Tensor) -> Tensor:
+    """Mean squared change of `errors [b, t, h, w]` from a chunk to the next; 0 if there is one chunk only."""
+    changes = errors[:, PATCH::PATCH] - errors[:, PATCH - 1 : -1 : PATCH]
+    return changes.square().mean((1, 2, 3)) if changes.numel() else errors.new_zeros(len(errors))
 
 
 def code_length(
