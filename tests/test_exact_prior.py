@@ -73,9 +73,10 @@ def used_channels(frame):
     return np.flatnonzero((frame != 128).any(axis=(1, 2)))
 
 
-@pytest.mark.parametrize("positions_per_rare", [1024, 1.5])
-def test_symbols_tables_and_bytes_equal_the_integer_reference(exact_prior, monkeypatch, positions_per_rare):
-    monkeypatch.setattr("vtok.channel_flags.POSITIONS_PER_RARE", positions_per_rare)
+@pytest.mark.parametrize("rare_share", [0, 0.5])
+def test_symbols_tables_and_bytes_equal_the_integer_reference(exact_prior, monkeypatch, rare_share):
+    monkeypatch.setattr("vtok.channel_flags.RARE_SHARE", rare_share)
+    monkeypatch.setattr("vtok.channel_flags.MIN_POSITIONS_PER_NONZERO", 1)
     codes, quality = video_of_codes(7, 3, 4), 4.3
     codes[4, 5] = 128
     codes[5, 6:] = codes[4, 6:]  # rare ones too, if there are such
@@ -109,7 +110,7 @@ def test_symbols_tables_and_bytes_equal_the_integer_reference(exact_prior, monke
         for symbols, index in expected:
             payload += plain_pass(tables, symbols, index)
     assert any(counts)
-    assert seen == {0, 1, 2, 4, 5, 7} | ({3, 6} if positions_per_rare < 12 else set())
+    assert seen == {0, 1, 2, 4, 5, 7} | ({3, 6} if rare_share else set())
     symbols, runs = [s for s, _ in payload], [(table, 1) for _, table in payload]
     assert encode(exact_prior, quality, codes) == np.array(counts, "<u2").tobytes() + reference_encode(
         tables.coder_tables, symbols, runs
@@ -141,7 +142,7 @@ def test_frames_that_are_repeated_cost_next_to_nothing(exact_prior):
 
 def test_a_repeat_of_nothing_is_zeros(exact_prior, monkeypatch):
     codes = np.full((1, 12, 3, 4), 128, np.uint8)
-    flags = lambda codes, previous: np.full(12, REPEATED, np.uint8)  # noqa: E731
+    flags = lambda *_, **__: np.full(12, REPEATED, np.uint8)  # noqa: E731
     monkeypatch.setattr("vtok.prior_coding.choose_flags", flags)
     assert np.array_equal(decode(exact_prior, 5, encode(exact_prior, 5, codes), codes.shape), codes)
 
@@ -184,14 +185,14 @@ def test_any_choice_of_flags_that_holds_all_codes_can_be_decoded(exact_prior, mo
     codes[:, [2, 5, 7]] = 128
     sizes = []
 
-    def all_coded(codes, _):
+    def all_coded(codes, *_, **__):
         return np.full(len(codes), CODED, np.uint8)
 
-    def all_rare(codes, _):
+    def all_rare(codes, *_, **__):
         return (RARE + np.arange(len(codes)) % len(RARE_EXPONENTS)).astype(np.uint8)
 
-    def mixed(codes, _):
-        return np.where(np.arange(len(codes)) % 3 == 0, all_rare(codes, None), CODED).astype(np.uint8)
+    def mixed(codes, *_, **__):
+        return np.where(np.arange(len(codes)) % 3 == 0, all_rare(codes), CODED).astype(np.uint8)
 
     for choose in (None, all_coded, all_rare, mixed):
         if choose:
@@ -204,11 +205,29 @@ def test_any_choice_of_flags_that_holds_all_codes_can_be_decoded(exact_prior, mo
 
 def test_rare_channels_cost_little(exact_prior):
     codes = np.full((1, 12, 60, 80), 128, np.uint8)
-    codes[0, 3, 7, 8], codes[0, 10, 59, 79] = 127, 0
-    assert choose_flags(codes[0].reshape(12, -1)).tolist() == [RARE + 12 - 8 if c in (3, 10) else 0 for c in range(12)]
+    codes[0, 0, ::2] = 129  # 2,400 codes, so that 8 may be in rare channels and 12 in a group of them
+    codes[0, 3, 7, 8], codes[0, 10, 59, 79], codes[0, 11, 3:6, 4] = 127, 0, 130
+    flags = choose_flags(codes[0].reshape(12, -1), groups=exact_prior.groups)
+    assert flags.tolist() == [
+        CODED if c == 0 else {3: RARE + 4, 10: RARE + 4, 11: RARE + 3}.get(c, 0) for c in range(12)
+    ]
     payload = encode(exact_prior, 5, codes)
-    assert len(payload) <= 16
+    alone = encode(exact_prior, 5, np.where(np.arange(12)[:, None, None] == 0, codes, 128).astype(np.uint8))
+    assert len(payload) - len(alone) <= 20
     assert np.array_equal(decode(exact_prior, 5, payload, codes.shape), codes)
+
+
+def test_groups_of_few_codes_are_made_rare_as_a_whole():
+    codes = np.full((12, 64, 64), 128, np.uint8)
+    codes[:4] = 120
+    codes[4:10, 5:7, 5:9] = (
+        121  # 6 channels of 8 codes; of 16,432 changed ones 54 may be in rare channels, 82 in a group
+    )
+    flags = choose_flags(codes.reshape(12, -1), groups=(4, 12))
+    assert flags.tolist() == [CODED] * 4 + [RARE + 1] * 6 + [0] * 2
+    codes[4:10, 5:9, 5:11] = 121
+    flags = choose_flags(codes.reshape(12, -1), groups=(4, 12))
+    assert flags.tolist() == [CODED] * 4 + [RARE] * 2 + [CODED] * 4 + [0] * 2
 
 
 def test_the_kind_of_arithmetic_changes_nothing(exact_prior, monkeypatch):

@@ -23,6 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vtok.channel_flags import ZERO_CODE
 from vtok.checkerboard import NEIGHBOURS
 from vtok.dyadic import IntegerTerms, Terms, split_exponents
 from vtok.errors import WeightsError
@@ -30,7 +31,6 @@ from vtok.integer_products import Product
 from vtok.prior import NUM_MAGNITUDES, GroupNetwork, Prior
 from vtok.prior_tables import PriorTables, tables_to_tensors
 
-ZERO_CODE = 128
 COMPAND_STEPS = 16  # per unit of the companded code
 STEPS = 21  # per unit of an activation
 GATE_STEPS = 64  # per unit of a gate or the correction
@@ -115,6 +115,7 @@ class ExactPrior:
     Attributes:
         tables: Frequency tables and which of them to use.
         num_channels: n.
+        groups: Ends of the channel groups.
         companded: int8 `[256]`: what the networks see of a stored code.
         magnitude_weights: float32 `[2, n, 6]`, integers: of the scale in units of `2^-magnitude_exponent`, per pass.
         magnitude_exponent: See above.
@@ -131,7 +132,7 @@ class ExactPrior:
             raise WeightsError(f"exact prior: tensor {error} is missing") from error
         self.tables = PriorTables.from_arrays(frequencies.astype(np.uint32), lookup)
         self.num_channels = prior.groups[-1]
-        self._groups = prior.groups
+        self.groups = prior.groups
         _check_companded(self._companded)
         _check_magnitudes(self._magnitudes, self.num_channels)
         self.companded = self._companded
@@ -190,7 +191,7 @@ class ExactPrior:
         """The weights at `quality`, between trained qualities interpolated in steps of 1/256."""
         context, hidden, *of_groups = self._layers
         bias, rows, starts = context.constants
-        bounds = zip((0, *self._groups[:-1]), self._groups, strict=True)
+        bounds = zip((0, *self.groups[:-1]), self.groups, strict=True)
         return PriorWeights(
             _product(context, 0),
             _product(context, 1),

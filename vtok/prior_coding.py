@@ -14,14 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vtok.channel_flags import CODED, RARE, REPEATED, ZERO, Bytes, choose_flags, flag_tables
+from vtok.channel_flags import CODED, RARE, REPEATED, ZERO, ZERO_CODE, Bytes, choose_flags, flag_tables
 from vtok.checkerboard import Checkerboard, parts, rows_side_by_side, with_zeros
 from vtok.errors import FormatError, TruncatedError
 from vtok.exact_prior import (
     FACTOR_STEPS,
     GATE_STEPS,
     MAX_ACTIVATION,
-    ZERO_CODE,
     ExactPrior,
     GroupWeights,
     Layer,
@@ -240,7 +239,7 @@ class PriorGroupEncoder:
         if self._frames is None:
             self._frames = FrameCoder(self._prior, self._quality, height, width)
         frames, codes = self._frames, codes.reshape(num_channels, -1)
-        flags, self._previous = choose_flags(codes, self._previous), codes.copy()
+        flags, self._previous = choose_flags(codes, self._previous, groups=self._prior.groups), codes.copy()
         count = int(np.flatnonzero(flags)[-1]) + 1 if flags.any() else 0
         some_repeated, is_rare = bool((flags == REPEATED).any()), (flags >= RARE) & (flags < REPEATED)
         self._counts.append(count | (SOME_REPEATED if some_repeated else 0))

@@ -4,8 +4,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vtok.channel_flags import ZERO_CODE
 from vtok.checkerboard import NEIGHBOURS, Checkerboard, sums_of_rows, with_zeros
-from vtok.exact_prior import FACTOR_STEPS, GATE_STEPS, ZERO_CODE, ExactPrior
+from vtok.exact_prior import FACTOR_STEPS, GATE_STEPS, ExactPrior
 from vtok.prior import LOG2_SCALE_RANGE
 from vtok.prior_tables import LEVELS_PER_OCTAVE, NUM_LEVELS, NUM_OFFSETS, OFFSETS_PER_CODE, Bytes
 
