@@ -134,7 +134,7 @@ def measure(
             info, source = reader.info, list(reader)
         for quality in qualities:
             ours = code_with_vtok(quality, reference, folder, tokenizer=tokenizer)
-            # With more threads it repeats itself less.
+            # With more threads its bytes differ more from run to run.
             x264, _ = fit_x264(ours.num_bytes, reference, folder, preset=PRESET, threads=1)
             measured = Measured(
                 subject=subject, quality=quality, vtok=compare(source, ours), x264=compare(source, x264)
