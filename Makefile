@@ -12,7 +12,7 @@ TORCH_VENV := .venv-torch-$(TORCH)
 PEERS_VENV := .venv-peers
 TORCH_TESTS := $(addprefix tests/test_,exact_prior.py entropy.py latent_model.py pretrained.py codec.py random_access.py)
 
-.PHONY: demo test lint types unit test-torch bench report fuzz clean
+.PHONY: demo test lint types unit test-torch bench report model-card fuzz clean
 
 demo: $(VENV)/.installed
 	@mkdir -p demo
@@ -49,6 +49,10 @@ report: $(VENV)/.installed-dev
 	$(if $(CLIPS),$(BIN)/vtok bench $(CLIPS) -o demo/report/clips)
 	$(BIN)/python docs/generate_quality.py "Sample videos=demo/report/sample_videos" \
 		$(if $(CLIPS),"$(CLIPS_TITLE)=demo/report/clips")
+
+# docs/model_card.md and its pictures, for the weights in the package; takes some minutes.
+model-card: $(VENV)/.installed-dev
+	$(BIN)/python docs/generate_model_card.py
 
 # What it finds is written to demo/fuzz as crash-* or timeout-*.
 fuzz: $(VENV)/.installed-fuzz

@@ -129,28 +129,40 @@ def write_side_by_side(report: Report, pictures: Path, clip: str, quality: int, 
         f"vtok, quality {record['setting']}: {record['bpp']:.4f} bits per pixel, {vtok}",
         f"x264 {record['x264_preset']}: {record['x264_bpp']:.4f} bits per pixel, {x264}",
     )
-    width, height, gap, bar = min(record["width"], 440), record["height"], 6, 42
-    sheet = Image.new("RGB", (3 * width + 2 * gap, height + bar), "white")
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
-    for n, (name, label) in enumerate(zip(frame["pictures"], labels, strict=True)):
-        left = (record["width"] - width) // 2
+    shown = []
+    for name in frame["pictures"]:
         with Image.open(pictures / name) as picture:
-            sheet.paste(picture.convert("RGB").crop((left, 0, left + width, height)), (n * (width + gap), 0))
-        pen.text((n * (width + gap) + 2, height + 12), label, fill="black", font=font, anchor="lm")
-    pen.text((2, height + 31), f"frame {frame['number']}; {origin(report)}", fill="#555555", font=font, anchor="lm")
-    path.write_bytes(_jpeg(sheet))
+            left = (record["width"] - min(record["width"], 440)) // 2
+            shown.append(picture.convert("RGB").crop((left, 0, record["width"] - left, record["height"])))
+    sheet = side_by_side(shown, [[label] for label in labels], f"frame {frame['number']}; {origin(report)}")
+    path.write_bytes(jpeg(sheet, MAX_PICTURE_BYTES))
     return (
         f"{record['clip']}, frame {frame['number']}, its sides cut off: of all frames the one whose PSNR-YUV is vtok's "
         f"median. x264 has\nits crf fitted to vtok's bytes. {origin(report)}."
     )
 
 
-def _jpeg(image: Image.Image) -> bytes:
-    """The best quality that is small enough for a repository."""
+def side_by_side(pictures: list[Image.Image], labels: list[list[str]], footnote: str) -> Image.Image:
+    """Pictures of one size in a row, the lines of its label under each, and a line under everything."""
+    (width, height), gap, line_height = pictures[0].size, 6, 19
+    num_lines = max(map(len, labels))
+    sheet = Image.new("RGB", (len(pictures) * (width + gap) - gap, height + line_height * (num_lines + 1) + 4), "white")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(14)
+    for n, (picture, lines) in enumerate(zip(pictures, labels, strict=True)):
+        left = n * (width + gap)
+        sheet.paste(picture, (left, 0))
+        for row, line in enumerate(lines):
+            pen.text((left + 2, height + 12 + line_height * row), line, fill="black", font=font, anchor="lm")
+    pen.text((2, height + 12 + line_height * num_lines), footnote, fill="#555555", font=font, anchor="lm")
+    return sheet
+
+
+def jpeg(image: Image.Image, max_bytes: int) -> bytes:
+    """The best quality that takes no more than so many bytes."""
     for quality in range(90, 10, -5):
         target = io.BytesIO()
         image.save(target, "JPEG", quality=quality, optimize=True)
-        if target.tell() <= MAX_PICTURE_BYTES:
+        if target.tell() <= max_bytes:
             break
     return target.getvalue()
 

@@ -241,6 +241,8 @@ def test_in_a_browser_frames_sides_errors_and_crops_can_be_chosen(open_page):
     from playwright.sync_api import expect
 
     page = open_page()
+    page.select_option("#clip", "wide.mkv")  # the other one hardly exceeds a crop
+    expect(page.locator("#caption")).to_contain_text("wide.mkv")
     crops = [pixels_of(page, n) for n in range(3)]
     assert len(set(crops)) == 3, "original, vtok and x264 differ"
     page.focus("#crops")
