@@ -205,7 +205,7 @@ def test_any_choice_of_flags_that_holds_all_codes_can_be_decoded(exact_prior, mo
 
 def test_rare_channels_cost_little(exact_prior):
     codes = np.full((1, 12, 60, 80), 128, np.uint8)
-    codes[0, 0, ::2] = 129  # 2,400 codes, so that 8 may be in rare channels and 12 in a group of them
+    codes[0, 0, ::2] = 129  # 2,400 codes, so that 8 may be in rare channels, and 24 in groups of them
     codes[0, 3, 7, 8], codes[0, 10, 59, 79], codes[0, 11, 3:6, 4] = 127, 0, 130
     flags = choose_flags(codes[0].reshape(12, -1), groups=exact_prior.groups)
     assert flags.tolist() == [
@@ -221,13 +221,13 @@ def test_groups_of_few_codes_are_made_rare_as_a_whole():
     codes = np.full((12, 64, 64), 128, np.uint8)
     codes[:4] = 120
     codes[4:10, 5:7, 5:9] = (
-        121  # 6 channels of 8 codes; of 16,432 changed ones 54 may be in rare channels, 82 in a group
+        121  # 6 channels of 8 codes; of 16,432 changed ones 54 may be in rare channels, 164 in groups
     )
     flags = choose_flags(codes.reshape(12, -1), groups=(4, 12))
     assert flags.tolist() == [CODED] * 4 + [RARE + 1] * 6 + [0] * 2
-    codes[4:10, 5:9, 5:11] = 121
+    codes[4:10, 5:9, 5:15] = 121
     flags = choose_flags(codes.reshape(12, -1), groups=(4, 12))
-    assert flags.tolist() == [CODED] * 4 + [RARE] * 2 + [CODED] * 4 + [0] * 2
+    assert flags.tolist() == [CODED] * 4 + [RARE] + [CODED] * 5 + [0] * 2
 
 
 def test_the_kind_of_arithmetic_changes_nothing(exact_prior, monkeypatch):
