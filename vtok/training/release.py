@@ -7,6 +7,7 @@ import json
 import shutil
 from collections import defaultdict
 from pathlib import Path
+from statistics import fmean
 from typing import Annotated, Any
 
 import typer
@@ -18,6 +19,7 @@ from vtok.tokenizer import VideoTokenizer
 from vtok.weights import load_weights, save_card
 
 MAX_WEIGHTS_BYTES = 16_000_000
+FIGURES = ("bpp", "psnr_yuv", "ssim_y", "ms_ssim_y", "vmaf")
 FOLDER = Path(__file__).parent.parent / "pretrained"
 DATA = (
     "21 minutes of public video: 115 clips from the repositories of open-source projects, mostly 360p to 720p H.264: "
@@ -71,17 +73,16 @@ def _history(run: Path) -> dict[str, Any]:
 
 
 def _figures(results: Path) -> dict[str, Any]:
-    """Means over clips of rate and quality, per quality of vtok and setting of x264."""
-    points: dict[str, list[dict[str, float]]] = defaultdict(list)
+    """Means over clips of rate and quality, per quality of vtok and setting of x264; of what was measured of all."""
+    points: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for record in json.loads(results.read_text())["results"]:
         points[f"{record['codec']} {record['setting']}"].append(record)
     return {
-        point: {
-            "num_clips": len(records),
-            **{
-                key: round(sum(record[key] for record in records) / len(records), 5)
-                for key in ("bpp", "psnr_yuv", "ssim_y")
-            },
+        point: {"num_clips": len(records)}
+        | {
+            key: round(fmean(record[key] for record in records), 5)
+            for key in FIGURES
+            if all(record[key] is not None for record in records)
         }
         for point, records in points.items()
     }
