@@ -1,5 +1,7 @@
 """The pretrained kind of model: the transform, causality, streaming, and what the prior may look at."""
 
+import math
+
 import pytest
 import torch
 
@@ -166,14 +168,14 @@ def test_prior_bits_are_a_probability_distribution(tiny_tokenizer):
 
 
 def test_the_blend_moves_the_first_frames_of_a_chunk_towards_the_one_before():
-    blend = ChunkBlend(4, 6)
+    blend, quality = ChunkBlend(4, 6, 9), torch.tensor([2.0, 5.0])
     cells, features = torch.randn(2 * 3, CELL_VALUES, 4, 6), torch.randn(2 * 3, 4, 4, 6)
-    same, last = blend(cells, features, None, 2)
+    same, last = blend(cells, features, quality, None)
     assert torch.equal(same, cells)  # at first it does nothing
     assert torch.equal(last, frame_of_cells(cells, 7).view(2, 3, 24, 4, 6)[:, -1])
     with torch.no_grad():
         blend.leave.bias[24:] = 1.0  # the gate of the long fade
-    blended, _ = blend(cells, features, None, 2)
+    blended, _ = blend(cells, features, quality, None)
     videos, before = blended.view(2, 3, CELL_VALUES, 4, 6), cells.view(2, 3, CELL_VALUES, 4, 6)
     torch.testing.assert_close(videos[:, 0], before[:, 0])  # nothing comes before the first chunk
     for chunk in (1, 2):
@@ -183,6 +185,11 @@ def test_the_blend_moves_the_first_frames_of_a_chunk_towards_the_one_before():
         for t in range(8):
             expected = frame_of_cells(before[:, chunk], t) + jump * (7 - t) / 7
             torch.testing.assert_close(frame_of_cells(videos[:, chunk], t), expected)
+    with torch.no_grad():
+        blend.log_strength.rows[1] = math.log(0.5)  # of quality 2
+    weaker = blend(cells, features, quality, None)[0].view(2, 3, CELL_VALUES, 4, 6)
+    torch.testing.assert_close(weaker[0], (videos + before)[0] / 2)
+    torch.testing.assert_close(weaker[1], videos[1])
 
 
 def test_a_frame_of_cells_has_the_samples_of_one_frame():

@@ -13,11 +13,13 @@ from vtok.cli import app
 from vtok.errors import ConfigError, MediaError
 from vtok.planes import Planes
 from vtok.tokenizer import VideoTokenizer
+from vtok.training.blend_strength import MAX_STRENGTH, STRENGTHS, TARGET, blend_strength, change_ratio
 from vtok.training.clip_cache import ClipCacheConfig, build_clip_cache, find_videos, unpack_i420
 from vtok.training.config import load_config
 from vtok.training.loop import TrainingRun
 from vtok.training.objective import evaluate
 from vtok.training.optimizers import Muon, orthogonalize
+from vtok.weights import load_weights
 
 TINY = """
 [model]
@@ -207,6 +209,30 @@ def test_weights_without_a_blend_can_be_gone_on_from(folders, tmp_path):
 def _saved(run):
     run.save()
     return run.folder / "weights.safetensors"
+
+
+def test_blends_are_made_strong_enough_for_frames_to_change_evenly(folders, tmp_path):
+    run = new_run(folders, tmp_path)
+    run.average["synthesis.blend.leave.bias"][24:] = 0.3
+    weights = _saved(run)
+    before = load_weights(weights)[0]
+    (tmp_path / "cache").symlink_to(folders[0] / "cache")
+    blend_strength(tmp_path)
+    after = load_weights(weights)[0]
+    assert [name for name in after if not torch.equal(before[name], after[name])] == [STRENGTHS]
+    strengths = after[STRENGTHS].float().exp()
+    assert ((strengths >= 1) & (strengths <= MAX_STRENGTH)).all()
+    assert strengths.max() > 1
+    tokenizer = VideoTokenizer.from_pretrained(weights)  # its hash is on the card
+    assert tokenizer.weights_sha256 == json.loads((tmp_path / "weights.json").read_text())["tensors_sha256"]
+    model = tokenizer.latent_model
+    planes = unpack_i420(folders[2]["train"].clips[:], 32)
+    quality = torch.full((len(planes.y),), 2.0)
+    with torch.no_grad():
+        codes = model.quantizer(model.encode(planes, quality)[0])
+        set_by_run = change_ratio(model, [codes], 2)
+        model.synthesis.blend.log_strength.rows.zero_()
+        assert abs(set_by_run - TARGET) < abs(change_ratio(model, [codes], 2) - TARGET)
 
 
 def test_muon_update_is_orthogonal_and_follows_the_gradient():

@@ -102,7 +102,7 @@ class SynthesisNetwork(nn.Module):
         self.refine_quality = QualityTable(num_qualities, refine_dim)
         self.refine_hidden = conv(refine_dim, refine_dim, 3)
         self.refine_leave = zero_conv(refine_dim, CELL_VALUES, 3)
-        self.blend = ChunkBlend(refine_dim, blend_dim) if blend_dim else None
+        self.blend = ChunkBlend(refine_dim, blend_dim, num_qualities) if blend_dim else None
 
     def forward(
         self, transform: BlockTransform, latents: Tensor, quality: Tensor, state: State | None
@@ -117,7 +117,7 @@ class SynthesisNetwork(nn.Module):
         r = F.silu(r + self.refine_hidden(r))
         cells = cells.float() + self.refine_leave(r)
         if self.blend is not None:
-            cells, last = self.blend(cells, r, None if state is None else state[-1], len(quality))
+            cells, last = self.blend(cells, r, quality, None if state is None else state[-1])
             new_state.append(last)
         return cells, new_state
 
@@ -134,38 +134,41 @@ class ChunkBlend(nn.Module):
     next, and every eighth frame jumps. The jump of a sample, times a gate, is added to the first frame and, fading, to
     those after it; there are two ways to fade, each with a gate. (A network can choose gates; copy samples it cannot.)
 
-        frame 0 .. 7 += jump x (gate_1 x (1, 1/2, 1/4 .. 1/64, 0) + gate_2 x (1, 6/7, 5/7 .. 1/7, 0))
+        frame 0 .. 7 += strength x jump x (gate_1 x (1, 1/2, 1/4 .. 1/64, 0) + gate_2 x (1, 6/7, 5/7 .. 1/7, 0))
 
     The last frame stays as it is, so that chunks need not wait for each other in training.
 
     Args:
         dim_in: Width of the features that the gates depend on, beside the jump.
         dim: Width of the hidden layer.
+        num_qualities: Each has a strength; see `vtok.training.blend_strength`.
     """
 
     fade: Tensor
 
-    def __init__(self, dim_in: int, dim: int) -> None:
+    def __init__(self, dim_in: int, dim: int, num_qualities: int) -> None:
         super().__init__()
         num_values = CELL_VALUES // PATCH
         self.from_jump = conv(2 * num_values, dim, 3)
         self.from_features = conv(dim_in, dim, 1)
         self.leave = zero_conv(dim, 2 * num_values, 1)
+        self.log_strength = QualityTable(num_qualities, 1)
         self.register_buffer("fade", _fade_matrix()[:, :, None, None], persistent=False)
 
-    def forward(self, cells: Tensor, features: Tensor, last: Tensor | None, b: int) -> tuple[Tensor, Tensor]:
+    def forward(self, cells: Tensor, features: Tensor, quality: Tensor, last: Tensor | None) -> tuple[Tensor, Tensor]:
         """Blend the chunks of `b` videos.
 
         Args:
             cells: `[b * T, 192, 2H, 2W]`, float32.
             features: `[b * T, dim_in, 2H, 2W]`.
+            quality: `[b]`.
             last: Last frame before, `[b, 24, 2H, 2W]`; None at the start of a video, where there is no jump.
-            b: See above.
 
         Returns:
             The cells, and their last frame.
         """
         first, end = frame_of_cells(cells, 0), frame_of_cells(cells, PATCH - 1)
+        b = len(quality)
         ends = rearrange(end, "(b t) c h w -> b t c h w", b=b)
         before = rearrange(first, "(b t) c h w -> b t c h w", b=b)[:, 0] if last is None else last
         if ends.shape[1] > 1:
@@ -173,7 +176,8 @@ class ChunkBlend(nn.Module):
         jump = before - first
         seen = F.hardtanh(jump * _JUMP_SCALE, -_JUMP_LIMIT, _JUMP_LIMIT)
         x = self.from_jump(torch.cat([seen, seen.abs()], dim=1)) + self.from_features(features)
-        moved = self.leave(F.silu(x)) * torch.cat([jump, jump], dim=1)
+        strength = self.log_strength(quality).exp().repeat_interleave(len(cells) // b, 0)[:, :, None, None]
+        moved = self.leave(F.silu(x)) * torch.cat([jump, jump], dim=1) * strength
         return cells + F.conv2d(moved, self.fade), ends[:, -1]
 
 
