@@ -143,7 +143,7 @@ def test_a_few_steps_lower_the_loss_and_the_rate(folders, tmp_path):
     assert last["mean_log_cost"] < first["mean_log_cost"] - 0.05
     best = [event["points"][-1] for event in (first, last)]
     assert best[1]["bits_per_pixel"] < 0.95 * best[0]["bits_per_pixel"]
-    assert best[1]["psnr_yuv"] > best[0]["psnr_yuv"] - 0.1  # fewer jumps cost a little
+    assert best[1]["psnr_yuv"] > best[0]["psnr_yuv"]
 
 
 def test_command_trains_logs_and_writes_weights_that_code(folders, tmp_path, cli_runner):

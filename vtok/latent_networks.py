@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from vtok.klt import CELL_VALUES, PATCH, BlockTransform, frame_of_cells, spread_over_cells
 from vtok.layers import QualityTable, conv, zero_conv
 
-State = list[Tensor]  # per block: what the next latent frame needs of the last one, [b, dim, H, W]
+# Per block what the next latent frame needs of the last one, [b, dim, H, W]; of a blend its last frame of cells.
+State = list[Tensor]
 
 
 class LatentBlock(nn.Module):
