@@ -23,6 +23,7 @@ from rich.progress import track
 from rich.table import Table
 from stages import STEPS, Clock, chunks_of, through_files
 
+from vtok.allocation import keep_freed_memory
 from vtok.benchmark.clips import find_clips, make_reference
 from vtok.cli_benchmark import parse_integers
 from vtok.group_encoder import MAX_GROUP_CHUNKS
@@ -96,6 +97,7 @@ def entropy_coding(
     max_width: Annotated[int, typer.Option(help="Scale wider clips down to this width, in pixels.", min=2)] = 640,
 ) -> None:
     """Print bytes of each kind, summed over the clips, and the share of time in entropy coding, per quality."""
+    keep_freed_memory()  # as the commands do
     chosen = parse_integers(qualities, 1, 9)
     tokenizer = VideoTokenizer.from_pretrained()
     learned = learn_tables(tokenizer, find_clips([tables]), chosen, max_width) if tables else None

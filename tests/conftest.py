@@ -1,5 +1,7 @@
 """Fixtures that several test modules share."""
 
+from typing import Any
+
 import pytest
 import torch
 from typer.testing import CliRunner
@@ -8,7 +10,7 @@ from vtok.exact_prior import ExactPrior
 from vtok.tokenizer import VideoTokenizer
 
 
-def new_tiny_tokenizer(*, refine_dim: int = 8, blend_dim: int = 4) -> VideoTokenizer:
+def new_tiny_tokenizer(*, refine_dim: int = 8, blend_dim: int = 4, **latent_options: Any) -> VideoTokenizer:
     """The pretrained kind of tokenizer, too small to be good, with random weights throughout."""
     torch.manual_seed(1)
     tokenizer = VideoTokenizer(
@@ -22,6 +24,7 @@ def new_tiny_tokenizer(*, refine_dim: int = 8, blend_dim: int = 4) -> VideoToken
             "prior_groups": (4, 12),
             "prior_context_dim": 8,
             "prior_group_dim": 8,
+            **latent_options,
         },
     )
     # Last layers start at zero; a test of anything after them needs them to matter.

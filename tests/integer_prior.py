@@ -25,8 +25,10 @@ class IntegerReference:
         context = self.context(inside)
         for group in self.weights.groups:
             channels = [c for c in np.flatnonzero(is_coded) if group.start <= c < group.end]
-            for parity in (0, 1):
-                places = [(y, x) for y, x in inside if (y + x) % 2 == parity]
+            passes = [[(y, x) for y, x in inside if (y + x) % 2 == parity] for parity in (0, 1)]
+            if group.start >= self.prior.first_single_pass:
+                passes = [passes[0] + passes[1]]
+            for places in passes:
                 if places and channels:
                     yield [self.symbol(frame, context, group, c, y, x) for y, x in places for c in channels]
         self.previous, self.before = frame, self.previous
@@ -41,14 +43,14 @@ class IntegerReference:
             terms.append(product(w.from_before, [self.companded(self.before, c, y, x) for c in range(12)]))
             first[y, x] = activations(terms, w.context_exponent)
         inner = lambda c, i, j: first[i, j][c] if (i, j) in first else 0  # noqa: E731
-        hidden = w.context_hidden
         return {
-            (y, x): activations([hidden.bias.tolist(), convolved(hidden, inner, y, x)], hidden.exponent)
+            (y, x): activations([w.hidden_bias.tolist(), convolved(w.context_hidden, inner, y, x)], w.hidden_exponent)
             for y, x in inside
         }
 
     def symbol(self, frame, context, group, c, y, x):
-        second = (y + x) % 2 == 1
+        has_two_passes = group.start < self.prior.first_single_pass
+        second = (y + x) % 2 == 1 and has_two_passes
         around = [(y - 1, x), (y, x - 1), (y, x + 1), (y + 1, x)]
         terms = [group.biases[int(second)].tolist(), product(group.from_context, context[y, x])]
         if group.from_lower is not None:
@@ -61,9 +63,8 @@ class IntegerReference:
         hidden = activations([group.hidden.bias.tolist(), product(group.hidden, hidden)], group.hidden.exponent)
         sums = [a + b for a, b in zip(group.out.bias.tolist(), product(group.out, hidden), strict=True)]
         size = group.end - group.start
-        gate, correction, factor, spatial_gate = (
-            sums[i] >> int(group.out.exponent[i]) for i in range(c - group.start, 4 * size, size)
-        )
+        outputs = [sums[i] >> int(group.out.exponent[i]) for i in range(c - group.start, len(sums), size)]
+        gate, correction, factor, spatial_gate = outputs if has_two_passes else [*outputs, 0]
         gate, spatial_gate = np.clip([gate, spatial_gate], -64, 64).tolist()
         correction, factor = max(-4096, min(4096, correction)), max(-2048, min(2048, factor))
         # In units of 2^-14 of a code.
@@ -79,11 +80,16 @@ class IntegerReference:
         return symbol, int(self.prior.tables.lookup[level * 9 + abs(offset)])
 
     def level(self, frame, c, y, x, second, around, factor):
-        weights = [int(w) for w in self.prior.magnitude_weights[int(second), c]]
-        window = [(y + i, x + j) for i in (-1, 0, 1) for j in (-1, 0, 1)]
+        is_single = c >= self.prior.first_single_pass
+        if is_single:
+            weights = self.prior.single_pass_magnitude_weights[c - self.prior.first_single_pass].int().tolist()
+        else:
+            weights = self.prior.magnitude_weights[int(second), c].int().tolist()
+        window = [(y, x)] if is_single else [(y + i, x + j) for i in (-1, 0, 1) for j in (-1, 0, 1)]
         now, previous, before = (lambda p, f=f: self.code(f, c, *p) for f in (frame, self.previous, self.before))
         magnitudes = [1, sum(abs(previous(p) - before(p)) for p in window), sum(abs(previous(p)) for p in window)]
-        magnitudes.append(abs(previous((y, x))))
+        if not is_single:
+            magnitudes.append(abs(previous((y, x))))
         if second:
             magnitudes += [sum(abs(now(p) - previous(p)) for p in around), sum(abs(now(p)) for p in around)]
         scale = sum(w * m for w, m in zip(weights, magnitudes, strict=False))
@@ -108,8 +114,10 @@ def product(layer, inputs):
 
 
 def convolved(layer, value, y, x):
-    inputs = [value(c, y + i, x + j) for i in (-1, 0, 1) for j in (-1, 0, 1) for c in range(layer.weight.shape[1])]
-    return product(layer, inputs)
+    """Windows of the first channels, then the others at the position."""
+    near = layer.num_near
+    inputs = [value(c, y + i, x + j) for i in (-1, 0, 1) for j in (-1, 0, 1) for c in range(near)]
+    return product(layer, inputs + [value(c, y, x) for c in range(near, len(layer.weight) - 8 * near)])
 
 
 def activations(terms, exponent):

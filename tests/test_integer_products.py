@@ -7,7 +7,7 @@ from vtok import integer_products
 from vtok.checkerboard import Checkerboard
 from vtok.dyadic import EXACT_LIMIT, MAX_WEIGHT, Terms
 from vtok.errors import WeightsError
-from vtok.integer_products import Convolution, Product, multiply
+from vtok.integer_products import Convolution, WindowProduct, multiply
 
 
 @pytest.mark.parametrize("in_int8", [True, False])
@@ -16,22 +16,40 @@ def test_sums_are_exact_at_the_bound(monkeypatch, in_int8):
     if not in_int8:
         monkeypatch.setattr("vtok.integer_products.int8_products_are_exact", lambda: False)
     torch.manual_seed(2)
-    sizes = torch.tensor([0.001, 0.1, 1, 20, 60, 120]).double()[:, None, None, None]
-    weights = (1 + torch.rand(6, 160, 3, 3, dtype=torch.float64)) / 2 * sizes
+    num_near, num_far = 150, 90
+    sizes = torch.tensor([0.001, 0.1, 1, 20, 60, 120]).double()[:, None]
+    weights = (1 + torch.rand(6, 9 * num_near + num_far, dtype=torch.float64)) / 2 * sizes
     weights *= torch.where(torch.rand_like(weights) < 0.5, -1, 1)
     layer = Terms("test", (weights,), (126,), (torch.randn(2, 6, dtype=torch.float64),))
     (rounded,) = layer.in_units(layer.finest_exponents()).weights
-    worst = rounded.long().abs().sum((1, 2, 3)) * 126
+    worst = rounded.long().abs().sum(1) * 126
     assert (worst < EXACT_LIMIT).all()
     assert (worst[1:] > EXACT_LIMIT / 3).all()
     positions = Checkerboard(3, 3)
+    product = WindowProduct(rounded.T.contiguous(), torch.ones(6, dtype=torch.int32), num_near)
     for out in range(6):
-        extreme = (rounded[out].sign() * 126).flatten(1).T[positions.order].contiguous()
-        weight = Product(rounded.permute(2, 3, 1, 0).flatten(0, 1).contiguous(), torch.ones(6, dtype=torch.int32))
-        sums = positions.to_map(
-            Convolution(extreme, weight, positions).plus(torch.zeros(6, dtype=torch.int32), slice(9))
-        )
-        assert sums[4, out] == worst[out]
+        extreme = rounded[out].sign() * 126
+        near, far = extreme[: 9 * num_near].view(9, num_near), extreme[9 * num_near :].expand(9, num_far)
+        rows = torch.cat([near, far], dim=1)[positions.order].contiguous()
+        sums = Convolution(rows, product, positions).plus(torch.zeros(6, dtype=torch.int32), slice(9))
+        assert positions.to_map(sums)[4, out] == worst[out]
+
+
+@pytest.mark.parametrize("in_int8", [True, False])
+def test_windows_of_some_channels_are_those_of_all_where_the_others_are_zero(monkeypatch, in_int8):
+    if not in_int8:
+        monkeypatch.setattr("vtok.integer_products.int8_products_are_exact", lambda: False)
+    rng = torch.Generator().manual_seed(5)
+    positions = Checkerboard(5, 4)
+    weight = torch.randint(-127, 128, (9 * 4 + 3, 8), generator=rng, dtype=torch.int8)
+    product = WindowProduct(weight, torch.full((8,), 2, dtype=torch.int32), 4)
+    for channels in ([0, 2, 3, 5], [1, 2], [4, 6], list(range(7))):
+        rows = torch.zeros(20, 7, dtype=torch.int8)
+        rows[:, channels] = torch.randint(-128, 128, (20, len(channels)), generator=rng, dtype=torch.int8)
+        some = Convolution(rows[:, channels], product.restricted(torch.tensor(channels)), positions)
+        everything = Convolution(rows, product, positions)
+        bias = torch.arange(8, dtype=torch.int32)
+        assert torch.equal(some.plus(bias, slice(3, 11)), everything.plus(bias, slice(3, 11)))
 
 
 @pytest.mark.parametrize("in_int8", [True, False])

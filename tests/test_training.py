@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from itertools import pairwise
 
 import av
 import numpy as np
@@ -192,6 +193,19 @@ def test_a_run_starts_from_given_weights(folders, tmp_path):
     torch.testing.assert_close(
         other.model.synthesis.enter.weight, run.average["synthesis.enter.weight"], atol=1e-3, rtol=1e-3
     )
+
+
+def test_first_steps_can_leave_all_but_the_prior_alone(folders, tmp_path):
+    run = new_run(folders, tmp_path)
+    run.config = replace(run.config, schedule=replace(run.config.schedule, prior_only_steps=1))
+    states = [{name: x.clone() for name, x in run.model.state_dict().items()}]
+    for _ in range(2):
+        run._train_step(0.1)
+        states.append({name: x.clone() for name, x in run.model.state_dict().items()})
+    changed = [{name for name in a if not torch.equal(a[name], b[name])} for a, b in pairwise(states)]
+    assert changed[0]
+    assert all(name.startswith("prior.") for name in changed[0])
+    assert any(not name.startswith("prior.") for name in changed[1])
 
 
 def test_weights_without_a_blend_can_be_gone_on_from(folders, tmp_path):

@@ -36,30 +36,55 @@ class Product(NamedTuple):
         return torch.addcmul(sums, multiply(rows, self.weight.reshape(-1, self.weight.shape[-1])), self.factor)
 
 
+class WindowProduct(NamedTuple):
+    """The same of 3x3 windows of the first input channels, and of the others at the position only.
+
+    Attributes:
+        weight: int8 `[9 * num_near + num_far, out]`: place by place of the window, then the others.
+        factor: int32 `[out]`, powers of two.
+        num_near: Input channels of which there are windows.
+    """
+
+    weight: Tensor
+    factor: Tensor
+    num_near: int
+
+    def restricted(self, channels: Tensor) -> "WindowProduct":
+        """That of some input channels, int64, ascending."""
+        near, far = (channels[side] for side in (channels < self.num_near, channels >= self.num_near))
+        windows = torch.arange(9)[:, None] * self.num_near + near
+        rows = torch.cat([windows.flatten(), far + 8 * self.num_near])
+        return WindowProduct(self.weight.index_select(0, rows), self.factor, len(near))
+
+
 class Convolution:
-    """The products at the 3x3 windows of int8 `rows [P, in]`, zeros around the edge, computed for a part at a time.
+    """The products at windows of int8 `rows [P, in]`, zeros around the edge, computed for a part at a time.
 
     Args:
         rows: Positions in the order of passes.
-        product: Its weight is `[9, in, out]`.
+        product: What they are multiplied with.
         positions: Which row is where.
     """
 
-    def __init__(self, rows: Tensor, product: Product, positions: Checkerboard) -> None:
+    def __init__(self, rows: Tensor, product: WindowProduct, positions: Checkerboard) -> None:
         self._product, self._positions = product, positions
-        self._padded = with_zeros(rows)
+        near, self._far = rows[:, : product.num_near], rows[:, product.num_near :]
+        self._padded = with_zeros(near)
         # In float32 a convolution is faster than the product of matrices, but for the whole latent frame only.
-        in_float = rows.shape[1] > 0 and not int8_products_are_exact()
-        self._all = _convolve_float(rows, product.weight, positions) if in_float else None
+        self._all: Tensor | None = None
+        if rows.shape[1] and not int8_products_are_exact():
+            windows, others = product.weight.tensor_split([9 * product.num_near])
+            self._all = multiply(self._far, others)
+            if product.num_near:
+                self._all += _convolve_float(near, windows.view(9, product.num_near, -1), positions)
 
     def plus(self, sums: Tensor, part: slice) -> Tensor:
         """Int32 `sums`, one row or `[positions, out]`, plus the products at some positions, `[positions, out]`."""
-        if self._all is None:
-            windows = rows_side_by_side(self._padded, self._positions.windows[part])
-            products = multiply(windows, self._product.weight.flatten(0, 1))
-        else:
-            products = self._all[part]
-        return torch.addcmul(sums, products, self._product.factor)
+        if self._all is not None:
+            return torch.addcmul(sums, self._all[part], self._product.factor)
+        windows = rows_side_by_side(self._padded, self._positions.windows[part])
+        rows = torch.cat([windows, self._far[part]], dim=1) if self._far.shape[1] else windows
+        return torch.addcmul(sums, multiply(rows, self._product.weight), self._product.factor)
 
 
 def multiply(rows: Tensor, weight: Tensor) -> Tensor:

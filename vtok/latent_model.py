@@ -38,6 +38,10 @@ class LatentModelConfig:
         prior_groups: Ends of the channel groups of the prior.
         prior_context_dim: Width of the prior's temporal context.
         prior_group_dim: Width of the prior's group networks.
+        prior_single_pass_dim: The same of groups that are coded in one pass.
+        prior_near_channels: Of so many channels of codes the prior's networks see the surroundings of a position.
+        prior_near_context: The same for the hidden layer of its temporal context.
+        prior_num_single_pass: So many of its last groups are coded in one pass.
     """
 
     num_channels: int = 384
@@ -56,6 +60,10 @@ class LatentModelConfig:
     prior_groups: tuple[int, ...] = (16, 64, 128, 256, 384)
     prior_context_dim: int = 160
     prior_group_dim: int = 128
+    prior_single_pass_dim: int = 128
+    prior_near_channels: int = 384
+    prior_near_context: int = 160
+    prior_num_single_pass: int = 0
 
     @property
     def analysis_reach(self) -> int:
@@ -106,6 +114,10 @@ class LatentModel(nn.Module):
             groups=config.prior_groups,
             context_dim=config.prior_context_dim,
             group_dim=config.prior_group_dim,
+            single_pass_dim=config.prior_single_pass_dim,
+            near_channels=config.prior_near_channels,
+            near_context=config.prior_near_context,
+            num_single_pass=config.prior_num_single_pass,
             num_qualities=qualities,
         )
 

@@ -24,9 +24,9 @@ class QualityTable(nn.Module):
         return torch.lerp(self.rows[low], self.rows[high], (position - low).unsqueeze(-1))
 
 
-def conv(dim_in: int, dim_out: int, kernel_size: int) -> nn.Conv2d:
+def conv(dim_in: int, dim_out: int, kernel_size: int, *, bias: bool = True) -> nn.Conv2d:
     """A 2-D convolution that keeps the size, zeros around the edge."""
-    return nn.Conv2d(dim_in, dim_out, kernel_size, padding=kernel_size // 2)
+    return nn.Conv2d(dim_in, dim_out, kernel_size, padding=kernel_size // 2, bias=bias)
 
 
 def zero_conv(dim_in: int, dim_out: int, kernel_size: int) -> nn.Conv2d:
@@ -35,3 +35,23 @@ def zero_conv(dim_in: int, dim_out: int, kernel_size: int) -> nn.Conv2d:
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
     return layer
+
+
+class NearConv2d(nn.Conv2d):
+    """A 3x3 convolution that sees the first input channels around a position, and the others at the position only.
+
+    Args:
+        dim_in: Input channels.
+        dim_out: Output channels.
+        num_near: Input channels that it sees around a position; if that is all of them, it is a plain convolution.
+    """
+
+    def __init__(self, dim_in: int, dim_out: int, num_near: int) -> None:
+        self.num_near = min(num_near, dim_in)
+        super().__init__(self.num_near, dim_out, 3, padding=1)
+        self.far = conv(dim_in - self.num_near, dim_out, 1, bias=False) if dim_in > self.num_near else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[b, dim_in, H, W]` to `[b, dim_out, H, W]`."""
+        near = super().forward(x[:, : self.num_near])
+        return near if self.far is None else near + self.far(x[:, self.num_near :])

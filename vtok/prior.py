@@ -6,7 +6,8 @@ For every code the prior gives a location and a scale of a symmetric distributio
 * channels in groups, from the most to the least important: all groups before its own, in a 3x3 neighbourhood;
 * its own group in two passes over a checkerboard: in the second pass, the four neighbours of the first.
 
-So a latent frame is coded in `2 * len(groups)` passes, and within a pass all codes are independent given the context.
+Of many channels it sees only those at the position itself, and the last groups, whose codes say little about each
+other, have a single pass. Within a pass all codes are independent given the context.
 
                  location = g_t * previous  +  g_s * (neighbours - g_t * neighbours' previous)  +  correction
                             '- copy: still scenes    '- what changed around it                      '- networks
@@ -26,10 +27,12 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from vtok.layers import QualityTable, conv, zero_conv
+from vtok.layers import NearConv2d, QualityTable, conv, zero_conv
 
 NUM_GATES = 4  # temporal gate, spatial gate, correction, log2 of the scale's factor
 NUM_MAGNITUDES = 6
+NUM_GATES_SINGLE_PASS = 3  # as above, but no spatial gate
+NUM_MAGNITUDES_SINGLE_PASS = 3
 LOG2_SCALE_RANGE = (-4.0, 7.0)
 MIN_PROBABILITY = 2.0**-16
 
@@ -47,35 +50,57 @@ def compand(codes: Tensor) -> Tensor:
 
 
 class GroupNetwork(nn.Module):
-    """Gates, correction and scale factor of one group of channels."""
+    """Gates, correction and scale factor of one group of channels.
 
-    def __init__(self, start: int, size: int, context_dim: int, dim: int, num_qualities: int) -> None:
+    Args:
+        start: First channel of the group.
+        size: Its number of channels.
+        context_dim: Width of the temporal context.
+        dim: Width of the hidden layers.
+        num_near: Of so many channels of the groups before it sees the surroundings.
+        single_pass: Whether the group is coded in one pass.
+        num_qualities: Rows of the quality table.
+    """
+
+    def __init__(
+        self,
+        start: int,
+        size: int,
+        *,
+        context_dim: int,
+        dim: int,
+        num_near: int,
+        single_pass: bool,
+        num_qualities: int,
+    ) -> None:
         super().__init__()
         self.from_context = conv(context_dim, dim, 1)
-        self.from_lower = conv(start, dim, 3) if start else None
-        self.from_own = conv(size, dim, 3)
-        self.second_pass = nn.Parameter(torch.zeros(dim))
+        self.from_lower = NearConv2d(start, dim, num_near) if start else None
+        self.from_own = None if single_pass else conv(size, dim, 3)
+        self.second_pass = None if single_pass else nn.Parameter(torch.zeros(dim))
         self.quality = QualityTable(num_qualities, dim)
         self.hidden = conv(dim, dim, 1)
-        self.out = zero_conv(dim, NUM_GATES * size, 1)
+        self.num_gates = NUM_GATES_SINGLE_PASS if single_pass else NUM_GATES
+        self.out = zero_conv(dim, self.num_gates * size, 1)
 
     def forward(self, context: Tensor, lower: Tensor, first_pass: Tensor, is_second: Tensor, quality: Tensor) -> Tensor:
-        """Outputs `[b, 4 * size, H, W]`.
+        """Outputs `[b, num_gates, size, H, W]`.
 
         Args:
             context: `[b, context_dim, H, W]` from the previous latent frames.
             lower: Companded codes of all groups before, `[b, start, H, W]`.
-            first_pass: Companded own codes of the first pass, zero elsewhere, `[b, size, H, W]`.
+            first_pass: Companded own codes of the first pass, zero elsewhere, `[b, size, H, W]`; of no use to a group
+                that is coded in one.
             is_second: 1 at the positions of the second pass, `[H, W]`.
             quality: `[b]`.
         """
         x = self.from_context(context) + self.quality(quality)[:, :, None, None]
         if self.from_lower is not None:
             x = x + self.from_lower(lower)
-        own = self.from_own(first_pass) + self.second_pass[:, None, None]
-        x = F.relu6(x + own * is_second)
-        x = F.relu6(self.hidden(x))
-        out: Tensor = self.out(x)
+        if self.from_own is not None and self.second_pass is not None:
+            x = x + (self.from_own(first_pass) + self.second_pass[:, None, None]) * is_second
+        x = F.relu6(self.hidden(F.relu6(x)))
+        out: Tensor = self.out(x).unflatten(1, (self.num_gates, -1))
         return out
 
 
@@ -88,6 +113,11 @@ class Prior(nn.Module):
         context_channels: So many channels of the previous and of the one before feed the temporal context.
         context_dim: Width of the temporal context.
         group_dim: Width of each group's hidden layers.
+        single_pass_dim: The same of groups that are coded in one pass.
+        near_channels: Of so many channels of the previous latent frame, and of the groups before, networks see the
+            surroundings of a position; of the others only what is there.
+        near_context: The same for the first layer of the temporal context.
+        num_single_pass: So many of the last groups are coded in one pass.
         num_qualities: Rows of the quality tables.
     """
 
@@ -99,26 +129,43 @@ class Prior(nn.Module):
         context_channels: tuple[int, int] = (256, 128),
         context_dim: int = 160,
         group_dim: int = 128,
+        single_pass_dim: int = 128,
+        near_channels: int = 384,
+        near_context: int = 160,
+        num_single_pass: int = 0,
         num_qualities: int = 9,
     ) -> None:
         super().__init__()
         self.groups = (*tuple(end for end in groups if end < num_channels), num_channels)
         self.context_channels = (min(context_channels[0], num_channels), min(context_channels[1], num_channels))
-        self.from_previous = conv(self.context_channels[0], context_dim, 3)
+        self.from_previous = NearConv2d(self.context_channels[0], context_dim, near_channels)
         self.from_before = conv(self.context_channels[1], context_dim, 1)
         self.from_start = conv(2, context_dim, 1)
         self.context_quality = QualityTable(num_qualities, context_dim)
-        self.context_hidden = conv(context_dim, context_dim, 3)
+        self.context_hidden = NearConv2d(context_dim, context_dim, near_context)
         starts = (0, *self.groups[:-1])
+        num_two_pass = max(0, len(self.groups) - num_single_pass)
+        self.first_single_pass = self.groups[num_two_pass - 1] if num_two_pass else 0
         self.group_networks = nn.ModuleList(
-            GroupNetwork(start, end - start, context_dim, group_dim, num_qualities)
+            GroupNetwork(
+                start,
+                end - start,
+                context_dim=context_dim,
+                dim=single_pass_dim if start >= self.first_single_pass else group_dim,
+                num_near=near_channels,
+                single_pass=start >= self.first_single_pass,
+                num_qualities=num_qualities,
+            )
             for start, end in zip(starts, self.groups, strict=True)
         )
         # Softplus of these are the weights of the magnitudes in the scale, per pass. They start small but for the
         # constant, and for what a still or a textured place would suggest.
-        weights = torch.full((2, num_channels, NUM_MAGNITUDES), -3.0)
+        weights = torch.full((2, self.first_single_pass, NUM_MAGNITUDES), -3.0)
         weights[..., 0] = -1.0
-        self.magnitude_weights = nn.Parameter(weights)
+        self.magnitude_weights = nn.Parameter(weights) if weights.numel() else None
+        weights = torch.full((num_channels - self.first_single_pass, NUM_MAGNITUDES_SINGLE_PASS), -3.0)
+        weights[:, 0] = -1.0
+        self.single_pass_magnitude_weights = nn.Parameter(weights) if weights.numel() else None
         # The distribution's tail is a second, wider component: its weight (a logit) and its log2 width ratio are
         # polynomials of the log2 scale, constant term first.
         self.tail_weight = nn.Parameter(torch.tensor([-2.0, 0.0, 0.0]))
@@ -139,20 +186,28 @@ class Prior(nn.Module):
         context = self._context(compand(previous), compand(before), started, quality)
         is_second = checkerboard(h, w, device=codes.device)
         companded = compand(frames)
-        outs = []
+        outs: dict[int, list[Tensor]] = {NUM_GATES: [], NUM_GATES_SINGLE_PASS: []}
         start = 0
         for end, network in zip(self.groups, self.group_networks, strict=True):
             own = companded[:, start:end] * (1 - is_second)
             out = network(context, companded[:, :start], own, is_second, quality)
-            outs.append(out.reshape(b * t, NUM_GATES, end - start, h, w))
+            outs[out.shape[1]].append(out)
             start = end
-        gates = torch.cat(outs, dim=2).float()
-        distribution = self._distribution(gates, frames, previous, before, is_second)
-        return Distribution(*(_video(x, b) for x in distribution))
+        split = self.first_single_pass
+        parts = []
+        if outs[NUM_GATES]:
+            gates = torch.cat(outs[NUM_GATES], dim=2).float()
+            two_pass = (x[:, :split] for x in (frames, previous, before))
+            parts.append(self._distribution(gates, *two_pass, is_second=is_second))
+        if outs[NUM_GATES_SINGLE_PASS]:
+            gates = torch.cat(outs[NUM_GATES_SINGLE_PASS], dim=2).float()
+            parts.append(self._single_pass_distribution(gates, previous[:, split:], before[:, split:]))
+        return Distribution(*(_video(torch.cat(x, dim=1), b) for x in zip(*parts, strict=True)))
 
     def compile_elementwise(self) -> None:
         """Replace the elementwise parts by versions that `torch.compile` fuses; for training only."""
         self._distribution = torch.compile(self._distribution)  # type: ignore[method-assign]
+        self._single_pass_distribution = torch.compile(self._single_pass_distribution)  # type: ignore[method-assign]
         self.bits = torch.compile(self.bits)  # type: ignore[method-assign]
 
     def _context(self, previous: Tensor, before: Tensor, started: Tensor, quality: Tensor) -> Tensor:
@@ -162,8 +217,9 @@ class Prior(nn.Module):
         return F.relu6(self.context_hidden(x))
 
     def _distribution(
-        self, gates: Tensor, codes: Tensor, previous: Tensor, before: Tensor, is_second: Tensor
+        self, gates: Tensor, codes: Tensor, previous: Tensor, before: Tensor, *, is_second: Tensor
     ) -> Distribution:
+        assert self.magnitude_weights is not None
         gate_t, gate_s, correction, factor = gates.unbind(1)
         gate_t, gate_s = F.hardtanh(gate_t), F.hardtanh(gate_s)
         known = codes * (1 - is_second)
@@ -182,6 +238,14 @@ class Prior(nn.Module):
         scale = torch.zeros_like(codes)
         for i, magnitude in enumerate(magnitudes):
             scale = scale + magnitude * torch.lerp(weights[0, :, i], weights[1, :, i], is_second)
+        return Distribution(location, (torch.log2(scale) + factor).clamp(*LOG2_SCALE_RANGE))
+
+    def _single_pass_distribution(self, gates: Tensor, previous: Tensor, before: Tensor) -> Distribution:
+        assert self.single_pass_magnitude_weights is not None
+        gate_t, correction, factor = gates.unbind(1)
+        constant, of_change, of_size = F.softplus(self.single_pass_magnitude_weights)[..., None, None].unbind(1)
+        scale = constant + of_change * (previous - before).abs() + of_size * previous.abs()
+        location = F.hardtanh(gate_t) * previous + correction
         return Distribution(location, (torch.log2(scale) + factor).clamp(*LOG2_SCALE_RANGE))
 
     def bits(self, codes: Tensor, distribution: Distribution) -> Tensor:

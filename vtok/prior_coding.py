@@ -17,21 +17,15 @@ from torch import Tensor
 from vtok.channel_flags import CODED, RARE, REPEATED, ZERO, ZERO_CODE, Bytes, choose_flags, flag_tables
 from vtok.checkerboard import Checkerboard, parts, rows_side_by_side, with_zeros
 from vtok.errors import FormatError, TruncatedError
-from vtok.exact_prior import (
-    FACTOR_STEPS,
-    GATE_STEPS,
-    MAX_ACTIVATION,
-    ExactPrior,
-    GroupWeights,
-    Layer,
-)
-from vtok.integer_products import Convolution, Product, multiply
+from vtok.exact_layers import FACTOR_STEPS, GATE_STEPS, MAX_ACTIVATION
+from vtok.exact_prior import ExactPrior, GroupWeights, Layer
+from vtok.integer_products import Convolution, multiply
+from vtok.known_codes import Channels, KnownCodes, first_companded
 from vtok.prior_tables import PassDecoder, PassEncoder
-from vtok.symbol_parameters import PastOfGroup, SymbolParameters
+from vtok.symbol_parameters import PastInOnePass, PastInTwoPasses, SymbolParameters
 
 ENTROPY_CODER = "prior-1"
 Codes = NDArray[np.uint8]
-Channels = NDArray[np.intp]
 
 SOME_REPEATED = 1 << 15
 MAX_CORRECTION = 64 * GATE_STEPS
@@ -59,8 +53,8 @@ class FrameCoder:
         self._prior, self._weights = prior, prior.of_quality(quality)
         self._companding = prior.companded.numpy()
         self.positions = Checkerboard(height, width)
-        zeros = torch.zeros(height * width, 1, dtype=torch.int16)
-        self._previous = self._before = _Known(zeros, np.empty(0, np.intp), zeros[:, :0].to(torch.int8))
+        nothing = KnownCodes.none(height * width)
+        self._previous = self._before = [nothing] * len(prior.groups)
         self._num_known = 0
         self.flags: Bytes | None = None
 
@@ -73,8 +67,8 @@ class FrameCoder:
         self.flags = flags
         coded = np.flatnonzero(flags == CODED)
         # Of the repeated channels those that were no context stay none.
-        repeated = np.intersect1d(np.flatnonzero(flags == REPEATED), self._previous.channels)
-        known = _Known.repeating(self._previous, repeated, np.union1d(coded, repeated))
+        repeated = np.flatnonzero(flags == REPEATED)
+        known = [codes.among(repeated) for codes in self._previous]
         # Half precision outside must not reach products in float32: its sums are rounded.
         with torch.autocast("cpu", enabled=False):
             if len(coded):
@@ -82,46 +76,64 @@ class FrameCoder:
         self._before, self._previous = self._previous, known
         self._num_known = min(self._num_known + 1, 2)
 
-    def _code_channels(self, coded: Channels, code_pass: CodePass, known: "_Known") -> None:
-        """Fill in what `known` does not have yet: channels `coded`."""
+    def _code_channels(self, coded: Channels, code_pass: CodePass, known: list[KnownCodes]) -> None:
+        """Add to what is `known` of each group: channels `coded`."""
         context = self._context()
-        for group in self._weights.groups:
+        for number, group in enumerate(self._weights.groups):
             columns = slice(*np.searchsorted(coded, [group.start, group.end]).tolist())
             if columns.start == columns.stop:
                 continue
-            own = coded[columns]
-            weights = self._prior.magnitude_weights.index_select(1, torch.from_numpy(own))
-            past = PastOfGroup(self._previous.of(own), self._before.of(own), weights, self.positions)
-            companded, channels = known.first(group.start)
             lower = None
-            if group.from_lower is not None and len(channels):
-                lower = Convolution(companded, group.from_lower.restricted(channels), self.positions)
-            of_frame = _GroupOfFrame(group, torch.from_numpy(own - group.start), context, lower, past, columns)
-            known.fill_in(own, *self._code_group(of_frame, code_pass))
+            if group.from_lower is not None:
+                companded, channels = first_companded(known[:number], group.start)
+                if len(channels):
+                    lower = Convolution(companded, group.from_lower.restricted(channels), self.positions)
+            own = coded[columns]
+            previous, before = (codes[number].of(own) for codes in (self._previous, self._before))
+            of_frame = _GroupOfFrame(group, own, context, lower, previous, before, columns)
+            code_group = self._code_in_two_passes if group.from_own is not None else self._code_in_one_pass
+            stored, companded = code_group(of_frame, code_pass)
+            known[number] = known[number].joined(KnownCodes(own, stored.to(torch.int16).sub_(ZERO_CODE), companded))
 
     def _context(self) -> Tensor:
         """What the previous latent frames say: activations `[P, context_dim]`."""
         weights, all_parts = self._weights, list(parts(0, len(self.positions.order)))
         # Channels that were not coded are zero.
-        companded, channels = self._previous.first(weights.from_previous.weight.shape[1])
+        companded, channels = first_companded(self._previous, weights.num_previous)
         previous = Convolution(companded, weights.from_previous.restricted(channels), self.positions)
-        before, channels = self._before.first(weights.from_before.weight.shape[0])
+        before, channels = first_companded(self._before, len(weights.from_before.weight))
         from_before = weights.from_before.restricted(channels)
         first = []
         for part in all_parts:
             sums = previous.plus(weights.context_biases[self._num_known], part)
             first.append(_activate(from_before.plus(sums, before[part]), weights.context_exponent))
-        hidden = weights.context_hidden
-        second = Convolution(torch.cat(first), Product(hidden.weight, torch.ones_like(hidden.bias)), self.positions)
-        return torch.cat([_activate(second.plus(hidden.bias, part), hidden.exponent) for part in all_parts])
+        second = Convolution(torch.cat(first), weights.context_hidden, self.positions)
+        bias, exponent = weights.hidden_bias, weights.hidden_exponent
+        return torch.cat([_activate(second.plus(bias, part), exponent) for part in all_parts])
 
     def _compand(self, codes: Tensor) -> Tensor:
         """Stored codes as the networks see them."""
         return torch.from_numpy(self._companding.take(codes.numpy()))
 
-    def _code_group(self, of_frame: "_GroupOfFrame", code_pass: CodePass) -> tuple[Tensor, Tensor]:
-        """Stored codes, and as the networks see them, `[P, channels]`."""
-        group, channels, past, columns = of_frame.weights, of_frame.channels, of_frame.past, of_frame.columns
+    def _code_in_one_pass(self, of_frame: "_GroupOfFrame", code_pass: CodePass) -> tuple[Tensor, Tensor]:
+        """Stored codes `[P, channels]`, and as the networks see them if they do."""
+        group, channels, own = of_frame.weights, of_frame.channels, of_frame.own
+        weights = self._prior.single_pass_magnitude_weights[own - self._prior.first_single_pass]
+        past = PastInOnePass(of_frame.previous, of_frame.before, weights)
+        num_positions = len(self.positions.order)
+        symbols, out = SymbolParameters(num_positions, len(own), self._prior), group.outputs(channels, 3)
+        for part in parts(0, num_positions):
+            x = _activate(of_frame.sums(group.biases[0], part), group.exponent)
+            past.fill(symbols, part, _outputs(x, group.hidden, out, 3))
+        codes = torch.from_numpy(code_pass(slice(0, num_positions), of_frame.columns, symbols))
+        return codes, self._compand(codes if group.start < self._weights.num_seen else codes[:, :0])
+
+    def _code_in_two_passes(self, of_frame: "_GroupOfFrame", code_pass: CodePass) -> tuple[Tensor, Tensor]:
+        """The same of a group with two passes."""
+        group, channels, own, columns = of_frame.weights, of_frame.channels, of_frame.own, of_frame.columns
+        assert group.from_own is not None
+        weights = self._prior.magnitude_weights.index_select(1, torch.from_numpy(own))
+        past = PastInTwoPasses(of_frame.previous, of_frame.before, weights, self.positions)
         num_first, num_second = self.positions.sizes
         symbols = SymbolParameters(num_first, len(channels), self._prior)
         out = group.outputs(channels, 3)
@@ -136,9 +148,9 @@ class FrameCoder:
         symbols = SymbolParameters(num_second, len(channels), self._prior)
         out, from_own = group.outputs(channels, 4), group.from_own.restricted(channels)
         for part in parts(0, num_second):
-            own = rows_side_by_side(companded, self.positions.neighbours[part])
+            around = rows_side_by_side(companded, self.positions.neighbours[part])
             sums = of_frame.sums(group.biases[1], slice(num_first + part.start, num_first + part.stop))
-            x = _activate(from_own.plus(sums, own), group.exponent)
+            x = _activate(from_own.plus(sums, around), group.exponent)
             past.fill_second(symbols, part, _outputs(x, group.hidden, out, 4))
         second = torch.from_numpy(code_pass(slice(num_first, num_first + num_second), columns, symbols))
         return torch.cat([first, second]), torch.cat([companded[:-1], self._compand(second)])
@@ -149,78 +161,31 @@ class _GroupOfFrame(NamedTuple):
 
     Attributes:
         weights: The group's.
-        channels: Coded channels, counted from the group's first.
+        own: Its coded channels.
         context: int8 `[P, context_dim]`.
-        lower: The first layer's products of the channels of the groups before; None if none is coded.
-        past: What previous latent frames say.
+        lower: The first layer's products of the channels of the groups before; None if all are zero.
+        previous: Centred codes in the previous latent frame, int16 `[P, channels]`.
+        before: The same of the one before.
         columns: The channels' among all coded ones.
     """
 
     weights: GroupWeights
-    channels: Tensor
+    own: Channels
     context: Tensor
     lower: Convolution | None
-    past: PastOfGroup
+    previous: Tensor
+    before: Tensor
     columns: slice
+
+    @property
+    def channels(self) -> Tensor:
+        """Coded channels, counted from the group's first."""
+        return torch.from_numpy(self.own - self.weights.start)
 
     def sums(self, bias: Tensor, part: slice) -> Tensor:
         """The first layer's sums but for the own codes of the first pass, int32 `[positions, dim]`."""
         sums = self.weights.from_context.plus(bias, self.context[part])
         return sums if self.lower is None else self.lower.plus(sums, part)
-
-
-class _Known(NamedTuple):
-    """A latent frame as context: matrices `[P, len(channels)]`.
-
-    Attributes:
-        codes: Centred codes, int16, and a column of zeros.
-        channels: Those that are context, ascending; all others count as zero.
-        companded: Codes as the networks see them, int8.
-    """
-
-    codes: Tensor
-    channels: Channels
-    companded: Tensor
-
-    @classmethod
-    def repeating(cls, previous: "_Known", repeated: Channels, channels: Channels) -> "_Known":
-        """One that has what `previous` has of some channels; the others are to be filled in."""
-        num_positions = len(previous.codes)
-        codes = torch.zeros(num_positions, len(channels) + 1, dtype=torch.int16)
-        known = cls(codes, channels, torch.zeros(num_positions, len(channels), dtype=torch.int8))
-        if len(repeated):
-            places = torch.from_numpy(np.searchsorted(previous.channels, repeated))
-            codes[:, known._places(repeated)] = previous.codes.index_select(1, places)
-            known.companded[:, known._places(repeated)] = previous.companded.index_select(1, places)
-        return known
-
-    def fill_in(self, channels: Channels, stored: Tensor, companded: Tensor) -> None:
-        """Tell some of the channels, from stored codes."""
-        places = self._places(channels)
-        self.codes[:, places] = stored.to(torch.int16).sub_(ZERO_CODE)
-        self.companded[:, places] = companded
-
-    def first(self, num_channels: int) -> tuple[Tensor, Tensor]:
-        """Of the channels below `num_channels`: `companded`, and which they are."""
-        count = int(np.searchsorted(self.channels, num_channels))
-        return self.companded[:, :count].contiguous(), torch.from_numpy(self.channels[:count])
-
-    def of(self, channels: Channels) -> Tensor:
-        """Centred codes of `channels`, zeros where they are no context."""
-        place = np.searchsorted(self.channels, channels)
-        place[~np.isin(channels, self.channels)] = len(self.channels)  # a column of zeros
-        if (np.diff(place) == 1).all():
-            return self.codes[:, place[0] : place[-1] + 1].contiguous()  # much faster
-        return torch.from_numpy(self.codes.numpy().take(place, axis=1))
-
-    def _places(self, channels: Channels) -> slice | Tensor:
-        """The columns of some of the channels."""
-        if len(channels) == len(self.channels):
-            return slice(0, len(channels))
-        places = np.searchsorted(self.channels, channels)
-        if len(places) and places[-1] - places[0] == len(places) - 1:
-            return slice(int(places[0]), int(places[-1]) + 1)
-        return torch.from_numpy(places)
 
 
 class PriorGroupEncoder:

@@ -233,8 +233,8 @@ class _PassLayout:
     def __init__(self, tables: PriorTables, table_index: Bytes) -> None:
         num_tables = len(tables.frequencies)
         self.order = np.argsort(table_index, kind="stable")
-        self._sorted = table_index[self.order]
-        self.num_in_blocks = int(np.searchsorted(self._sorted, tables.num_sparse)) // BLOCK * BLOCK
+        self._sorted = table_index.take(self.order)
+        self.num_in_blocks = int(np.count_nonzero(self._sorted < tables.num_sparse)) // BLOCK * BLOCK
         of_blocks = self._sorted[BLOCK // 2 : self.num_in_blocks : BLOCK]
         self.first_runs = [*_runs(of_blocks, num_tables), *_runs(self._sorted[self.num_in_blocks :], 0)]
         self._first_nonzero_table = num_tables + tables.num_sparse
@@ -246,8 +246,9 @@ class _PassLayout:
 
 def _runs(table_index: Bytes, first_table: int) -> Runs:
     """As many symbols of each table, counted from `first_table`, as `table_index [num]`, ascending, has."""
-    bounds = np.searchsorted(table_index, np.arange(NUM_SYMBOLS + 1))
-    counts = np.diff(bounds)
+    # Of the same type, or it converts all of them.
+    starts = np.searchsorted(table_index, np.arange(NUM_SYMBOLS, dtype=np.uint8))
+    counts = np.diff(starts, append=len(table_index))
     present = np.flatnonzero(counts)
     return list(zip((present + first_table).tolist(), counts[present].tolist(), strict=True))
 

@@ -46,9 +46,10 @@ class OptimizerConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleConfig:
-    """When a run logs, validates and saves."""
+    """When a run trains what, logs, validates and saves."""
 
     seed: int
+    prior_only_steps: int
     log_every_steps: int
     validate_every_minutes: float
     save_every_minutes: float

@@ -150,6 +150,10 @@ class TrainingRun:
     def _update(self, outcome: Outcome, progress: float) -> Outcome:
         """Go a step along the gradients; `outcome` comes back without its graph."""
         optimizer = self.config.optimizer
+        if self.step < self.config.schedule.prior_only_steps:
+            for name, parameter in self.model.named_parameters():
+                if not name.startswith("prior."):
+                    parameter.grad = None
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), optimizer.max_gradient_norm)
         set_learning_rate(self.optimizers, optimizer, step=self.step, progress=progress)
         for each in self.optimizers:
