@@ -54,6 +54,7 @@ def test_a_cluster_writes_what_one_process_writes_with_a_node_killed_on_the_way(
     import worker_tasks
 
     (tmp_path / "nodes").mkdir()
+    (tmp_path / "doomed").write_text(cluster.second.node_id)
 
     def kill_second_node():
         """Kill it while it waits before it hands back the result of its second task, which is written by then."""

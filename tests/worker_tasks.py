@@ -47,12 +47,16 @@ def tell_and_sleep(path):
 
 
 def do_and_wait(function, folder, arguments):
-    """Do a task, say so in a file of the node's name, and wait a little before its result goes back."""
+    """Do a task, say so in a file of the node's name, and wait a little before its result goes back.
+
+    The node that `doomed` beside the folder names waits after its second task until it is killed.
+    """
     import ray
 
     result = function(*arguments)
     node = Path(folder) / ray.get_runtime_context().get_node_id()
     with node.open("a") as file:
         file.write("done\n")
-    time.sleep(1)
+    is_doomed = Path(folder).with_name("doomed").read_text() == node.name
+    time.sleep(300 if is_doomed and node.read_text().count("\n") == 2 else 1)
     return result
