@@ -82,8 +82,9 @@ part of the processors' time of all steps:
 * **Entropy coding beside networks has one thread** (`vtok/threads.py`): threads that wait for the next small product
   spin. Encoding 600 frames from 11.6 to 10.7 s.
 * **Products of 8-bit integers** in the prior (`vtok/integer_products.py`), which are exact in any order.
-* **A prior of half the size** ([`training.md`](training.md#a-smaller-prior)), whose upper channels have one pass: entropy
-  coding of 64 frames of 640x360 by one processor from 5.8 to 4.4 ms a frame at quality 5, from 9.9 to 6.8 ms at 9.
+* **A prior of half the size** ([`training.md`](training.md#a-smaller-prior)), whose upper channels have one pass:
+  entropy coding of 64 frames of 640x360 by one processor from 5.8 to 4.4 ms a frame at quality 5, from 9.9 to 6.8 ms
+  at 9.
 * **What is multiplied lies side by side.** Weights of channels that were every sixth value made PyTorch take four times
   as long as rows do; codes of a group stay as they were coded, and are gathered only where other channels are coded
   than in the latent frame before: at quality 9 from 6.8 to 6.0 ms.
