@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-from stages import STEPS, Clock, chunks_of, through_files
+from stages import STEPS, Clock, chunks_of, read_video, through_files
 
 from vtok.allocation import keep_freed_memory
 from vtok.benchmark.clips import find_clips, make_reference
 from vtok.cli_benchmark import parse_integers
 from vtok.group_encoder import MAX_GROUP_CHUNKS
-from vtok.media import Frame, VideoInfo, VideoReader
+from vtok.media import Frame, VideoInfo, VideoReader, VideoWriter
 from vtok.prior_coding import Codes
 from vtok.prior_tables import probabilities_of
 from vtok.streaming import FRAMES_PER_CHUNK, ChunkEncoder, file_model
@@ -75,6 +75,13 @@ def float_prior_bits(tokenizer: VideoTokenizer, codes: list[Codes], quality: int
     return total
 
 
+def compress(reference: Path, target: Path) -> None:
+    """The same frames as an ordinary file: to read the lossless one takes several times as long."""
+    with VideoReader(reference) as reader, VideoWriter(target, reader.info, codec="libx264") as writer:
+        for frame in reader:
+            writer.write(frame)
+
+
 def learn_tables(tokenizer: VideoTokenizer, videos: list[Path], qualities: list[int], max_width: int) -> Histograms:
     """Histograms `[quality, n, 256]` of the first frames of `videos`."""
     total = np.zeros((len(qualities), tokenizer.num_codebooks, 256), np.int64)
@@ -82,8 +89,7 @@ def learn_tables(tokenizer: VideoTokenizer, videos: list[Path], qualities: list[
         reference = Path(folder) / "reference.mp4"
         for video in track(videos, "learning tables", console=Console(stderr=True)):
             make_reference(video, reference, num_frames=NUM_TABLE_FRAMES, max_width=max_width)
-            with VideoReader(reference) as reader:
-                info, frames = reader.info, list(reader)
+            info, frames = read_video(reference, NUM_TABLE_FRAMES)
             for row, quality in zip(total, qualities, strict=True):
                 row += histograms(code_frames(tokenizer, info, frames, quality))
     return total
@@ -105,11 +111,14 @@ def entropy_coding(
     clocks = {quality: Clock() for quality in chosen}
     num_frames = 0
     with tempfile.TemporaryDirectory() as folder:
-        reference = Path(folder) / "reference.mp4"
+        reference, compressed = (Path(folder) / name for name in ("reference.mp4", "compressed.mp4"))
         for clip in track(find_clips(clips), "measuring", console=Console(stderr=True)):
             make_reference(clip, reference, num_frames=frames, max_width=max_width)
+            compress(reference, compressed)
             for place, quality in enumerate(chosen):
-                codes, coded = through_files(tokenizer, reference, quality, Path(folder), frames, clocks[quality])
+                codes, coded = through_files(
+                    tokenizer, reference, quality, Path(folder), frames, clocks[quality], timed_video=compressed
+                )
                 counts, kinds = histograms(codes), num_bytes[quality]
                 kinds["raw"] += counts.sum()
                 if learned is not None:

@@ -13,7 +13,7 @@ from unittest import mock
 import numpy as np
 
 from vtok.file_tokenizer import file_prior
-from vtok.media import Frame, VideoReader, VideoWriter
+from vtok.media import Frame, VideoInfo, VideoReader, VideoWriter
 from vtok.precision import Arithmetic
 from vtok.prior_coding import Codes, PriorGroupDecoder, PriorGroupEncoder
 from vtok.prior_tables import PassDecoder, PassEncoder
@@ -81,6 +81,12 @@ def chunks_of(frames: list[Frame]) -> Iterator[list[Frame]]:
         yield chunk
 
 
+def read_video(video: Path, num_frames: int) -> tuple[VideoInfo, list[Frame]]:
+    """The first frames of a video."""
+    with VideoReader(video) as reader:
+        return reader.info, list(islice(reader, num_frames))
+
+
 def through_files(
     tokenizer: VideoTokenizer,
     video: Path,
@@ -89,10 +95,17 @@ def through_files(
     num_frames: int,
     clock: Clock,
     arithmetic: Arithmetic | None = None,
+    timed_video: Path | None = None,
 ) -> tuple[list[Codes], int]:
-    """What `vtok encode` and `vtok decode` do, added to `clock`; returns all codes and the number of coded bytes."""
-    with clock.counting("read video"), VideoReader(video) as reader:
-        info, chunks = reader.info, list(chunks_of(list(islice(reader, num_frames))))
+    """What `vtok encode` and `vtok decode` do, added to `clock`; returns all codes and the number of coded bytes.
+
+    The reading of `timed_video` is counted in place of that of `video`, if it is given.
+    """
+    with clock.counting("read video"):
+        info, frames = read_video(timed_video or video, num_frames)
+    if timed_video:
+        info, frames = read_video(video, num_frames)
+    chunks = list(chunks_of(frames))
     prior, codes = file_prior(tokenizer), []
     encoder, group = ChunkEncoder(tokenizer, info, quality, arithmetic), PriorGroupEncoder(prior, quality)
     with clock.splitting(PassEncoder, "push", "range encoding", "prior (encoder)"):

@@ -34,6 +34,23 @@ def test_every_step_is_counted_once(tiny_tokenizer, tmp_path):
         assert len(list(reader)) == 20
 
 
+def test_codes_are_those_of_one_video_and_reading_is_timed_of_another(tiny_tokenizer, tmp_path, monkeypatch):
+    videos = [write_video(tmp_path / f"{crf}.mp4", options={"crf": crf}) for crf in ("5", "45")]
+    read, clock = stages.read_video, stages.Clock()
+    monkeypatch.setattr("stages.perf_counter", lambda: now[0])
+    now = [0.0]
+
+    def slowly(video, num_frames):
+        now[0] += 1 + videos.index(video)
+        return read(video, num_frames)
+
+    alone, _ = stages.through_files(tiny_tokenizer, videos[0], 5, tmp_path, 16, stages.Clock())
+    monkeypatch.setattr("stages.read_video", slowly)
+    codes, _ = stages.through_files(tiny_tokenizer, videos[0], 5, tmp_path, 16, clock, timed_video=videos[1])
+    assert clock.wall["read video"] == 2
+    assert np.array_equal(codes, alone)
+
+
 def test_a_step_within_another_is_taken_from_it(monkeypatch):
     now = [0.0]
     monkeypatch.setattr("stages.perf_counter", lambda: now[0])
