@@ -40,11 +40,12 @@ BLOCK = 8  # symbols that share a byte of flags
 OUTLIERS = 0.02  # of the symbols that are not 0
 
 # Tables that are stored: their log2 scales, and from each log2 scale on so many offsets per code. The wider the
-# distribution, the less either matters.
+# distribution, the less either matters. Each table of a pass takes a call of the range coder, or two; half as many
+# again of them would save 0.05 % of the bytes at quality 9, and 0.13 % at 1.
 TABLE_LOG2_SCALES = np.concatenate(
-    [np.arange(LOG2_SCALE_RANGE[0], -2, 1 / 8), np.arange(-2, LOG2_SCALE_RANGE[1] + 0.1, 1 / 4)]
+    [np.arange(LOG2_SCALE_RANGE[0], -2, 1 / 6), np.arange(-2, LOG2_SCALE_RANGE[1] + 0.1, 1 / 3)]
 )
-OFFSETS_BY_LOG2_SCALE = ((-4.0, 16), (-1.0, 8), (0.0, 4), (1.0, 2), (3.0, 1))
+OFFSETS_BY_LOG2_SCALE = ((-4.0, 16), (-1.5, 8), (-0.25, 4), (0.75, 2), (2.0, 1))
 
 Bytes = NDArray[np.uint8]
 

@@ -49,7 +49,7 @@ class ScheduleConfig:
     """When a run trains what, logs, validates and saves."""
 
     seed: int
-    prior_only_steps: int
+    prior_only: bool
     log_every_steps: int
     validate_every_minutes: float
     save_every_minutes: float

@@ -90,6 +90,9 @@ class TrainingRun:
             self.model.set_klt(self._second_moments())
         if compile_prior:
             self.model.prior.compile_elementwise()
+        if config.schedule.prior_only:
+            self.model.requires_grad_(False)
+            self.model.prior.requires_grad_(True)
         self.optimizers = build_optimizers(self.model, config.optimizer)
         self.objective = processes.parallel(Objective(self.model, config.objective))
         self.average = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
@@ -150,10 +153,6 @@ class TrainingRun:
     def _update(self, outcome: Outcome, progress: float) -> Outcome:
         """Go a step along the gradients; `outcome` comes back without its graph."""
         optimizer = self.config.optimizer
-        if self.step < self.config.schedule.prior_only_steps:
-            for name, parameter in self.model.named_parameters():
-                if not name.startswith("prior."):
-                    parameter.grad = None
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), optimizer.max_gradient_norm)
         set_learning_rate(self.optimizers, optimizer, step=self.step, progress=progress)
         for each in self.optimizers:

@@ -87,7 +87,7 @@ def code_length(
     neighbouring codes (after Balle et al. 2017, https://arxiv.org/abs/1611.01704).
     """
     length = model.prior.bits(codes.detach(), distribution)
-    if not torch.is_grad_enabled():
+    if not latents.requires_grad:
         return length
     low, high = model.quantizer.min_code, model.quantizer.max_code
     noise = torch.stack([torch.rand(latents.shape[1:], generator=_generator(seed)) for seed in noise_seeds])
