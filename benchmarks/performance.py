@@ -24,11 +24,13 @@ from vtok.allocation import keep_freed_memory
 from vtok.errors import VtokError
 from vtok.klt import PATCH
 from vtok.media import Frame, VideoInfo, VideoReader, VideoWriter
-from vtok.precision import choose_arithmetic
+from vtok.precision import choose_arithmetic, has_fast_bfloat16
 from vtok.streaming import ChunkDecoder, ChunkEncoder, file_model
 from vtok.tokenizer import VideoTokenizer
 
 SIZES = {"640x360": (640, 360, 250), "1280x720": (1280, 720, 200), "3840x2160": (3840, 2160, 16)}
+# What is worth measuring here, first what the commands choose.
+PRECISIONS = ("bfloat16", "float32") if has_fast_bfloat16() else ("float32",)
 COMPARED = "640x360"  # the size at which other codecs are measured
 SMALL = (160, 96)  # of the video whose length is varied
 LENGTHS = (250, 15_000)  # frames: ten seconds and ten minutes
@@ -66,7 +68,7 @@ def measure_commands(source: Path, folder: Path, runs: int) -> Iterator[Record]:
         make_clip(source, clip, width=width, height=height, num_frames=num_frames)
         measured: dict[tuple[str, str], list[Run]] = {}
         for _ in range(runs):
-            for precision in ("auto", "float32"):
+            for precision in PRECISIONS:
                 options = ["--force", "--quiet", "--precision", precision]
                 for command, names in (("encode", (clip, coded)), ("decode", (coded, decoded))):
                     run = run_vtok([command, *map(str, names), *options])
@@ -211,7 +213,8 @@ def performance(
         results["lengths"] = list(measure_lengths(video, folder))
         results["stages"] = [
             record
-            for quality, precision in ((1, "auto"), (5, "auto"), (7, "auto"), (9, "auto"), (5, "float32"))
+            for precision in PRECISIONS
+            for quality in ((1, 5, 7, 9) if precision == PRECISIONS[0] else (5,))
             for record in measure_stages(tokenizer, compared, folder, quality, precision)
         ]
     if json_path:

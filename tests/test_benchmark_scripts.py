@@ -124,14 +124,14 @@ def test_the_page_on_performance_is_written_from_results(tmp_path):
 
     speed = {"frames_per_second": 40.0, "slowest_frames_per_second": 39.0, "fastest_frames_per_second": 41.0}
     whole = speed | {"frames": 8, "wall_seconds": 1.5, "processor_seconds": 2.5, "peak_mb": 123.4}
-    step = {"quality": 5, "precision": "auto", "wall_ms": 1.0, "processor_ms": 2.0}
+    step = {"quality": 5, "precision": "bfloat16", "wall_ms": 1.0, "processor_ms": 2.0}
     results = {
         "machine": performance.describe() | {"peak_gflops": {"bfloat16": 400.0, "float32": 200.0}},
         "thousand_multiplications_per_pixel": {"encoder": 5.0, "decoder": 9.0, "prior": 4.0},
         "commands": [
             {"what": f"vtok {command}", "size": "640x360", "precision": precision} | whole
             for command in ("encode", "decode")
-            for precision in ("auto", "float32")
+            for precision in ("bfloat16", "float32")
         ],
         "codecs": [{"what": "x264 medium encode"} | speed, {"what": "SVT-AV1 preset 8", "not_run": "no such codec"}],
         "networks": {"vtok": {"encode": speed, "decode": speed}, "magvit2-pytorch": {"not_run": "no environment"}},
@@ -152,3 +152,5 @@ def test_the_page_on_performance_is_written_from_results(tmp_path):
         "100% of it",
     ):
         assert part in text
+    results["commands"] = [r for r in results["commands"] if r["precision"] == "float32"]
+    assert "All in float32" in page(results)
