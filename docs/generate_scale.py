@@ -26,7 +26,7 @@ class Figures:
     encode: Figure = Figure(
         17.3 / 2,
         "frames/s per core, to encode 1280x720 at quality 5",
-        "measured: 17.3 frames/s on two cores, start-up of a command of 8 seconds included (performance.md)",
+        "measured: 17.3 frames/s on two cores with bfloat16, start-up of an 8-second clip included (performance.md)",
     )
     scan: Figure = Figure(
         227,
@@ -34,7 +34,7 @@ class Figures:
         "measured: mean of four clips, processor time",
     )
     rate: Figure = Figure(
-        0.0527, "bits per pixel at quality 5", "measured: mean over the validation clips, at most 640 wide (quality.md)"
+        0.0528, "bits per pixel at quality 5", "measured: mean over the validation clips, at most 640 wide (quality.md)"
     )
     verify: Figure = Figure(350, "MB/s per core, for `vtok verify`", "measured: a file of 53 MB, processor time")
     status: Figure = Figure(412, "bytes of a line of `--json-lines`", "measured: mean of five files")
