@@ -91,6 +91,22 @@ def test_what_a_stage_raises_to_end_the_program_ends_it():
     assert exited.value.code == 143
 
 
+def test_networks_in_float32_do_not_depend_on_threads(tiny_tokenizer):
+    model, quality = tiny_tokenizer.latent_model, torch.tensor([5.0])
+    codes = torch.randint(-3, 4, (1, 12, 2, 45, 80), generator=torch.Generator().manual_seed(1)).float()
+    before, results = torch.get_num_threads(), []
+    try:
+        for num_threads in (1, 2, 3):
+            torch.set_num_threads(num_threads)
+            with torch.inference_mode():
+                planes, _ = model.decode(codes, quality)
+                results.append((*planes, model.encode(planes, quality)[0]))
+    finally:
+        torch.set_num_threads(before)
+    for of_more in results[1:]:
+        assert all(torch.equal(a, b) for a, b in zip(results[0], of_more, strict=True))
+
+
 @pytest.mark.parametrize(("depth", "num_threads"), [(1, 1), (1, 2), (7, 2)])
 def test_files_do_not_depend_on_queues_or_threads(depth, num_threads, tiny_tokenizer, tmp_path, monkeypatch):
     source = cut_sample(tmp_path / "cut.mkv", codec="ffv1", num_frames=45)

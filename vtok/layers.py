@@ -1,6 +1,7 @@
 """Layers that more than one network is built from."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -26,7 +27,35 @@ class QualityTable(nn.Module):
 
 def conv(dim_in: int, dim_out: int, kernel_size: int, *, bias: bool = True) -> nn.Conv2d:
     """A 2-D convolution that keeps the size, zeros around the edge."""
+    if kernel_size == 1:
+        return PointwiseConv2d(dim_in, dim_out, 1, bias=bias)
     return nn.Conv2d(dim_in, dim_out, kernel_size, padding=kernel_size // 2, bias=bias)
+
+
+class PointwiseConv2d(nn.Conv2d):
+    """A convolution with a kernel of 1x1; see `convolve_pointwise`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[b, dim_in, H, W]` to `[b, dim_out, H, W]`."""
+        return convolve_pointwise(x, self.weight, self.bias)
+
+
+def convolve_pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """`F.conv2d` with a kernel of 1x1, outside training with the same result whatever the number of threads.
+
+    In float32 PyTorch leaves it to oneDNN if it has several threads, and multiplies matrices if it has one, which sums
+    in another order. So oneDNN is called by name.
+    """
+    by_name = (
+        x.device.type == "cpu"
+        and x.dtype == weight.dtype == torch.float32
+        and not torch.is_grad_enabled()
+        and not torch.is_autocast_enabled("cpu")
+        and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    )
+    if by_name:
+        return torch.mkldnn_convolution(x, weight, bias, (0, 0), (1, 1), (1, 1), 1)
+    return F.conv2d(x, weight, bias)
 
 
 def zero_conv(dim_in: int, dim_out: int, kernel_size: int) -> nn.Conv2d:
