@@ -30,7 +30,8 @@ video, scaled, and played to and fro.
 With bfloat16 in hardware, on 2 processors of an AMD EPYC, with the weights of the sixth run
 ([`training.md`](training.md)), from which today's differ in the prior alone: 640x360 at 41.4 frames/s to encode and
 31.8 to decode (in float32 33.4 and 23.4), 1280x720 at 17.3 and 11.3 (11.3 and 7.2). Entropy coding took 9.2, 20.3, 24.9
-and 25.7 % of the processors' time of encoding 640x360 at qualities 1, 5, 7 and 9; today's prior takes a tenth less.
+and 25.7 % of the processors' time of encoding 640x360 at qualities 1, 5, 7 and 9, with a prior that takes a ninth more
+time than today's, as measured on the Xeon.
 
 ## Beside other codecs
 At 640x360, in this process, so without start-up. x264 and SVT-AV1 are those of PyAV; decoding is to memory.
