@@ -10,9 +10,10 @@ CLIPS_TITLE ?= Other clips
 TORCH ?= 2.6.0
 TORCH_VENV := .venv-torch-$(TORCH)
 PEERS_VENV := .venv-peers
-TORCH_TESTS := $(addprefix tests/test_,exact_prior.py entropy.py latent_model.py pretrained.py codec.py random_access.py)
+EXACT_TESTS := $(addprefix tests/test_,exact_prior.py integer_products.py entropy.py latent_model.py pretrained.py \
+	golden.py codec.py random_access.py strips.py threads.py precision.py split_encoding.py)
 
-.PHONY: demo test lint types unit test-torch bench report model-card fuzz clean
+.PHONY: demo test lint types unit test-processors test-torch bench report model-card fuzz clean
 
 demo: $(VENV)/.installed
 	@mkdir -p demo
@@ -34,9 +35,19 @@ types: $(VENV)/.installed-dev
 unit: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest
 
+# The tests of what has to be exact as lesser processors would run them, with one thread and with two.
+test-processors: $(VENV)/.installed-dev
+	for processor in "ATEN_CPU_CAPABILITY=avx2 ONEDNN_MAX_CPU_ISA=AVX2" \
+			"ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41"; do \
+		for threads in 1 2; do \
+			echo "$$processor OMP_NUM_THREADS=$$threads"; \
+			env $$processor OMP_NUM_THREADS=$$threads $(BIN)/python -m pytest $(EXACT_TESTS) || exit 1; \
+		done; \
+	done
+
 # With another version of PyTorch: the tests of what has to be exact, and whether files have the same bytes.
 test-torch: $(VENV)/.installed-dev $(TORCH_VENV)/.installed-dev
-	$(TORCH_VENV)/bin/python -m pytest $(TORCH_TESTS)
+	$(TORCH_VENV)/bin/python -m pytest $(EXACT_TESTS)
 	$(BIN)/python tests/prior_bytes.py $(BIN)/python $(TORCH_VENV)/bin/python
 
 # Speed, memory and start-up beside other codecs; takes a quarter of an hour on an idle machine.

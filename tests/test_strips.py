@@ -1,4 +1,4 @@
-"""Large frames in strips: the same codes and the same pixels as at once."""
+"""Large frames in strips: the codes and the pixels of the whole, up to rounding."""
 
 from fractions import Fraction
 
@@ -9,6 +9,7 @@ import torch
 from vtok import strips as strips_module
 from vtok.media import Frame, VideoInfo
 from vtok.planes import Planes
+from vtok.precision import choose_arithmetic
 from vtok.streaming import ChunkDecoder, ChunkEncoder
 from vtok.strips import strips
 
@@ -31,25 +32,39 @@ def video(num_frames, info):
     return [Frame(*(rng.integers(0, 256, size, np.uint8) for size in sizes), pts=i) for i in range(num_frames)]
 
 
-def coded(tokenizer, info, frames):
-    encoder, decoder = ChunkEncoder(tokenizer, info, 5), ChunkDecoder(tokenizer, info, 5)
-    codes = [encoder.encode(frames[i : i + 8]) for i in range(0, len(frames), 8)]
-    decoded = [frame for i, c in enumerate(codes) for frame in decoder.decode(c, range(8 * i, 8 * i + 8))]
-    return codes, decoded
+def encode(tokenizer, info, frames, arithmetic):
+    """Codes `[T, n, H, W]`."""
+    encoder = ChunkEncoder(tokenizer, info, 5, arithmetic)
+    return np.stack([encoder.encode(frames[i : i + 8]) for i in range(0, len(frames), 8)])
 
 
+def decode(tokenizer, info, codes, arithmetic):
+    """All samples, one after the other."""
+    decoder = ChunkDecoder(tokenizer, info, 5, arithmetic)
+    frames = [frame for i, c in enumerate(codes) for frame in decoder.decode(c, range(8 * i, 8 * i + 8))]
+    return np.concatenate([plane.ravel() for frame in frames for plane in (frame.y, frame.u, frame.v)])
+
+
+# Convolutions of another height may sum in another order. In float32 that moves what is next to a border between two
+# levels; in bfloat16 it may also round a feature the other way.
+@pytest.mark.parametrize(("precision", "share"), [("float32", 1e-4), ("bfloat16", 0.1)])
 @pytest.mark.parametrize("height", [131, 160])
-def test_strips_change_nothing(tiny_tokenizer, small_strips, height):
+def test_strips_give_the_codes_and_pixels_of_the_whole_up_to_rounding(
+    tiny_tokenizer, small_strips, height, precision, share
+):
+    arithmetic = choose_arithmetic("cpu", precision)
     info = VideoInfo(width=69, height=height, time_base=Fraction(1, 25))
     frames = video(24, info)
-    codes, decoded = coded(tiny_tokenizer, info, frames)
+    codes = encode(tiny_tokenizer, info, frames, arithmetic)
+    decoded = decode(tiny_tokenizer, info, codes, arithmetic)
     small_strips()
-    codes_of_strips, decoded_of_strips = coded(tiny_tokenizer, info, frames)
-    assert all(np.array_equal(a, b) for a, b in zip(codes, codes_of_strips, strict=True))
-    for a, b in zip(decoded, decoded_of_strips, strict=True):
-        assert np.array_equal(a.y, b.y)
-        assert np.array_equal(a.u, b.u)
-        assert np.array_equal(a.v, b.v)
+    for whole, of_strips in (
+        (codes, encode(tiny_tokenizer, info, frames, arithmetic)),
+        (decoded, decode(tiny_tokenizer, info, codes, arithmetic)),
+    ):
+        differences = np.abs(whole.astype(int) - of_strips)
+        assert differences.max() <= 1
+        assert (differences > 0).mean() <= share
 
 
 def test_the_networks_see_as_many_rows_as_they_say(tiny_tokenizer):

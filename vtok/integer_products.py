@@ -9,10 +9,10 @@ from functools import cache
 from typing import NamedTuple
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from vtok.checkerboard import Checkerboard, rows_side_by_side, with_zeros
+from vtok.layers import convolve
 from vtok.precision import has_int8_dot_products
 
 
@@ -105,16 +105,9 @@ def _convolve_float(rows: Tensor, weight: Tensor, positions: Checkerboard) -> Te
 
 
 def _convolve_image(image: Tensor, weight: Tensor) -> Tensor:
-    """`image [1, in, H, W]` with `weight [out, in, k, k]` for odd k, both float32, zeros around: int32 `[H * W, out]`.
-
-    Where PyTorch has oneDNN, that is called by name. Left to choose, PyTorch multiplies matrices for a kernel of 1x1,
-    which takes twice the time on processors that the linear algebra library does not know.
-    """
-    padding = [weight.shape[-1] // 2] * 2
-    if torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-        image = torch.mkldnn_convolution(image, weight, None, padding, (1, 1), (1, 1), 1)
-    else:
-        image = F.conv2d(image, weight, padding=padding)
+    """`image [1, in, H, W]` with `weight [out, in, k, k]` for odd k, both float32, zeros around: int32 `[H * W, out]`."""
+    with torch.no_grad():
+        image = convolve(image, weight)
     return image.permute(0, 2, 3, 1).reshape(-1, image.shape[1]).to(torch.int32)
 
 

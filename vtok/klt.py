@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from vtok.layers import convolve_pointwise
+from vtok.layers import convolve
 from vtok.planes import Planes
 
 PATCH = 8  # frames, rows and columns of luma in a block
@@ -135,8 +135,8 @@ class BlockTransform(nn.Module):
 
     def analyse(self, blocks: Tensor) -> Tensor:
         """Blocks `[b, 768, H, W]` to coefficients `[b, num_channels, H, W]`."""
-        return convolve_pointwise(blocks, self.analysis[:, :, None, None])
+        return convolve(blocks, self.analysis[:, :, None, None])
 
     def synthesise(self, coefficients: Tensor) -> Tensor:
         """Coefficients `[b, num_channels, H, W]` to cells `[b, 192, 2H, 2W]`."""
-        return spread_over_cells(convolve_pointwise(coefficients, self.synthesis[_cell_order(), :, None, None]))
+        return spread_over_cells(convolve(coefficients, self.synthesis[_cell_order(), :, None, None]))

@@ -12,7 +12,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from vtok.klt import CELL_VALUES, PATCH, BlockTransform, frame_of_cells, spread_over_cells
-from vtok.layers import QualityTable, conv, convolve_pointwise, zero_conv
+from vtok.layers import QualityTable, conv, convolve, zero_conv
 
 # Per block what the next latent frame needs of the last one, [b, dim, H, W]; of a blend its last frame of cells.
 State = list[Tensor]
@@ -125,7 +125,7 @@ class SynthesisNetwork(nn.Module):
     def _guide(self, x: Tensor) -> Tensor:
         """What the refinement gets from the latent grid, `[b * T, guide_dim, 2H, 2W]`."""
         weight, bias = (rearrange(p, "(c i j) ... -> (i j c) ...", i=2, j=2) for p in self.guide.parameters())
-        return spread_over_cells(F.conv2d(x, weight, bias))
+        return spread_over_cells(convolve(x, weight, bias))
 
 
 class ChunkBlend(nn.Module):
@@ -179,7 +179,7 @@ class ChunkBlend(nn.Module):
         x = self.from_jump(torch.cat([seen, seen.abs()], dim=1)) + self.from_features(features)
         strength = self.log_strength(quality).exp().repeat_interleave(len(cells) // b, 0)[:, :, None, None]
         moved = self.leave(F.silu(x)) * torch.cat([jump, jump], dim=1) * strength
-        return cells + convolve_pointwise(moved, self.fade), ends[:, -1]
+        return cells + convolve(moved, self.fade), ends[:, -1]
 
 
 _JUMP_SCALE, _JUMP_LIMIT = 16.0, 4.0  # a jump of 8 steps of 8-bit luma is seen as 1, and those of 32 and more as 4

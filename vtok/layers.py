@@ -25,27 +25,26 @@ class QualityTable(nn.Module):
         return torch.lerp(self.rows[low], self.rows[high], (position - low).unsqueeze(-1))
 
 
-def conv(dim_in: int, dim_out: int, kernel_size: int, *, bias: bool = True) -> nn.Conv2d:
+def conv(dim_in: int, dim_out: int, kernel_size: int, *, bias: bool = True) -> "Conv2d":
     """A 2-D convolution that keeps the size, zeros around the edge."""
-    if kernel_size == 1:
-        return PointwiseConv2d(dim_in, dim_out, 1, bias=bias)
-    return nn.Conv2d(dim_in, dim_out, kernel_size, padding=kernel_size // 2, bias=bias)
+    return Conv2d(dim_in, dim_out, kernel_size, padding=kernel_size // 2, bias=bias)
 
 
-class PointwiseConv2d(nn.Conv2d):
-    """A convolution with a kernel of 1x1; see `convolve_pointwise`."""
+class Conv2d(nn.Conv2d):
+    """A convolution of stride 1, outside training by one kernel whatever it is given; see `convolve`."""
 
-    def forward(self, x: Tensor) -> Tensor:
-        """`[b, dim_in, H, W]` to `[b, dim_out, H, W]`."""
-        return convolve_pointwise(x, self.weight, self.bias)
+    def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return convolve(x, weight, bias)
 
 
-def convolve_pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """`F.conv2d` with a kernel of 1x1, outside training with the same result whatever the number of threads.
+def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Convolve `x [b, in, H, W]` with `weight [out, in, k, k]`, k odd, zeros around: `[b, out, H, W]`.
 
-    In float32 PyTorch leaves it to oneDNN if it has several threads, and multiplies matrices if it has one, which sums
-    in another order. So oneDNN is called by name.
+    On a processor, in float32 and outside training, oneDNN is called by name. PyTorch would leave to it what is large or
+    has several threads and multiply matrices for the rest, which sums in another order: a result would depend on the
+    height of a strip and on the number of threads.
     """
+    padding = [weight.shape[-1] // 2] * 2
     by_name = (
         x.device.type == "cpu"
         and x.dtype == weight.dtype == torch.float32
@@ -54,8 +53,8 @@ def convolve_pointwise(x: Tensor, weight: Tensor, bias: Tensor | None = None) ->
         and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     )
     if by_name:
-        return torch.mkldnn_convolution(x, weight, bias, (0, 0), (1, 1), (1, 1), 1)
-    return F.conv2d(x, weight, bias)
+        return torch.mkldnn_convolution(x, weight, bias, padding, (1, 1), (1, 1), 1)
+    return F.conv2d(x, weight, bias, padding=padding)
 
 
 def zero_conv(dim_in: int, dim_out: int, kernel_size: int) -> nn.Conv2d:
@@ -66,7 +65,7 @@ def zero_conv(dim_in: int, dim_out: int, kernel_size: int) -> nn.Conv2d:
     return layer
 
 
-class NearConv2d(nn.Conv2d):
+class NearConv2d(Conv2d):
     """A 3x3 convolution that sees the first input channels around a position, and the others at the position only.
 
     Args:

@@ -20,8 +20,7 @@ def decode_packet(stream: VideoStream, packet: "Packet[VideoStream] | None") -> 
     """The frames that come out of the decoder for a packet, and how many are damaged according to FFmpeg's log.
 
     Some decoders conceal damage and say so only in that log, which counts errors while it is turned on. It is only on
-    inside of this call, and with slice threads, which rest outside of it: a thread that logs waits for Python, which
-    must not be waiting for that thread.
+    inside of this call.
 
     Raises:
         av.error.FFmpegError: The packet cannot be decoded.

@@ -20,7 +20,7 @@ from av.video.stream import VideoStream
 from vtok.audio import Extras
 from vtok.errors import MediaError
 from vtok.media_audio_read import AudioReader, chapters_of, tags_of, tracks_left
-from vtok.media_damage import LOG_DAMAGE, decode_packet, missing_end, missing_seconds
+from vtok.media_damage import decode_packet, missing_end, missing_seconds
 from vtok.media_frame import UNSPECIFIED, Frame, VideoInfo, conversion, converted_colors, guessed_matrix, planes_420
 from vtok.media_images import IMAGE_NAMES, ImageSequence
 from vtok.media_time import DEFAULT_RATE, Timeline
@@ -28,7 +28,6 @@ from vtok.media_turn import Turn
 
 _HDR_TRANSFERS = {16: "PQ", 18: "HLG"}  # H.273 transfer characteristics
 _TEXT_CODEC = "ansi"  # FFmpeg plays any text file as the output of a terminal, which nobody means here
-_DECODER_THREADS = 4
 _PACKETS_ARE_FRAMES = "mp4"  # in its index at the front, so that a file which lost its end gives itself away
 
 
@@ -218,11 +217,9 @@ class VideoReader:
             raise MediaError(f"{self.name}: has no video track")
         if stream.codec_context is None or stream.codec_context.name == _TEXT_CODEC:
             raise MediaError(f"{self.name}: is not a video in a format that this build of FFmpeg decodes")
-        # Threads that go on between calls could wait for ever to log something; see `decode_packet`.
-        stream.thread_type = "SLICE" if stream.codec_context.name in LOG_DAMAGE else "AUTO"
-        # With more threads the decoder reads further ahead of the frame it gives, also past packets of sound: their
-        # place in a `.vtok` file must not depend on how many processors a machine has.
-        stream.thread_count = _DECODER_THREADS
+        # With threads, decoders give other pictures of damaged video each time, and lose whole frames of it; and a thread
+        # that has something to log waits for Python, which may be waiting for that thread.
+        stream.thread_count = 1
         return stream
 
     def _pick_turn(self, first: VideoFrame) -> Turn:

@@ -50,7 +50,12 @@ def choose_arithmetic(device: str = "auto", precision: str = "auto") -> Arithmet
 
 
 def has_fast_bfloat16() -> bool:
-    """Whether the processor multiplies bfloat16 in hardware (AVX-512 BF16 or AMX); elsewhere float32 is faster."""
+    """Whether the processor multiplies bfloat16 in hardware (AVX-512 BF16 or AMX); elsewhere float32 is faster.
+
+    Not where `ATEN_CPU_CAPABILITY` keeps PyTorch to less than AVX-512.
+    """
+    if torch.backends.cpu.get_cpu_capability() in ("DEFAULT", "AVX2"):
+        return False
     # The public function is newer than the oldest torch that vtok runs on; those have the private one.
     if hasattr(torch.cpu, "get_capabilities"):
         capabilities = torch.cpu.get_capabilities()

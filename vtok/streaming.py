@@ -22,6 +22,7 @@ from vtok.planes import Planes
 from vtok.precision import Arithmetic, choose_arithmetic
 from vtok.quantizer import prefer_cheap_codes
 from vtok.strips import Strip, strips
+from vtok.threads import use_threads
 from vtok.tokenizer import VideoTokenizer
 
 FRAMES_PER_CHUNK = PATCH
@@ -92,7 +93,7 @@ class ChunkEncoder(_Coder):
     @torch.inference_mode()
     def encode(self, frames: Sequence[Frame]) -> Plane:
         """Codes uint8 `[n, H, W]` of the next 1 to 8 frames; fewer than 8 only at the end of the video."""
-        torch.set_num_threads(self._num_threads)
+        use_threads(self._num_threads)
         height, width = latent_size(self._info.height, self._info.width)
         codes = np.empty((self._model.config.num_channels, height, width), np.uint8)
         quantizer = self._model.quantizer
@@ -126,7 +127,7 @@ class ChunkDecoder(_Coder):
     @torch.inference_mode()
     def decode(self, codes: Plane, pts: Sequence[int]) -> list[Frame]:
         """The next frames, as many as there are timestamps (1 to 8), from codes uint8 `[n, H, W]`."""
-        torch.set_num_threads(self._num_threads)
+        use_threads(self._num_threads)
         size = self._info.height, self._info.width
         chroma_size = tuple(-(-n // 2) for n in size)
         planes = [np.empty((len(pts), *shape), np.uint8) for shape in (size, chroma_size, chroma_size)]

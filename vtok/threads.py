@@ -12,6 +12,16 @@ import torch
 from vtok.integer_products import int8_products_are_exact
 
 
+def use_threads(count: int) -> None:
+    """Compute with `count` threads from now on, in the calling thread.
+
+    A thread that asks PyTorch for something for the first time takes over the number that was set last, in whichever
+    thread that was. So it asks first, and sets its own number then.
+    """
+    torch.get_num_threads()
+    torch.set_num_threads(count)
+
+
 @contextmanager
 def num_threads(count: int) -> Iterator[None]:
     """Inside, what the calling thread computes has `count` threads."""
