@@ -12,14 +12,14 @@ from unittest import mock
 
 import numpy as np
 
-from vtok.file_tokenizer import file_prior
+from vtok.codec.chunk_coder import FRAMES_PER_CHUNK, ChunkDecoder, ChunkEncoder
+from vtok.codec.file_model import file_prior
+from vtok.entropy.frame_coder import Codes, PriorGroupDecoder, PriorGroupEncoder
+from vtok.entropy.tables import PassDecoder, PassEncoder
 from vtok.media import Frame, VideoInfo, VideoReader, VideoWriter
-from vtok.precision import Arithmetic
-from vtok.prior_coding import Codes, PriorGroupDecoder, PriorGroupEncoder
-from vtok.prior_tables import PassDecoder, PassEncoder
-from vtok.streaming import FRAMES_PER_CHUNK, ChunkDecoder, ChunkEncoder
-from vtok.threads import entropy_coding_threads, num_threads
-from vtok.tokenizer import VideoTokenizer
+from vtok.model.tokenizer import VideoTokenizer
+from vtok.networks.arithmetic import Arithmetic
+from vtok.system.threads import entropy_coding_threads, num_threads
 
 STEPS = {
     "encode": ("read video", "analysis", "prior (encoder)", "range encoding"),

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from vtok.media import Frame, VideoInfo, VideoReader, VideoWriter
-from vtok.media_frame import BT601, LIMITED_RANGE, planes_420, rgb_from_planes
+from vtok.video.frame import BT601, LIMITED_RANGE, planes_420, rgb_from_planes
 
 SAMPLES = Path(__file__).parent.parent / "sample_videos"
 SIZE = WIDTH, HEIGHT = 320, 192

@@ -4,9 +4,9 @@ from fractions import Fraction
 
 import numpy as np
 
-from vtok.container_writer import ContainerWriter
-from vtok.file_tokenizer import new_header
-from vtok.group_encoder import GroupEncoder
+from vtok.codec.file_model import new_header
+from vtok.codec.group_encoder import GroupEncoder
+from vtok.container.writer import ContainerWriter
 from vtok.media import VideoInfo
 
 

@@ -15,10 +15,10 @@ from vtok.benchmark import codecs, run, viewer
 from vtok.benchmark.clips import make_reference
 from vtok.benchmark.measurement import measure
 from vtok.benchmark.progress import TimeLeft
-from vtok.cli import app
-from vtok.cli_benchmark import parse_integers
+from vtok.cli.app import app
+from vtok.cli.benchmark import parse_integers
+from vtok.measure.psnr_ssim import MAX_PSNR_DB
 from vtok.media import VideoReader, VideoWriter
-from vtok.metrics import MAX_PSNR_DB
 from vtok.training.release import _figures
 
 CRFS = (20, 30, 40, 50)

@@ -11,8 +11,8 @@ from media_files import assert_one_line, color_bars, encode, make_frames, ramp, 
 
 from vtok.errors import MediaError
 from vtok.media import VideoInfo, VideoReader
-from vtok.media_frame import rgb_from_planes
-from vtok.media_turn import Turn
+from vtok.media.rotation import Turn
+from vtok.video.frame import rgb_from_planes
 
 
 def stored_turned(path, degrees, *, size=(33, 17), flips=(False, False), **tags):

@@ -12,9 +12,9 @@ from media_files import assert_same, color_bars, make_frames, read, write
 
 from vtok.errors import ConfigError, MediaError
 from vtok.media import FORMATS, SUFFIXES, Frame, VideoInfo, VideoReader, open_output
-from vtok.media_images import IMAGE_NAMES
-from vtok.media_raw import RAW_SUFFIXES
-from vtok.media_write import container_codecs
+from vtok.media.images import IMAGE_NAMES
+from vtok.media.raw import RAW_SUFFIXES
+from vtok.media.writer import container_codecs
 
 INFO = VideoInfo(width=32, height=16, time_base=Fraction(1, 25), average_rate=Fraction(25))
 

@@ -10,7 +10,7 @@ import pytest
 from av.filter import Graph
 
 from vtok.errors import ConfigError, MediaError
-from vtok.metrics import MAX_PSNR_DB, QualityMeter, UInt8Plane, psnr, ssim
+from vtok.measure.psnr_ssim import MAX_PSNR_DB, QualityMeter, UInt8Plane, psnr, ssim
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ import pytest
 import torch
 from made_videos import cut_sample
 
-from vtok.codec import decode_file, encode_file
+from vtok.files.coding import decode_file, encode_file
 from vtok.media import VideoReader
-from vtok.pipeline import ahead
+from vtok.system.pipeline import ahead
 
 
 def threads():

@@ -7,12 +7,12 @@ import pytest
 import torch
 from made_videos import write_video
 
-from vtok import threads
-from vtok.codec import decode_file, encode_file
-from vtok.latent_model import LatentModel
-from vtok.prior_coding import FrameCoder
-from vtok.threads import num_threads, use_threads
-from vtok.tokenizer import VideoTokenizer
+from vtok.entropy.frame_coder import FrameCoder
+from vtok.files.coding import decode_file, encode_file
+from vtok.model.tokenizer import VideoTokenizer
+from vtok.networks.latent_model import LatentModel
+from vtok.system import threads
+from vtok.system.threads import num_threads, use_threads
 
 
 @pytest.fixture

@@ -22,12 +22,12 @@ from vtok.errors import VtokError
 from vtok.version import __version__
 
 if TYPE_CHECKING:
-    from vtok.codec import decode_file, encode_file
-    from vtok.stats import file_stats
-    from vtok.token_dataset import TokenDataset
-    from vtok.tokenizer import LossBreakdown, VideoTokenizer
-    from vtok.tokens import TokenReader
-    from vtok.video_decoder import VideoDecoder, open
+    from vtok.codec.decoder import VideoDecoder, open
+    from vtok.codec.token_reader import TokenReader
+    from vtok.files.coding import decode_file, encode_file
+    from vtok.measure.stats import file_stats
+    from vtok.model.tokenizer import LossBreakdown, VideoTokenizer
+    from vtok.tokens.dataset import TokenDataset
 
 __all__ = [
     "LossBreakdown",
@@ -44,15 +44,15 @@ __all__ = [
 ]
 
 _HOMES = {
-    "LossBreakdown": "vtok.tokenizer",
-    "TokenDataset": "vtok.token_dataset",
-    "TokenReader": "vtok.tokens",
-    "VideoDecoder": "vtok.video_decoder",
-    "VideoTokenizer": "vtok.tokenizer",
-    "decode_file": "vtok.codec",
-    "encode_file": "vtok.codec",
-    "file_stats": "vtok.stats",
-    "open": "vtok.video_decoder",
+    "LossBreakdown": "vtok.model.tokenizer",
+    "TokenDataset": "vtok.tokens.dataset",
+    "TokenReader": "vtok.codec.token_reader",
+    "VideoDecoder": "vtok.codec.decoder",
+    "VideoTokenizer": "vtok.model.tokenizer",
+    "decode_file": "vtok.files.coding",
+    "encode_file": "vtok.files.coding",
+    "file_stats": "vtok.measure.stats",
+    "open": "vtok.codec.decoder",
 }
 
 

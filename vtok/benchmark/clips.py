@@ -8,10 +8,10 @@ from pathlib import Path
 
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from vtok.batch import VIDEO_SUFFIXES
+from vtok.batch.plan import VIDEO_SUFFIXES
 from vtok.errors import ConfigError
 from vtok.media import Frame, VideoReader, VideoWriter
-from vtok.media_frame import frame_from_planes, planes_420
+from vtok.video.frame import frame_from_planes, planes_420
 
 
 def find_clips(paths: Iterable[Path]) -> list[Path]:

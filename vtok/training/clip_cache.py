@@ -24,9 +24,9 @@ from einops import rearrange
 from rich.console import Console
 from rich.progress import Progress
 
-from vtok.atomic import write_atomically
 from vtok.errors import MediaError, writing
-from vtok.planes import Planes
+from vtok.networks.planes import Planes
+from vtok.system.atomic import write_atomically
 
 VIDEO_SUFFIXES = {".mp4", ".mkv", ".webm", ".mov", ".avi", ".mpg", ".ts", ".y4m", ".m4v"}
 

@@ -22,12 +22,13 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from vtok.atomic import write_atomically
+from vtok.entropy.exact_prior import ExactPrior
 from vtok.errors import ConfigError, writing
-from vtok.exact_prior import ExactPrior
-from vtok.klt import BLOCK_VALUES, planes_to_blocks
-from vtok.latent_model import LatentModel
-from vtok.precision import has_fast_bfloat16
+from vtok.model.weights import EXACT_PRIOR, load_weights, save_card, save_weights, split_tensors, tensors_sha256
+from vtok.networks.arithmetic import has_fast_bfloat16
+from vtok.networks.klt import BLOCK_VALUES, planes_to_blocks
+from vtok.networks.latent_model import LatentModel
+from vtok.system.atomic import write_atomically
 from vtok.training.clip_cache import ClipCache, build_clip_cache, find_videos, unpack_i420
 from vtok.training.config import TrainConfig
 from vtok.training.curves import plot_curves
@@ -35,7 +36,6 @@ from vtok.training.objective import Objective, Outcome
 from vtok.training.optimizers import build_optimizers, set_learning_rate
 from vtok.training.processes import Processes, is_first_process, joined_processes
 from vtok.training.validation import validate
-from vtok.weights import EXACT_PRIOR, load_weights, save_card, save_weights, split_tensors, tensors_sha256
 
 KLT_CLIPS = 1000
 LOGGED_QUALITIES = (1, 3, 5, 7, 9)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import torch
 
-from vtok.latent_model import LatentModel
+from vtok.networks.latent_model import LatentModel
 from vtok.training.clip_cache import ClipCache, unpack_i420
 from vtok.training.config import ObjectiveConfig
 from vtok.training.objective import evaluate
