@@ -29,9 +29,11 @@ from vtok.codec.chunk_coder import FRAMES_PER_CHUNK, ChunkEncoder, file_model
 from vtok.codec.group_encoder import MAX_GROUP_CHUNKS
 from vtok.entropy.frame_coder import Codes
 from vtok.entropy.tables import probabilities_of
-from vtok.media import Frame, VideoInfo, VideoReader, VideoWriter
+from vtok.media.reader import VideoReader
+from vtok.media.writer import VideoWriter
 from vtok.model.tokenizer import VideoTokenizer
 from vtok.system.memory import keep_freed_memory
+from vtok.video.frame import Frame, VideoInfo
 
 NUM_TABLE_FRAMES = 16  # of each video that tables are learned from
 Histograms = NDArray[np.int64]  # [n, 256]

@@ -22,8 +22,9 @@ from vtok.codec.chunk_coder import FRAMES_PER_CHUNK, ChunkDecoder, ChunkEncoder
 from vtok.codec.file_model import file_prior
 from vtok.entropy.exact_prior import ExactPrior
 from vtok.entropy.frame_coder import Codes, PriorGroupEncoder
-from vtok.media import Frame, VideoInfo, VideoReader
+from vtok.media.reader import VideoReader
 from vtok.model.tokenizer import VideoTokenizer
+from vtok.video.frame import Frame, VideoInfo
 
 NOISE = 2.0  # standard deviation of ordinary noise, in steps of 8-bit luma and chroma
 NUM_STILL_FRAMES = 64

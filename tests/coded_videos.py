@@ -7,7 +7,7 @@ import numpy as np
 from vtok.codec.file_model import new_header
 from vtok.codec.group_encoder import GroupEncoder
 from vtok.container.writer import ContainerWriter
-from vtok.media import VideoInfo
+from vtok.video.frame import VideoInfo
 
 
 def random_codes(num_latents, num_channels=12, height=3, width=5, seed=0):

@@ -26,15 +26,15 @@ from test_codec import make_frames, write_source
 from vtok.codec.compressed_video import CompressedVideo
 from vtok.codec.file_model import file_prior, new_header
 from vtok.codec.group_encoder import GroupEncoder
-from vtok.container.audio import AudioChunks, AudioPacket
+from vtok.container.audio import AudioChunks
 from vtok.container.reader import AudioChunk, ContainerReader, VideoGroup
 from vtok.container.writer import ContainerWriter
 from vtok.files.coding import encode_file
 from vtok.files.editing import concat_files
-from vtok.media import VideoInfo
 from vtok.model.tokenizer import VideoTokenizer
 from vtok.model.weights import EXACT_PRIOR, save_weights
-from vtok.video.tracks import AudioTrack, Chapter
+from vtok.video.frame import VideoInfo
+from vtok.video.tracks import AudioPacket, AudioTrack, Chapter
 
 FOLDER = Path(__file__).parent / "golden"
 MANIFEST = FOLDER / "golden.json"

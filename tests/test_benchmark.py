@@ -18,7 +18,8 @@ from vtok.benchmark.progress import TimeLeft
 from vtok.cli.app import app
 from vtok.cli.benchmark import parse_integers
 from vtok.measure.psnr_ssim import MAX_PSNR_DB
-from vtok.media import VideoReader, VideoWriter
+from vtok.media.reader import VideoReader
+from vtok.media.writer import VideoWriter
 from vtok.training.release import _figures
 
 CRFS = (20, 30, 40, 50)

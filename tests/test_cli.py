@@ -436,7 +436,7 @@ def test_json_is_one_object_with_the_documented_keys(kind, arguments, vtok, made
     assert (outcome.code, outcome.err) == (0, "")
     result = json.loads(outcome.out)
     assert list(result) == documented_attributes(kind)
-    assert f"{kind.__module__}.{kind.__name__}" in " ".join(vtok(command, "--help").out.split())
+    assert f"vtok.{kind.__name__}" in " ".join(vtok(command, "--help").out.split())
     if kind is FileStats:
         assert list(result["codes"]) == documented_attributes(CodeUsage)
         assert list(result["frames"]) == documented_attributes(FrameSeries)
@@ -500,8 +500,8 @@ def test_progress_and_notices_go_to_stderr_unless_quiet(vtok, tmp_path, monkeypa
 @pytest.mark.parametrize(
     ("command", "source", "target", "method"),
     [
-        ("encode", "mp4", "vtok", "codec.ChunkEncoder.encode"),
-        ("decode", "vtok", "mp4", "media_outputs.VideoWriter.write"),
+        ("encode", "mp4", "vtok", "codec.chunk_coder.ChunkEncoder.encode"),
+        ("decode", "vtok", "mp4", "media.outputs.VideoWriter.write"),
     ],
 )
 def test_a_signal_in_the_middle_leaves_nothing(command, source, target, method, number, code, vtok, made, monkeypatch):

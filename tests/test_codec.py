@@ -21,7 +21,9 @@ from vtok.errors import (
     TruncatedError,
 )
 from vtok.files.coding import decode_file, encode_file
-from vtok.media import Frame, VideoInfo, VideoReader, VideoWriter
+from vtok.media.reader import VideoReader
+from vtok.media.writer import VideoWriter
+from vtok.video.frame import Frame, VideoInfo
 
 
 def make_frames(num_frames, height, width, *, pts=None, seed=0):

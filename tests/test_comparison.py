@@ -14,7 +14,7 @@ from vtok.files.coding import encode_file
 from vtok.measure.comparison import compare_files
 from vtok.measure.psnr_ssim import QualityMeter
 from vtok.measure.stats import file_stats
-from vtok.media import VideoReader
+from vtok.media.reader import VideoReader
 
 SIZE = (64, 48)
 

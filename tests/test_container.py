@@ -15,7 +15,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vtok.container import chunks
-from vtok.container.audio import AudioPacket
 from vtok.container.groups import encode_pts
 from vtok.container.reader import ContainerReader, FileHeader, Totals, VideoGroup
 from vtok.container.writer import ContainerWriter
@@ -26,6 +25,7 @@ from vtok.errors import (
     TruncatedError,
     UnsupportedVersionError,
 )
+from vtok.video.tracks import AudioPacket
 
 HEADER = FileHeader(
     model_name="test-8x8x8",

@@ -17,7 +17,8 @@ from vtok.container.reader import ContainerReader
 from vtok.files.coding import decode_file, encode_file
 from vtok.files.editing import concat_files, cut_file
 from vtok.files.inspection import file_info
-from vtok.media import VideoInfo, VideoReader
+from vtok.media.reader import VideoReader
+from vtok.video.frame import VideoInfo
 
 PROGRAM = Path(sys.executable).with_name("vtok")
 

@@ -18,8 +18,9 @@ from vtok import errors
 from vtok.codec.compressed_video import CompressedVideo
 from vtok.codec.recovery import RecoveredVideo
 from vtok.container.reader import AudioChunk, ContainerReader, VideoGroup
+from vtok.container.verification import verify_file
 from vtok.errors import FormatError
-from vtok.files.inspection import file_info, verify_file
+from vtok.files.inspection import file_info
 from vtok.model.registry import model_with_hash
 from vtok.model.tokenizer import VideoTokenizer
 

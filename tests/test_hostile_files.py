@@ -13,10 +13,11 @@ from vtok.codec.compressed_video import CompressedVideo
 from vtok.codec.decoder import VideoDecoder
 from vtok.codec.recovery import RecoveredVideo
 from vtok.container.reader import ContainerReader, FileHeader, VideoGroup
+from vtok.container.verification import verify_file
 from vtok.container.writer import ContainerWriter
 from vtok.errors import ConfigError, FormatError, MediaError
 from vtok.files.coding import decode_file
-from vtok.files.inspection import file_info, verify_file
+from vtok.files.inspection import file_info
 from vtok.model.tokenizer import VideoTokenizer
 
 HEAD, FIRST, SECOND = range(3)

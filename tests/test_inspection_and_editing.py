@@ -14,10 +14,11 @@ from test_codec import make_frames, write_source
 
 from vtok.codec.compressed_video import CompressedVideo
 from vtok.container.reader import ContainerReader
+from vtok.container.verification import Verification, verify_file
 from vtok.errors import ChecksumError, ConfigError, FormatError, MediaError
 from vtok.files.coding import encode_file
 from vtok.files.editing import EditResult, concat_files, cut_file
-from vtok.files.inspection import FileInfo, Verification, file_info, verify_file
+from vtok.files.inspection import FileInfo, file_info
 
 
 @pytest.fixture

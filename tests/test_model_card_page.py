@@ -10,8 +10,9 @@ from made_videos import ROOT
 from PIL import Image
 
 from vtok.files.coding import encode_file
-from vtok.media import Frame, VideoReader
+from vtok.media.reader import VideoReader
 from vtok.model.registry import DEFAULT_MODEL, model_card
+from vtok.video.frame import Frame
 
 sys.path.insert(0, str(ROOT / "docs"))
 

@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from vtok.cli.progress import frame_progress
-from vtok.media import VideoInfo
+from vtok.video.frame import VideoInfo
 
 INFO = VideoInfo(width=64, height=48, time_base=Fraction(1, 25), average_rate=Fraction(25), num_frames_from_header=100)
 

@@ -14,7 +14,8 @@ from vtok.codec.compressed_video import CompressedVideo
 from vtok.container.reader import ContainerReader
 from vtok.errors import ChecksumError, ConfigError
 from vtok.files.coding import decode_file, encode_file
-from vtok.video.frame import Frame, VideoInfo, rgb_from_planes
+from vtok.media.pixels import rgb_from_planes
+from vtok.video.frame import Frame, VideoInfo
 
 NUM_FRAMES = 85
 PTS = [40 * t + 13 * (t % 3) + 100 for t in range(NUM_FRAMES)]  # uneven, and not from zero

@@ -21,8 +21,8 @@ from vtok.batch.engines import start_engine
 from vtok.batch.plan import Status
 from vtok.batch.workers import BatchSettings, encode_batch
 from vtok.cli.app import app
+from vtok.container.verification import is_sound
 from vtok.errors import ConfigError, MediaError
-from vtok.files.inspection import is_sound
 
 ray = pytest.importorskip("ray", reason="needs Ray: pip install 'vtok[ray]'")
 

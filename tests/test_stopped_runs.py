@@ -18,8 +18,8 @@ from rich.console import Console
 from stopped_runs import Fault, program, run
 from test_training import folders  # noqa: F401 (a fixture)
 
-from vtok.files.inspection import verify_file
-from vtok.media import VideoReader
+from vtok.container.verification import verify_file
+from vtok.media.reader import VideoReader
 from vtok.model.tokenizer import VideoTokenizer
 from vtok.model.weights import load_weights, save_weights
 from vtok.training.clip_cache import ClipCache

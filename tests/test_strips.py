@@ -9,9 +9,9 @@ import torch
 from vtok.codec import strips as strips_module
 from vtok.codec.chunk_coder import ChunkDecoder, ChunkEncoder
 from vtok.codec.strips import strips
-from vtok.media import Frame, VideoInfo
 from vtok.networks.arithmetic import choose_arithmetic
 from vtok.networks.planes import Planes
+from vtok.video.frame import Frame, VideoInfo
 
 
 @pytest.fixture

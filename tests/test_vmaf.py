@@ -8,7 +8,7 @@ from vtok.errors import MediaError
 from vtok.measure import stats as stats_module
 from vtok.measure import vmaf
 from vtok.measure.stats import file_stats
-from vtok.media import Frame
+from vtok.video.frame import Frame
 
 program = vmaf.find_ffmpeg()
 needs_libvmaf = pytest.mark.skipif(program is None, reason=vmaf.MISSING)

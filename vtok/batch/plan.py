@@ -4,7 +4,6 @@ A batch goes on after a failure, and every file is written completely or not at 
 resumed by running it again with `skip_existing`.
 """
 
-import os
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -12,32 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from vtok.errors import ConfigError, MediaError, VtokError
-
-Path_ = str | os.PathLike[str]
-
-VIDEO_SUFFIXES = frozenset(
-    {
-        ".3gp",
-        ".avi",
-        ".flv",
-        ".gif",
-        ".m2ts",
-        ".m4v",
-        ".mkv",
-        ".mov",
-        ".mp4",
-        ".mpeg",
-        ".mpg",
-        ".mts",
-        ".mxf",
-        ".nut",
-        ".ogv",
-        ".ts",
-        ".webm",
-        ".wmv",
-        ".y4m",
-    }
-)
+from vtok.system.paths import VIDEO_SUFFIXES, StrPath
 
 
 class Status(StrEnum):
@@ -102,7 +76,7 @@ class BatchResult:
 
 
 def plan_batch(
-    sources: Iterable[Path_], folder: Path_, *, suffix: str, source_suffixes: Collection[str] = VIDEO_SUFFIXES
+    sources: Iterable[StrPath], folder: StrPath, *, suffix: str, source_suffixes: Collection[str] = VIDEO_SUFFIXES
 ) -> list[Job]:
     """Where everything goes: a file into `folder`, a folder's files into the same tree below `folder`.
 

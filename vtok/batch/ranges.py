@@ -19,12 +19,14 @@ from vtok.codec.file_model import file_prior
 from vtok.codec.group_encoder import GroupEncoder
 from vtok.container.groups import VideoGroup
 from vtok.entropy.frame_coder import Codes
+from vtok.entropy.integer_products import entropy_coding_threads
 from vtok.errors import MediaError
-from vtok.media import Frame, VideoReader
+from vtok.media.reader import VideoReader
 from vtok.model.tokenizer import VideoTokenizer
 from vtok.networks.arithmetic import choose_arithmetic
 from vtok.system.pipeline import DEPTH, ahead
-from vtok.system.threads import entropy_coding_threads, num_threads
+from vtok.system.threads import num_threads
+from vtok.video.frame import Frame
 
 _EARLIER_SECONDS = 1  # so much before a range a keyframe is looked for: FFmpeg's index may be off by a few frames
 

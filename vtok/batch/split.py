@@ -8,7 +8,6 @@ The scan decodes the whole video, runs no network, and goes ahead of the ranges 
 memory stays constant. As it is the reading half of `encode_file`, header, sound, notices and times are its.
 """
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -19,18 +18,20 @@ from vtok.batch.ranges import ChunkMark, SourceRange, chunks_before, mark_of
 from vtok.codec.chunk_coder import FRAMES_PER_CHUNK
 from vtok.codec.file_model import new_header
 from vtok.codec.group_encoder import chunks_per_group
-from vtok.codec.source import SourcePart
-from vtok.codec.source_chunks import SourceChunk, read_chunks
+from vtok.codec.sound_queue import SoundQueue
+from vtok.codec.source import SourceChunk, SourcePart
 from vtok.container.groups import VideoGroup
 from vtok.container.writer import ContainerWriter
 from vtok.errors import MediaError
-from vtok.files.coding import EncodeResult, check_written, encode_result, played_seconds
-from vtok.media import VideoInfo, VideoReader
+from vtok.files.coding import EncodeResult, check_written, encode_result
+from vtok.media.reader import VideoReader
 from vtok.model.tokenizer import VideoTokenizer
 from vtok.system.atomic import open_atomically
+from vtok.system.paths import StrPath
 from vtok.system.pipeline import DEPTH, ahead
+from vtok.video.frame import VideoInfo
+from vtok.video.times import played_seconds
 
-Path_ = str | os.PathLike[str]
 Submit = Callable[[SourceRange], Future[list[VideoGroup]]]
 Advance = Callable[[int], None]
 
@@ -57,8 +58,8 @@ def is_long(info: VideoInfo, split_seconds: float) -> bool:
 
 
 def encode_split(
-    source: Path_,
-    target: Path_,
+    source: StrPath,
+    target: StrPath,
     submit: Submit,
     *,
     tokenizer: VideoTokenizer,
@@ -90,14 +91,15 @@ def encode_split(
     Raises:
         VtokError: Of any kind; then nothing was written and an existing target is as it was.
     """
+    sound = SoundQueue() if with_audio else None
     with (
-        VideoReader(source, allow_hdr=allow_hdr, with_audio=with_audio) as reader,
+        VideoReader(source, allow_hdr=allow_hdr, sound=sound) as reader,
         open_atomically(target) as file,
     ):
-        part = SourcePart(reader)
+        part = SourcePart(reader, sound)
         group_chunks = chunks_per_group(part.info, keyframe_seconds)
         writer = ContainerWriter(file, new_header(tokenizer, part.info, quality, part.extras))
-        chunks = read_chunks(part, reader, group_chunks)
+        chunks = part.chunks(group_chunks)
         groups_per_range = max(1, round(split_seconds / keyframe_seconds))
         ranges = _ranges(chunks, group_chunks, groups_per_range, chunks_before(tokenizer))
         pending: deque[_Pending] = deque()
@@ -116,7 +118,7 @@ def encode_split(
         finally:
             for each in pending:
                 each.groups.cancel()
-        writer.write_audio(reader.audio.chunks.take())
+        writer.write_audio(part.rest_of_sound())
         writer.finish(last_frame_ticks=part.last_frame_ticks)
         if first_pts is None or last_pts is None:
             raise MediaError(f"{source}: no frame could be decoded")

@@ -26,7 +26,7 @@ from vtok.batch.tasks import EncodeSettings, Outcome, encode_part, encode_whole,
 from vtok.container.groups import VideoGroup
 from vtok.errors import VtokError
 from vtok.files.coding import EncodeResult
-from vtok.media import VideoReader
+from vtok.media.reader import VideoReader
 from vtok.system.atomic import check_target
 
 Told = Callable[[JobResult, EncodeResult | None], None]

@@ -11,7 +11,8 @@ import av
 import vtok.version
 from vtok.errors import ConfigError
 from vtok.files.coding import decode_file, encode_file
-from vtok.media import VideoReader, VideoWriter
+from vtok.media.reader import VideoReader
+from vtok.media.writer import VideoWriter
 from vtok.model.tokenizer import VideoTokenizer
 
 VTOK = "vtok"

@@ -6,7 +6,7 @@ from statistics import fmean
 
 from vtok.benchmark.codecs import code
 from vtok.measure.stats import FrameComparison, pairs
-from vtok.media import VideoReader
+from vtok.media.reader import VideoReader
 from vtok.model.tokenizer import VideoTokenizer
 
 

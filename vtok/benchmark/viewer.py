@@ -21,10 +21,11 @@ from PIL import Image
 from vtok.benchmark.codecs import FAMILIES, Coding, code_with_ffmpeg, code_with_vtok
 from vtok.measure.psnr_ssim import QualityMeter
 from vtok.measure.stats import pairs
-from vtok.media import Frame, VideoInfo, VideoReader
+from vtok.media.pixels import rgb_from_planes
+from vtok.media.reader import VideoReader
 from vtok.model.tokenizer import VideoTokenizer
 from vtok.system.atomic import write_atomically
-from vtok.video.frame import rgb_from_planes
+from vtok.video.frame import Frame, VideoInfo
 
 MAX_ERROR = 24
 """Luma levels at which the colours of an error map end."""

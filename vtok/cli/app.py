@@ -23,6 +23,7 @@ from vtok.cli.tokens import tokens_app
 from vtok.cli.training import train
 from vtok.errors import VtokError
 from vtok.system.memory import keep_freed_memory
+from vtok.system.paths import is_vtok
 from vtok.version import __version__
 
 COMMANDS = (encode, decode, stats, compare, bench, info, verify, cut, concat, train)
@@ -76,7 +77,7 @@ def with_command(arguments: list[str]) -> list[str]:
     commands = {"tokens", *(command.__name__ for command in COMMANDS)}
     if not names or arguments[0] != names[0] or names[0] in commands or not Path(names[0]).suffix:
         return arguments
-    return ["decode" if Path(names[0]).suffix == ".vtok" else "encode", *arguments]
+    return ["decode" if is_vtok(names[0]) else "encode", *arguments]
 
 
 def main() -> None:

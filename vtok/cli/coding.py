@@ -59,7 +59,7 @@ def encode(
     quiet: Quiet = False,
     as_json: Annotated[
         bool,
-        typer.Option("--json", help="Print one JSON object: a vtok.files.coding.EncodeResult, with -o a BatchResult."),
+        typer.Option("--json", help="Print one JSON object: a vtok.EncodeResult, with -o a vtok.BatchResult."),
     ] = False,
     as_json_lines: JsonLines = False,
     workers: Workers = None,
@@ -119,7 +119,7 @@ def encode(
         _one_file("encode", files, work, skip_existing, dry_run, as_json=as_json, quiet=quiet)
         return
     from vtok.batch.plan import plan_batch
-    from vtok.files.inspection import is_sound
+    from vtok.container.verification import is_sound
 
     jobs = plan_batch(files, output, suffix=".vtok")
     skip = is_sound if skip_existing else None
@@ -179,7 +179,7 @@ def decode(
     quiet: Quiet = False,
     as_json: Annotated[
         bool,
-        typer.Option("--json", help="Print one JSON object: a vtok.files.coding.DecodeResult, with -o a BatchResult."),
+        typer.Option("--json", help="Print one JSON object: a vtok.DecodeResult, with -o a vtok.BatchResult."),
     ] = False,
     as_json_lines: JsonLines = False,
     model: OtherModel = None,

@@ -25,7 +25,7 @@ def compare(
     quiet: Quiet = False,
     as_json: Annotated[
         bool,
-        typer.Option("--json", help="Print one JSON object: the attributes of vtok.measure.comparison.Comparison."),
+        typer.Option("--json", help="Print one JSON object: the attributes of vtok.Comparison."),
     ] = False,
     model: OtherModel = None,
     threads: Threads = None,

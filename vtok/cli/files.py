@@ -25,7 +25,7 @@ def stats(
     compressed: Annotated[Path, typer.Argument(help="A .vtok file, or a decoded or otherwise compressed video.")],
     quiet: Quiet = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object: the attributes of vtok.measure.stats.FileStats.")
+        bool, typer.Option("--json", help="Print one JSON object: the attributes of vtok.FileStats.")
     ] = False,
     plot: Annotated[
         Path | None, typer.Option(help="Draw quality and bits over time to this .png, .svg, .pdf or .html file.")
@@ -66,7 +66,7 @@ def stats(
 def info(
     file: Annotated[Path, typer.Argument(help="The .vtok file.")],
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object: the attributes of vtok.files.inspection.FileInfo.")
+        bool, typer.Option("--json", help="Print one JSON object: the attributes of vtok.FileInfo.")
     ] = False,
 ) -> None:
     """Say what is in a .vtok file: video, sound, rate, model, groups. Nothing is decoded.
@@ -83,14 +83,14 @@ def verify(
     quiet: Quiet = False,
     as_json: Annotated[
         bool,
-        typer.Option("--json", help="Print one JSON object: the attributes of vtok.files.inspection.Verification."),
+        typer.Option("--json", help="Print one JSON object: the attributes of vtok.Verification."),
     ] = False,
 ) -> None:
     """Check all checksums and the structure of a .vtok file; list every fault, exit 1 if there are any.
 
     Example: vtok verify holiday.vtok
     """
-    from vtok.files.inspection import verify_file
+    from vtok.container.verification import verify_file
 
     result = verify_file(file)
     print_faults(result.path, [str(fault["message"]) for fault in result.faults], quiet=quiet)
@@ -109,7 +109,7 @@ def cut(
     force: Force = False,
     quiet: Quiet = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object: the attributes of vtok.files.editing.EditResult.")
+        bool, typer.Option("--json", help="Print one JSON object: the attributes of vtok.EditResult.")
     ] = False,
 ) -> None:
     """Copy a part of a .vtok file without decoding it; begins and ends where groups of frames do.
@@ -137,7 +137,7 @@ def concat(
     force: Force = False,
     quiet: Quiet = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object: the attributes of vtok.files.editing.EditResult.")
+        bool, typer.Option("--json", help="Print one JSON object: the attributes of vtok.EditResult.")
     ] = False,
 ) -> None:
     """Join .vtok files of the same model, quality and size without decoding them.

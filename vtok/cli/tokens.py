@@ -56,8 +56,7 @@ def export_tokens(
         bool,
         typer.Option(
             "--json",
-            help="Print one JSON object: the attributes of vtok.tokens.npz_arrays.TokenFileResult, or of "
-            "vtok.tokens.shards.ShardResult.",
+            help="Print one JSON object: the attributes of vtok.TokenFileResult, or of vtok.ShardResult.",
         ),
     ] = False,
     model: OtherModel = None,
@@ -107,7 +106,7 @@ def import_tokens(
     quiet: Quiet = False,
     as_json: Annotated[
         bool,
-        typer.Option("--json", help="Print one JSON object: the attributes of vtok.tokens.npz_arrays.TokenFileResult."),
+        typer.Option("--json", help="Print one JSON object: the attributes of vtok.TokenFileResult."),
     ] = False,
     model: OtherModel = None,
     threads: Threads = None,

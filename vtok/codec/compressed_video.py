@@ -14,21 +14,21 @@ from types import TracebackType
 from typing import BinaryIO, NamedTuple, Self
 
 from vtok.codec.chunk_coder import FRAMES_PER_CHUNK, ChunkDecoder, file_model
+from vtok.codec.code_costs import CodeCosts
 from vtok.codec.file_model import check_header, file_prior, tokenizer_of
 from vtok.codec.group_decoder import decode_group
-from vtok.container.audio import AudioPacket
-from vtok.container.audio_index import AudioLocation, Span, audio_bytes, bytes_around, locate_audio, read_packets
+from vtok.container.audio_index import AudioLocation, audio_bytes, bytes_around, locate_audio, read_packets
 from vtok.container.reader import ContainerReader, FileHeader, GroupLocation, VideoGroup
 from vtok.entropy.frame_coder import Codes
+from vtok.entropy.integer_products import entropy_coding_threads
 from vtok.errors import ConfigError, FormatError, MediaError, naming
-from vtok.measure.code_usage import CodeCosts
-from vtok.media import Frame, VideoInfo
 from vtok.model.tokenizer import VideoTokenizer
 from vtok.networks.arithmetic import Arithmetic
 from vtok.system.pipeline import DEPTH, ahead
-from vtok.system.threads import entropy_coding_threads, num_threads
-
-DEFAULT_RATE = 25  # frames per second, where a video does not say
+from vtok.system.threads import num_threads
+from vtok.video.frame import Frame, VideoInfo
+from vtok.video.times import Span
+from vtok.video.tracks import AudioPacket
 
 
 class LatentFrame(NamedTuple):

@@ -21,8 +21,9 @@ from torch import Tensor
 
 from vtok.codec.compressed_video import CompressedVideo
 from vtok.codec.token_reader import TokenReader
+from vtok.media.pixels import rgb_from_planes
 from vtok.model.tokenizer import VideoTokenizer
-from vtok.video.frame import Frame, rgb_from_planes
+from vtok.video.frame import Frame
 
 _WORTH_DECODING = 32  # frames between two wanted ones that are decoded on the way; for more, decoding starts anew
 _ROUNDING = 1e-4  # of a tick: seconds in floating point may be a little less than the timestamp that was meant

@@ -5,9 +5,9 @@ from vtok.container.reader import FileHeader
 from vtok.entropy.exact_prior import ExactPrior
 from vtok.entropy.frame_coder import ENTROPY_CODER
 from vtok.errors import ConfigError, FormatError, ModelMismatchError
-from vtok.media import VideoInfo
 from vtok.model.registry import FOLDERS_VARIABLE, ModelCard, model_cards, model_with_hash
 from vtok.model.tokenizer import VideoTokenizer
+from vtok.video.frame import VideoInfo
 from vtok.video.tracks import Extras
 
 

@@ -4,11 +4,11 @@ import zlib
 from collections.abc import Iterator
 
 from vtok.codec.chunk_coder import FRAMES_PER_CHUNK
-from vtok.codec.compressed_video import DEFAULT_RATE
 from vtok.container.reader import VideoGroup
 from vtok.entropy.exact_prior import ExactPrior
 from vtok.entropy.frame_coder import Codes, PriorGroupDecoder, PriorGroupEncoder
-from vtok.media import VideoInfo
+from vtok.video.frame import VideoInfo
+from vtok.video.times import DEFAULT_RATE
 
 MAX_GROUP_CHUNKS = 32  # 256 frames, the most that the format takes
 # A chunk of the file holds 64 MiB at most; groups of large frames are cut short so that even at 2 bits per pixel they

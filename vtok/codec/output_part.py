@@ -7,10 +7,11 @@ from itertools import chain
 
 from vtok.codec.chunk_coder import FRAMES_PER_CHUNK
 from vtok.codec.compressed_video import CompressedVideo
-from vtok.container.audio_index import Span
-from vtok.media import Frame, FrameWriter, VideoInfo, VideoWriter
+from vtok.media.outputs import FrameWriter
+from vtok.media.writer import VideoWriter
 from vtok.system.pipeline import ahead
-from vtok.video.times import exact_seconds
+from vtok.video.frame import Frame, VideoInfo
+from vtok.video.times import Span, exact_seconds
 from vtok.video.tracks import Chapter, Extras, shifted_chapters
 
 FRAMES_AHEAD = FRAMES_PER_CHUNK  # decoded frames that wait to be written: at 4K, 12 MB each

@@ -7,14 +7,15 @@ from dataclasses import replace
 from functools import cached_property
 from typing import BinaryIO
 
-from vtok.codec.compressed_video import DEFAULT_RATE, CompressedVideo, LatentFrame
+from vtok.codec.compressed_video import CompressedVideo, LatentFrame
 from vtok.container.audio_index import AudioLocation
 from vtok.container.reader import FileHeader, GroupLocation, VideoGroup
 from vtok.container.survey import read_surveyed_group, survey
 from vtok.errors import FormatError
-from vtok.media import Frame
 from vtok.model.tokenizer import VideoTokenizer
 from vtok.networks.arithmetic import Arithmetic
+from vtok.video.frame import Frame
+from vtok.video.times import DEFAULT_RATE
 
 _LONGEST_GAP = 1 << 20  # frames, 9 hours or more; a hostile file may declare any number
 

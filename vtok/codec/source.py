@@ -1,15 +1,26 @@
-"""The part of a source video that is to be encoded: pictures and sound of a stretch of time, moved to its beginning."""
+"""A source as the encoder takes it: a stretch of time moved to its beginning, eight frames and their sound at once."""
 
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, count, islice
+from typing import NamedTuple
 
-from vtok.container.audio_index import Span
+from vtok.codec.chunk_coder import FRAMES_PER_CHUNK
+from vtok.codec.sound_queue import SoundQueue
 from vtok.errors import ConfigError
-from vtok.media import Frame, VideoInfo, VideoReader
-from vtok.video.times import exact_seconds
+from vtok.media.reader import VideoReader
+from vtok.video.frame import Frame, VideoInfo
+from vtok.video.times import Span, exact_seconds
 from vtok.video.tracks import Extras, shifted_chapters
+
+
+class SourceChunk(NamedTuple):
+    """Up to eight frames on their way into a group, and the chunks of sound that come before the group's end."""
+
+    frames: list[Frame]
+    audio: list[bytes]
+    ends_group: bool
 
 
 class SourcePart:
@@ -24,6 +35,7 @@ class SourcePart:
 
     Args:
         reader: Of which nothing was read yet.
+        sound: Where its sound waits; None if it is left out.
         start_seconds: The first time.
         end_seconds: The second; None for the end.
 
@@ -32,9 +44,14 @@ class SourcePart:
     """
 
     def __init__(
-        self, reader: VideoReader, start_seconds: Fraction | float = 0, end_seconds: Fraction | float | None = None
+        self,
+        reader: VideoReader,
+        sound: SoundQueue | None = None,
+        start_seconds: Fraction | float = 0,
+        end_seconds: Fraction | float | None = None,
     ) -> None:
         self._reader = reader
+        self._sound = sound or SoundQueue()
         self._ticks_of_last: int | None = None
         self.info: VideoInfo = reader.info
         self.extras: Extras = reader.extras
@@ -49,15 +66,26 @@ class SourcePart:
         self._end = None if end_seconds is None else first.pts + exact_seconds(end_seconds) / unit
         span = Span(self._begin * unit if start_seconds else None, None if self._end is None else self._end * unit)
         shift = -self._ticks * unit
-        reader.audio.keep(span, shift)
+        self._sound.keep(span, shift)
         self.info = replace(reader.info, num_frames_from_header=None)
         self.extras = replace(
             reader.extras, chapters=shifted_chapters(reader.extras.chapters, span.begin, span.end, shift)
         )
         self._frames = self._moved(chain([first], frames))
 
-    def __iter__(self) -> Iterator[Frame]:
-        return self._frames
+    def chunks(self, chunks_per_group: int) -> Iterator[SourceChunk]:
+        """Frames by eight; the last may be fewer. The sound that is due goes with them."""
+        for number in count(1):
+            frames = list(islice(self._frames, FRAMES_PER_CHUNK))
+            if not frames:
+                return
+            ends_group = number % chunks_per_group == 0 or len(frames) < FRAMES_PER_CHUNK
+            is_due = ends_group or self._sound.is_due
+            yield SourceChunk(frames, list(self._sound.take()) if is_due else [], ends_group)
+
+    def rest_of_sound(self) -> Iterator[bytes]:
+        """The sound that comes after the last frame, as payloads of chunks."""
+        return self._sound.take()
 
     @property
     def last_frame_ticks(self) -> int:

@@ -20,7 +20,7 @@ from typing import NamedTuple, TypeAlias
 from vtok.container.chunks import CRC_BYTES, MAX_CHUNK_BYTES, with_crc, without_crc
 from vtok.container.varints import read_varint, unzigzag, varint, zigzag
 from vtok.errors import ChecksumError, ConfigError, FormatError, LimitError
-from vtok.video.tracks import MAX_TIME, MIN_TIME, AudioTrack
+from vtok.video.tracks import MAX_TIME, MIN_TIME, AudioPacket, AudioTrack
 
 CHUNK_BYTES = 256 << 10
 """A chunk is closed before a packet that would make it longer than that."""
@@ -33,28 +33,6 @@ _FIELDS = struct.Struct("<qqI")
 HEAD_BYTES = _FIELDS.size + CRC_BYTES
 # For each track of a chunk so far: when its next packet is to begin, and how long the last one was.
 _Expected: TypeAlias = dict[int, tuple[int, int]]
-
-
-class AudioPacket(NamedTuple):
-    """A packet of encoded sound; times in units of its track's time base, `side_data` as kind and bytes."""
-
-    track: int
-    pts: int
-    dts: int
-    duration: int
-    data: bytes
-    is_key: bool = True
-    is_corrupt: bool = False
-    side_data: tuple[tuple[str, bytes], ...] = ()
-
-    def seconds(self, tracks: Sequence[AudioTrack]) -> Fraction:
-        """When it begins."""
-        return self.pts * tracks[self.track].time_base
-
-    def moved(self, seconds: Fraction, tracks: Sequence[AudioTrack]) -> "AudioPacket":
-        """The same packet so much later, to the nearest unit of its track's time base."""
-        ticks = round(seconds / tracks[self.track].time_base)
-        return self._replace(pts=self.pts + ticks, dts=self.dts + ticks)
 
 
 class AudioHead(NamedTuple):

@@ -2,33 +2,17 @@
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import BinaryIO, NamedTuple
 
 from vtok.container import chunks
-from vtok.container.audio import HEAD_BYTES, AudioHead, AudioPacket
+from vtok.container.audio import HEAD_BYTES, AudioHead
 from vtok.container.chunks import CHUNK_HEAD_BYTES, ChunkHead, ChunkReader, find_next_chunk, parse_head
 from vtok.container.header import FileHeader
 from vtok.container.reader import GroupLocation, read_audio_chunk
 from vtok.errors import ChecksumError, FormatError
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """A stretch of time in seconds on the clock of the timestamps, `begin` included, `end` not; None is no limit."""
-
-    begin: Fraction | None = None
-    end: Fraction | None = None
-
-    def has(self, seconds: Fraction) -> bool:
-        """Whether a moment lies in it."""
-        return (self.begin is None or seconds >= self.begin) and (self.end is None or seconds < self.end)
-
-    def meets(self, head: AudioHead, time_base: Fraction) -> bool:
-        """Whether a packet of a chunk may begin in it."""
-        is_before = self.begin is not None and head.end * time_base < self.begin
-        return not is_before and (self.end is None or head.begin * time_base < self.end)
+from vtok.video.times import Span
+from vtok.video.tracks import AudioPacket
 
 
 class AudioLocation(NamedTuple):
@@ -53,7 +37,7 @@ def read_packets(
         FormatError: A chunk that may hold such packets is damaged.
     """
     for chunk, head in locations:
-        if not span.meets(head, header.time_base):
+        if not _may_begin_in(span, head, header.time_base):
             continue
         file.seek(chunk.byte_offset + CHUNK_HEAD_BYTES)
         payload, is_intact = ChunkReader(file).read_payload(chunk)
@@ -109,3 +93,9 @@ def bytes_around(groups: Sequence[GroupLocation], frames: range) -> range:
     behind = bisect_left(groups, frames.stop, key=lambda group: group.first_frame)
     begin = groups[first - 1].byte_offset + 1 if first > 0 else 0
     return range(begin, groups[behind].byte_offset if behind < len(groups) else 1 << 62)
+
+
+def _may_begin_in(span: Span, head: AudioHead, time_base: Fraction) -> bool:
+    """Whether a packet of a chunk may begin in `span`."""
+    is_before = span.begin is not None and head.end * time_base < span.begin
+    return not is_before and (span.end is None or head.begin * time_base < span.end)

@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from vtok.entropy.range_coder import FREQUENCY_TOTAL
+from vtok.entropy.range_coder import FREQUENCY_TOTAL, Bytes
 
 ZERO, CODED, RARE = range(3)
 RARE_EXPONENTS = range(8, 18)  # codes of channels `RARE + k` are not zero with a probability of `2^-RARE_EXPONENTS[k]`
@@ -43,8 +43,6 @@ RARE_PROBABILITIES = (1 / 32, 1 / 32, 1 / 4, 1 / 4, 1 / 4, 1 / 16, 1 / 16, 1 / 3
 RARE_SHARE = 1 / 300
 GROUP_SHARE = 1 / 100
 MIN_POSITIONS_PER_NONZERO = 64  # no rare flag has a higher probability than 1 / 256
-
-Bytes = NDArray[np.uint8]
 
 
 def choose_flags(codes: Bytes, previous: Bytes | None = None, *, groups: Sequence[int] = ()) -> Bytes:

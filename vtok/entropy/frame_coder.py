@@ -14,12 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vtok.entropy.channel_flags import CODED, RARE, REPEATED, ZERO, ZERO_CODE, Bytes, choose_flags, flag_tables
+from vtok.entropy.channel_flags import CODED, RARE, REPEATED, ZERO, ZERO_CODE, choose_flags, flag_tables
 from vtok.entropy.checkerboard import Checkerboard, parts, rows_side_by_side, with_zeros
 from vtok.entropy.context_codes import Channels, KnownCodes, first_companded
 from vtok.entropy.exact_prior import ExactPrior, GroupWeights, Layer
 from vtok.entropy.integer_products import Convolution, multiply
 from vtok.entropy.prior_layers import FACTOR_STEPS, GATE_STEPS, MAX_ACTIVATION
+from vtok.entropy.range_coder import Bytes
 from vtok.entropy.symbols import PastInOnePass, PastInTwoPasses, SymbolParameters
 from vtok.entropy.tables import PassDecoder, PassEncoder
 from vtok.errors import FormatError, TruncatedError

@@ -131,3 +131,8 @@ def int8_products_are_exact() -> bool:
         if not torch.equal(product.double(), rows.double() @ weight.double()):
             return False
     return True
+
+
+def entropy_coding_threads() -> int:
+    """The threads of entropy coding, beside networks at work."""
+    return 1 if int8_products_are_exact() else torch.get_num_threads()

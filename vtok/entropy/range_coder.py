@@ -23,6 +23,8 @@ FREQUENCY_BITS = 24
 FREQUENCY_TOTAL = 1 << FREQUENCY_BITS
 MAX_SYMBOLS = 1 << 16
 
+Bytes: TypeAlias = NDArray[np.uint8]  # symbols, flags, and numbers of tables
+
 # Tables of consecutive symbols: (table, number of symbols that have it). One call of the coder per run is at least 10
 # times faster than one model per symbol, and gives the same bytes.
 Runs: TypeAlias = Sequence[tuple[int, int]]

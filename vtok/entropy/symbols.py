@@ -8,7 +8,8 @@ from vtok.entropy.channel_flags import ZERO_CODE
 from vtok.entropy.checkerboard import NEIGHBOURS, Checkerboard, sums_of_rows, with_zeros
 from vtok.entropy.exact_prior import ExactPrior
 from vtok.entropy.prior_layers import FACTOR_STEPS, GATE_STEPS
-from vtok.entropy.tables import LEVELS_PER_OCTAVE, NUM_LEVELS, NUM_OFFSETS, OFFSETS_PER_CODE, Bytes
+from vtok.entropy.range_coder import Bytes
+from vtok.entropy.tables import LEVELS_PER_OCTAVE, NUM_LEVELS, NUM_OFFSETS, OFFSETS_PER_CODE
 from vtok.networks.prior import LOG2_SCALE_RANGE
 
 LINEAR_LOG2_ERROR = 7  # in steps of the factor: the mean of log2(1 + x) - x

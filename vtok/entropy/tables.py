@@ -21,6 +21,7 @@ from torch import Tensor
 from vtok.entropy.channel_flags import FLAG_PROBABILITIES, NUM_FLAGS, RARE, RARE_EXPONENTS, flag_frequencies
 from vtok.entropy.range_coder import (
     FREQUENCY_TOTAL,
+    Bytes,
     FrequencyTables,
     Runs,
     SymbolDecoder,
@@ -28,7 +29,7 @@ from vtok.entropy.range_coder import (
     quantize_probabilities,
 )
 from vtok.errors import ConfigError, FormatError, WeightsError
-from vtok.networks.prior import LOG2_SCALE_RANGE, Prior, _logistic_bin
+from vtok.networks.prior import LOG2_SCALE_RANGE, Prior, logistic_bin
 
 NUM_SYMBOLS = 256
 OFFSETS_PER_CODE = 16
@@ -46,8 +47,6 @@ TABLE_LOG2_SCALES = np.concatenate(
     [np.arange(LOG2_SCALE_RANGE[0], -2, 1 / 6), np.arange(-2, LOG2_SCALE_RANGE[1] + 0.1, 1 / 3)]
 )
 OFFSETS_BY_LOG2_SCALE = ((-4.0, 16), (-1.5, 8), (-0.25, 4), (0.75, 2), (2.0, 1))
-
-Bytes = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
@@ -283,7 +282,7 @@ def probabilities_of(prior: Prior, distance: Tensor, log2_scale: Tensor) -> Tens
     """Probabilities of codes at `distance` from the location, as `Prior.bits` has them but for its floor."""
     weight, ratio = prior._tails(log2_scale)
     inverse = torch.exp2(-log2_scale)
-    core, tail = (_logistic_bin(distance, x) for x in (inverse, inverse * torch.exp2(-ratio)))
+    core, tail = (logistic_bin(distance, x) for x in (inverse, inverse * torch.exp2(-ratio)))
     return torch.lerp(core, tail, weight)
 
 

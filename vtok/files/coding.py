@@ -6,8 +6,7 @@ decode_file   ContainerReader -> PriorGroupDecoder -> ChunkDecoder (these three:
 Audio packets pass by the networks: they are copied as they are.
 """
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -20,22 +19,24 @@ from vtok.codec.file_model import file_prior, new_header
 from vtok.codec.group_encoder import GroupEncoder, chunks_per_group
 from vtok.codec.output_part import video_part
 from vtok.codec.recovery import RecoveredVideo
-from vtok.codec.source import SourcePart
-from vtok.codec.source_chunks import SourceChunk, read_chunks
+from vtok.codec.sound_queue import SoundQueue
+from vtok.codec.source import SourceChunk, SourcePart
+from vtok.container.verification import verify_file
 from vtok.container.writer import ContainerWriter
 from vtok.entropy.frame_coder import Codes
+from vtok.entropy.integer_products import entropy_coding_threads
 from vtok.errors import ChecksumError, ConfigError, MediaError, TruncatedError
-from vtok.files.inspection import verify_file
-from vtok.media import VideoInfo, VideoReader, open_output
+from vtok.media.outputs import open_output
+from vtok.media.reader import VideoReader
 from vtok.model.tokenizer import VideoTokenizer
 from vtok.networks.arithmetic import choose_arithmetic
 from vtok.system.atomic import check_target, open_atomically
+from vtok.system.paths import StrPath, is_vtok
 from vtok.system.pipeline import DEPTH, ahead
 from vtok.system.standard_streams import is_standard, local_file, standard_output
-from vtok.system.threads import entropy_coding_threads, num_threads
-
-Path_ = str | os.PathLike[str]
-Progress = Callable[[VideoInfo], Callable[[int], None]]
+from vtok.system.threads import num_threads
+from vtok.video.frame import Progress
+from vtok.video.times import played_seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,8 +106,8 @@ class DecodeResult:
 
 
 def encode_file(
-    source: Path_,
-    target: Path_,
+    source: StrPath,
+    target: StrPath,
     *,
     quality: float = 5.0,
     tokenizer: VideoTokenizer | None = None,
@@ -146,17 +147,18 @@ def encode_file(
         VtokError: Of any kind; then nothing was written and an existing target is as it was.
     """
     check_target(target, [source], overwrite=overwrite)
-    if not is_standard(target) and Path(target).suffix != ".vtok":
+    if not is_standard(target) and not is_vtok(target):
         raise ConfigError(f"{target}: unknown suffix {Path(target).suffix!r}. The name of the output ends in .vtok")
     arithmetic = choose_arithmetic(device, precision)
     tokenizer = tokenizer or VideoTokenizer.from_pretrained()
     prior = file_prior(tokenizer)
+    sound = SoundQueue() if with_audio else None
     with (
         local_file(source) as path,
-        VideoReader(path, name=source, allow_hdr=allow_hdr, image_rate=image_rate, with_audio=with_audio) as reader,
+        VideoReader(path, name=source, allow_hdr=allow_hdr, image_rate=image_rate, sound=sound) as reader,
         _opened_target(target) as file,
     ):
-        part = SourcePart(reader, start_seconds, end_seconds)
+        part = SourcePart(reader, sound, start_seconds, end_seconds)
         info = part.info
         advance = progress(info) if progress else None
         encoder = ChunkEncoder(tokenizer, info, quality, arithmetic)
@@ -165,7 +167,7 @@ def encode_file(
         writer = ContainerWriter(file, new_header(tokenizer, info, quality, part.extras))
         group = GroupEncoder(prior, quality, verify=verify)
         with (
-            ahead(read_chunks(part, reader, group_chunks), depth=DEPTH) as chunks,
+            ahead(part.chunks(group_chunks), depth=DEPTH) as chunks,
             ahead(_coded(encoder, chunks), depth=DEPTH) as coded,
             num_threads(entropy_coding_threads()),
         ):
@@ -181,7 +183,7 @@ def encode_file(
                     advance(len(chunk.frames))
         if group.num_chunks:
             writer.write_group(group.finish(writer.totals.num_frames))
-        writer.write_audio(reader.audio.chunks.take())
+        writer.write_audio(part.rest_of_sound())
         writer.finish(last_frame_ticks=part.last_frame_ticks)
         if first_pts is None or last_pts is None:
             raise MediaError(f"{source}: no frame could be decoded")
@@ -201,7 +203,7 @@ def _coded(encoder: ChunkEncoder, chunks: Iterable[SourceChunk]) -> Iterator[tup
 
 
 def encode_result(
-    source: Path_, target: Path_, writer: ContainerWriter, reader: VideoReader, seconds: float
+    source: StrPath, target: StrPath, writer: ContainerWriter, reader: VideoReader, seconds: float
 ) -> EncodeResult:
     """What was done when `writer` has written all that `reader` gave, which plays for `seconds`."""
     num_pixels = reader.info.width * reader.info.height * writer.totals.num_frames
@@ -219,8 +221,8 @@ def encode_result(
 
 
 def decode_file(
-    source: Path_,
-    target: Path_,
+    source: StrPath,
+    target: StrPath,
     *,
     codec: str | None = None,
     codec_options: Mapping[str, str] | None = None,
@@ -246,7 +248,7 @@ def decode_file(
             named by a pattern such as `frames/%04d.png`. `-` means standard output.
         codec: Codec of a video; the default is visually lossless, H.264 (VP9 in WebM), `ffv1` is lossless.
         codec_options: FFmpeg options of that codec, such as `{"crf": "20"}`.
-        output_format: One of `vtok.media.FORMATS`, for standard output.
+        output_format: One of `vtok.media.outputs.FORMATS`, for standard output.
         start_seconds: Leave out frames that begin earlier than this after the first frame.
         end_seconds: Leave out frames that begin at this time or later.
         recover: Of a damaged source write what is intact, and hold the last good picture in place of lost frames.
@@ -312,16 +314,8 @@ def _hint_at_recovery(recover: bool) -> Iterator[None]:
         raise type(error)(f"{error}. What is intact can be had with --recover") from error
 
 
-def played_seconds(info: VideoInfo, first_pts: int, last_pts: int, last_frame_ticks: int) -> float:
-    """From the first frame's timestamp to the end of the last; if its ticks are 0, as long as the average rate says."""
-    last_frame = last_frame_ticks * info.time_base
-    if not last_frame and info.average_rate:
-        last_frame = 1 / info.average_rate
-    return float((last_pts - first_pts) * info.time_base + last_frame)
-
-
 @contextmanager
-def _opened_target(target: Path_) -> Iterator[BinaryIO]:
+def _opened_target(target: StrPath) -> Iterator[BinaryIO]:
     """Where a `.vtok` file is written: beside its name until it is complete, or straight to standard output."""
     if is_standard(target):
         with standard_output() as file:
@@ -331,7 +325,7 @@ def _opened_target(target: Path_) -> Iterator[BinaryIO]:
         yield file
 
 
-def check_written(target: Path_) -> None:
+def check_written(target: StrPath) -> None:
     """Read a file that was just written, and check everything in it that can be checked.
 
     Raises:

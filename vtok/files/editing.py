@@ -1,7 +1,6 @@
 """Cut and join `.vtok` files without decoding: groups of codes are copied as they are. Nothing here needs torch."""
 
 import math
-import os
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
@@ -13,16 +12,15 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from vtok.container.audio import AudioChunks, AudioPacket
-from vtok.container.audio_index import Span, bytes_around, locate_audio, read_packets
+from vtok.container.audio import AudioChunks
+from vtok.container.audio_index import bytes_around, locate_audio, read_packets
 from vtok.container.reader import ContainerReader, FileHeader, VideoGroup, opened
 from vtok.container.writer import ContainerWriter
 from vtok.errors import ConfigError
 from vtok.system.atomic import check_target, open_atomically
-from vtok.video.times import exact_seconds
-from vtok.video.tracks import AudioTrack, shifted_chapters
-
-Path_ = str | os.PathLike[str]
+from vtok.system.paths import StrPath, is_vtok
+from vtok.video.times import Span, exact_seconds
+from vtok.video.tracks import AudioPacket, AudioTrack, shifted_chapters
 
 # What may differ between files that are joined: the first one's tags count, times are converted.
 _MAY_DIFFER = ("tags", "writer", "time_base", "average_rate", "audio", "chapters")
@@ -59,8 +57,8 @@ class EditResult:
 
 
 def cut_file(
-    source: Path_,
-    target: Path_,
+    source: StrPath,
+    target: StrPath,
     *,
     start_seconds: Fraction | float = 0,
     end_seconds: Fraction | float | None = None,
@@ -121,7 +119,7 @@ def cut_file(
 
 
 def concat_files(
-    sources: Sequence[Path_], target: Path_, *, with_audio: bool = True, overwrite: bool = False
+    sources: Sequence[StrPath], target: StrPath, *, with_audio: bool = True, overwrite: bool = False
 ) -> EditResult:
     """Join files of one model, quality and size, one after the other; their codes stay as they are.
 
@@ -165,15 +163,15 @@ def concat_files(
     return _write(sources, target, header, _joined(places, header), shown[-1] if shown else 0)
 
 
-def _check(target: Path_, sources: Iterable[Path_], overwrite: bool) -> None:
+def _check(target: StrPath, sources: Iterable[StrPath], overwrite: bool) -> None:
     check_target(target, sources, overwrite=overwrite)
-    if Path(target).suffix != ".vtok":
+    if not is_vtok(target):
         raise ConfigError(f"{target}: unknown suffix {Path(target).suffix!r}. The name of the output ends in .vtok")
 
 
 def _write(
-    sources: Sequence[Path_],
-    target: Path_,
+    sources: Sequence[StrPath],
+    target: StrPath,
     header: FileHeader,
     items: Iterable[_Item],
     last_frame_ticks: int,
@@ -225,14 +223,14 @@ def _cut(
 class _Place:
     """Where a file goes when it is joined to others."""
 
-    source: Path_
+    source: StrPath
     scale: int  # new units of time in an old one
     ticks: int  # new units by which it is moved
     span: Span  # from when to when its sound is taken; old time
     last_frame_ticks: int  # how long its last frame is shown; new units
 
 
-def _places(sources: Sequence[Path_], time_base: Fraction) -> list[_Place]:
+def _places(sources: Sequence[StrPath], time_base: Fraction) -> list[_Place]:
     """Where each file begins, in units of `time_base`: when the last frame of the one before ends."""
     places: list[_Place] = []
     end = None  # timestamp of the next frame
@@ -272,14 +270,14 @@ def _joined(places: Sequence[_Place], header: FileHeader) -> Iterator[_Item]:
                             yield packet.moved(shift, header.audio)
 
 
-def _require_same(first: Path_, expected: FileHeader, other: Path_, header: FileHeader) -> None:
+def _require_same(first: StrPath, expected: FileHeader, other: StrPath, header: FileHeader) -> None:
     for item in fields(FileHeader):
         a, b = getattr(expected, item.name), getattr(header, item.name)
         if item.name not in _MAY_DIFFER and a != b:
             raise ConfigError(f"{other}: has {item.name} {b}, and {first} has {a}. Only files that agree can be joined")
 
 
-def _require_same_audio(first: Path_, expected: FileHeader, other: Path_, header: FileHeader) -> None:
+def _require_same_audio(first: StrPath, expected: FileHeader, other: StrPath, header: FileHeader) -> None:
     a, b = ([replace(track, **_AUDIO_MAY_DIFFER) for track in tracks] for tracks in (expected.audio, header.audio))
     if a != b:
         raise ConfigError(

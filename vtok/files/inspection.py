@@ -1,4 +1,4 @@
-"""What a `.vtok` file says of itself, and whether all of it is sound. Neither needs the model, or torch."""
+"""What a `.vtok` file says of itself. That needs neither the model nor torch."""
 
 import os
 from contextlib import suppress
@@ -8,8 +8,7 @@ from typing import Any
 
 from vtok.container.audio_index import audio_bytes
 from vtok.container.reader import ContainerReader, opened
-from vtok.container.survey import survey
-from vtok.errors import FormatError, VtokError
+from vtok.errors import FormatError
 from vtok.model.registry import model_with_hash
 from vtok.video.tracks import AudioTrack
 from vtok.video.values import printable
@@ -109,33 +108,6 @@ class FileInfo:
         return "\n".join(lines)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verification:
-    """Whether all of a file is sound.
-
-    Attributes:
-        path: The file.
-        num_bytes: Its size.
-        is_sound: Whether there are no faults.
-        num_frames: Frames in the file as it was written, as far as that is known.
-        num_intact_frames: How many of them are in intact groups.
-        faults: What is wrong, in the order of the file: `byte_offset`, `end_offset` and `message` each.
-    """
-
-    path: str
-    num_bytes: int
-    is_sound: bool
-    num_frames: int
-    num_intact_frames: int
-    faults: list[dict[str, int | str]]
-
-    def summary(self) -> str:
-        """One line for people."""
-        if self.is_sound:
-            return f"{self.path}: sound, {self.num_frames} frames, {self.num_bytes} bytes"
-        return f"{self.path}: {self.num_intact_frames} of {self.num_frames} frames are intact"
-
-
 def file_info(path: str | os.PathLike[str]) -> FileInfo:
     """What the file at `path` says of itself.
 
@@ -195,26 +167,6 @@ def file_info(path: str | os.PathLike[str]) -> FileInfo:
     )
 
 
-def verify_file(path: str | os.PathLike[str]) -> Verification:
-    """Check everything in the file at `path` that can be checked without its model.
-
-    Raises:
-        FormatError: It is no `.vtok` file.
-        UnsupportedVersionError: It needs a newer reader.
-    """
-    with opened(path) as file:
-        found = survey(file)
-        num_bytes = file.seek(0, os.SEEK_END)
-    return Verification(
-        path=str(path),
-        num_bytes=num_bytes,
-        is_sound=not found.faults,
-        num_frames=found.num_frames,
-        num_intact_frames=sum(location.num_frames for location in found.groups),
-        faults=[fault._asdict() for fault in found.faults],
-    )
-
-
 def _track_json(track: AudioTrack) -> dict[str, Any]:
     return {
         "codec": track.codec,
@@ -236,11 +188,3 @@ def _track_line(track: dict[str, Any]) -> str:
 def _chapter_line(chapter: dict[str, Any]) -> str:
     title = f" {printable(chapter['tags']['title'])}" if "title" in chapter["tags"] else ""
     return f"chapter   {chapter['start_seconds']:.3f} s to {chapter['end_seconds']:.3f} s{title}"
-
-
-def is_sound(path: str | os.PathLike[str]) -> bool:
-    """Whether the file at `path` is a `.vtok` file without faults."""
-    try:
-        return verify_file(path).is_sound
-    except VtokError:
-        return False

@@ -1,6 +1,5 @@
 """Two videos in one picture, beside each other or split down the middle, each under its name, bitrate and PSNR."""
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -14,15 +13,17 @@ import numpy as np
 
 from vtok.codec.compressed_video import CompressedVideo
 from vtok.errors import ConfigError, MediaError
-from vtok.files.coding import Progress, played_seconds
-from vtok.measure.psnr_ssim import QualityMeter, UInt8Plane
+from vtok.measure.psnr_ssim import QualityMeter
 from vtok.measure.stats import pairs
-from vtok.media import SUFFIXES, Frame, VideoInfo, VideoReader, open_output
 from vtok.media.images import IMAGE_NAMES
+from vtok.media.outputs import open_output
+from vtok.media.reader import VideoReader
+from vtok.media.writer import SUFFIXES
 from vtok.model.tokenizer import VideoTokenizer
 from vtok.system.atomic import check_target
-
-Path_ = str | os.PathLike[str]
+from vtok.system.paths import StrPath, is_vtok
+from vtok.video.frame import Frame, Plane, Progress, VideoInfo
+from vtok.video.times import played_seconds
 
 _WHITE, _BLACK, _GREY = 235, 16, 128
 _GAP = 4  # columns between the halves
@@ -55,12 +56,12 @@ class Comparison:
 
 
 def compare_files(
-    first: Path_,
-    second: Path_,
-    target: Path_,
+    first: StrPath,
+    second: StrPath,
+    target: StrPath,
     *,
     at_seconds: Fraction | None = None,
-    reference: Path_ | None = None,
+    reference: StrPath | None = None,
     split: bool = False,
     tokenizer: VideoTokenizer | None = None,
     overwrite: bool = False,
@@ -126,7 +127,7 @@ def compare_files(
     )
 
 
-def _is_image(target: Path_) -> bool:
+def _is_image(target: StrPath) -> bool:
     suffix = Path(target).suffix.lower()
     if suffix not in (*SUFFIXES, ".gif", *IMAGE_NAMES):
         raise ConfigError(f"{target}: unknown suffix. Choose one of {', '.join((*SUFFIXES, '.gif', *IMAGE_NAMES))}.")
@@ -153,10 +154,10 @@ def _shown(videos: "list[_Video]", seconds: Fraction | None) -> Iterator[list[Fr
 class _Video:
     """A `.vtok` file or another video."""
 
-    def __init__(self, path: Path_, stack: ExitStack, tokenizer: VideoTokenizer | None) -> None:
+    def __init__(self, path: StrPath, stack: ExitStack, tokenizer: VideoTokenizer | None) -> None:
         self.path = path
         self._reader: CompressedVideo | VideoReader
-        if Path(path).suffix == ".vtok":
+        if is_vtok(path):
             self._reader = video = stack.enter_context(CompressedVideo(path, tokenizer=tokenizer))
             num_bytes, duration = video.path.stat().st_size - video.audio_bytes(), float(video.duration)
         else:
@@ -236,7 +237,7 @@ class _Sheet:
         return Frame(y, u, v, left.pts)
 
 
-def _text(text: str, width: int, height: int) -> UInt8Plane:
+def _text(text: str, width: int, height: int) -> Plane:
     """White text on black, uint8 `[height, width]`, smaller where that is too narrow, and cut off at the least size."""
     drawing, fonts = _pillow()
     from PIL import Image

@@ -26,8 +26,7 @@ import numpy.typing as npt
 
 from vtok.errors import ConfigError, MediaError
 from vtok.measure.ms_ssim import ms_ssim
-
-UInt8Plane = npt.NDArray[np.uint8]
+from vtok.video.frame import Plane
 
 MAX_PSNR_DB = 100.0
 """Every PSNR is capped here: that of identical planes is infinite and could be neither averaged nor kept as JSON."""
@@ -43,11 +42,11 @@ class PlanarFrame(Protocol):
     """Any 4:2:0 frame: uint8 luma `y [h, w]`, chroma `u` and `v` `[ceil(h/2), ceil(w/2)]`."""
 
     @property
-    def y(self) -> UInt8Plane: ...  # noqa: D102
+    def y(self) -> Plane: ...  # noqa: D102
     @property
-    def u(self) -> UInt8Plane: ...  # noqa: D102
+    def u(self) -> Plane: ...  # noqa: D102
     @property
-    def v(self) -> UInt8Plane: ...  # noqa: D102
+    def v(self) -> Plane: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,7 +188,7 @@ def psnr(mse: float) -> float:
     return min(10 * math.log10(255**2 / mse), MAX_PSNR_DB) if mse else MAX_PSNR_DB
 
 
-def ssim(reference: UInt8Plane, decoded: UInt8Plane) -> float:
+def ssim(reference: Plane, decoded: Plane) -> float:
     """Structural similarity of two planes `[h, w]`, as FFmpeg's `ssim` filter defines it; 1 when they are identical.
 
     As there, the last `h % 4` rows and `w % 4` columns do not count. Planes smaller than one 8x8 window, for which
@@ -216,7 +215,7 @@ def _weigh_6_1_1(y: float, u: float, v: float) -> float:
     return (6 * y + u + v) / 8
 
 
-def _squared_differences(a: UInt8Plane, b: UInt8Plane) -> npt.NDArray[np.uint16]:
+def _squared_differences(a: Plane, b: Plane) -> npt.NDArray[np.uint16]:
     """`(a - b)^2` without leaving 16 bits: 255^2 just fits, and narrow types are what makes NumPy fast."""
     difference = np.maximum(a, b) - np.minimum(a, b)
     squares: npt.NDArray[np.uint16] = np.multiply(difference, difference, dtype=np.uint16)
@@ -236,7 +235,7 @@ def _window_sums(plane: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]) -> npt.N
     return windows
 
 
-def _check_planes(name: str, reference: UInt8Plane, decoded: UInt8Plane, *, index: int) -> None:
+def _check_planes(name: str, reference: Plane, decoded: Plane, *, index: int) -> None:
     for plane in (reference, decoded):
         if plane.dtype != np.uint8 or plane.ndim != 2:
             raise ConfigError(f"plane {name} is {plane.dtype} of shape {plane.shape}; it must be uint8 of shape [h, w]")

@@ -4,18 +4,20 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import fmean
 from time import perf_counter
 
+from vtok.codec.code_costs import CodeCosts
 from vtok.codec.compressed_video import CompressedVideo
 from vtok.errors import MediaError
-from vtok.files.coding import Progress, played_seconds
-from vtok.measure.code_usage import CodeCosts, CodeHistogram, CodeUsage
+from vtok.measure.code_usage import CodeHistogram, CodeUsage
 from vtok.measure.psnr_ssim import Quality, QualityMeter, Spread
 from vtok.measure.vmaf import MISSING, VmafMeter, VmafScores, find_ffmpeg
-from vtok.media import Frame, VideoInfo, VideoReader
+from vtok.media.reader import VideoReader
 from vtok.model.tokenizer import VideoTokenizer
+from vtok.system.paths import is_vtok
+from vtok.video.frame import Frame, Progress, VideoInfo
+from vtok.video.times import played_seconds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,7 +129,7 @@ def file_stats(
         source = stack.enter_context(VideoReader(reference))
         video: CompressedVideo | VideoReader
         codes = CodeHistogram()
-        if Path(compressed).suffix == ".vtok":
+        if is_vtok(compressed):
             video = stack.enter_context(CompressedVideo(compressed, tokenizer=tokenizer))
             video.costs = CodeCosts()
             # Stages that overlap with comparing could not be timed.

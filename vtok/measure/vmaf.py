@@ -18,7 +18,8 @@ from typing import IO
 import numpy as np
 
 from vtok.errors import MediaError
-from vtok.measure.psnr_ssim import PlanarFrame, UInt8Plane
+from vtok.measure.psnr_ssim import PlanarFrame
+from vtok.video.frame import Plane
 
 MISSING = "no ffmpeg with libvmaf: pip install imageio-ffmpeg brings one"
 
@@ -146,6 +147,6 @@ class VmafMeter:
         return MediaError(f"{self._program}: cannot measure VMAF: {lines[0] if lines else 'it ended'}")
 
 
-def _padded(plane: UInt8Plane, rows: int) -> UInt8Plane:
+def _padded(plane: Plane, rows: int) -> Plane:
     """`plane` with its last row repeated until there are so many; chroma of an odd height has enough already."""
     return np.ascontiguousarray(np.pad(plane, ((0, rows - len(plane)), (0, 0)), mode="edge"))

@@ -1,17 +1,16 @@
 """What a video file has beside its pictures: audio packets, as they are, and tags and chapters."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
+from typing import Protocol
 
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Discard, Disposition, Stream
 
-from vtok.container.audio import AudioChunk, AudioChunks, AudioPacket
-from vtok.container.audio_index import Span
 from vtok.errors import ConfigError
-from vtok.video.tracks import AudioTrack, Chapter
+from vtok.video.tracks import AudioPacket, AudioTrack, Chapter
 from vtok.video.values import printable
 
 # What a container says of itself and not of the film, and would be untrue in another.
@@ -20,25 +19,37 @@ _TAGS_OF_THE_CONTAINER |= {"bps", "number_of_frames", "number_of_bytes"}
 _MAX_TAG_BYTES = 1 << 16
 
 
+class PacketSink(Protocol):
+    """Where a reader puts the packets of sound that it meets."""
+
+    def start(self, tracks: Sequence[AudioTrack], time_base: Fraction) -> None:
+        """Learn what the packets belong to, and the time base of the pictures; comes first."""
+
+    def push(self, packet: AudioPacket) -> None:
+        """Take a packet; ConfigError if it cannot be held."""
+
+
 class AudioReader:
-    """The audio packets of a file that is being read, on their way into chunks of a `.vtok` file.
+    """The audio packets of a file that is being read, on their way to a sink.
 
     Attributes:
-        streams: The tracks, to be demuxed together with the pictures.
+        streams: The tracks, to be demuxed together with the pictures; none without a sink.
         tracks: The same as a header describes them.
-        chunks: What was pushed so far.
 
     Args:
         streams: All streams of the file.
+        sink: Where the packets go; None leaves the sound out.
         notices: Where to say what is not carried over.
         time_base: That of the video.
     """
 
-    def __init__(self, streams: Iterable[Stream], notices: dict[str, str], time_base: Fraction) -> None:
+    def __init__(
+        self, streams: Iterable[Stream], sink: PacketSink | None, notices: dict[str, str], time_base: Fraction
+    ) -> None:
         self.streams: list[AudioStream] = []
         tracks = []
         for stream in streams:
-            if not isinstance(stream, AudioStream):
+            if sink is None or not isinstance(stream, AudioStream):
                 continue
             try:
                 tracks.append(_track(stream))
@@ -46,37 +57,33 @@ class AudioReader:
             except ConfigError as error:
                 notices[f"track {stream.index}"] = f"audio track {stream.index} is not carried over: {error}"
         self.tracks = tuple(tracks)
-        self.chunks = AudioChunks(self.tracks, time_base)
+        self._sink = sink
+        if sink is not None:
+            sink.start(self.tracks, time_base)
         self._numbers = {stream.index: number for number, stream in enumerate(self.streams)}
         self._next_pts = [0] * len(tracks)
         self._notices = notices
-        self._span, self._shift = Span(), Fraction(0)
-
-    def keep(self, span: Span, shift: Fraction) -> None:
-        """Take from now on, and keep of what was taken, only packets that begin in `span`, moved by `shift` seconds."""
-        early = list(self.chunks.take())
-        self._span, self._shift = span, shift
-        for payload in early:
-            for packet in AudioChunk.from_bytes(payload, len(self.tracks)).packets:
-                self._take(packet)
 
     def takes(self, packet: "Packet[Stream]") -> bool:
         """Whether it was a packet of sound, which is copied then."""
         number = self._numbers.get(packet.stream.index)  # not `stream_index`: the last, empty packets have none
-        if number is None:
+        if number is None or self._sink is None:
             return False
         if packet.size:
-            self._push(number, packet)
+            try:
+                self._sink.push(self._copied(number, packet))
+            except ConfigError as error:  # no reason to give up the video
+                self._notices.setdefault("packet", f"sound left out: {error}")
         return True
 
-    def _push(self, number: int, packet: "Packet[Stream]") -> None:
+    def _copied(self, number: int, packet: "Packet[Stream]") -> AudioPacket:
         pts = packet.pts if packet.pts is not None else packet.dts
         if pts is None:
             pts = self._next_pts[number]
             self._notices.setdefault("sound", "timestamps missing in the sound: filled in from the packets' durations")
         duration = max(0, packet.duration or 0)
         self._next_pts[number] = pts + duration
-        copy = AudioPacket(
+        return AudioPacket(
             track=number,
             pts=pts,
             dts=pts if packet.dts is None else packet.dts,
@@ -86,15 +93,6 @@ class AudioReader:
             is_corrupt=packet.is_corrupt,
             side_data=tuple((data.data_type, bytes(data)) for data in packet.iter_sidedata()),
         )
-        self._take(copy)
-
-    def _take(self, packet: AudioPacket) -> None:
-        if not self._span.has(packet.seconds(self.tracks)):
-            return
-        try:
-            self.chunks.push(packet.moved(self._shift, self.tracks))
-        except ConfigError as error:  # no reason to give up the video
-            self._notices.setdefault("packet", f"sound left out: {error}")
 
 
 def tags_of(metadata: Mapping[str, str], notices: dict[str, str]) -> dict[str, str]:

@@ -15,8 +15,7 @@ from av.container import InputContainer, OutputContainer
 from av.packet import Packet, PacketSideData, PktSideDataT, packet_sidedata_type_from_literal
 from av.stream import Disposition
 
-from vtok.container.audio import AudioPacket
-from vtok.video.tracks import AudioTrack, Extras
+from vtok.video.tracks import AudioPacket, AudioTrack, Extras
 from vtok.video.values import MAX_TERM
 
 FORMATS = {".mkv": "matroska", ".mov": "mov", ".mp4": "mp4", ".webm": "webm"}

@@ -9,7 +9,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from vtok.media.timeline import DEFAULT_RATE
+from vtok.video.times import DEFAULT_RATE
 
 LOG_DAMAGE = ("ffv1", "gif", "mjpeg")  # decoders that conceal damage and mention it only in FFmpeg's log
 _PACKET_SIZES = (188, 192, 204)  # of MPEG transport streams: plain, with a time code (.m2ts), with error correction

@@ -15,10 +15,11 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from vtok.errors import MediaError
-from vtok.media.timeline import DEFAULT_RATE
+from vtok.media.pixels import rgb_from_planes
 from vtok.media.writer import ffmpeg_errors
 from vtok.system.atomic import atomic_write
-from vtok.video.frame import Frame, VideoInfo, rgb_from_planes
+from vtok.video.frame import Frame, VideoInfo
+from vtok.video.times import DEFAULT_RATE
 
 _TICK = Fraction(1, 100)  # seconds; GIF knows no other
 

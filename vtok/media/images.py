@@ -18,9 +18,10 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
 from vtok.errors import ConfigError, MediaError, writing
+from vtok.media.pixels import jpeg_from_planes, rgb_from_planes
 from vtok.media.timeline import Cadence
 from vtok.system.atomic import atomic_write
-from vtok.video.frame import Frame, VideoInfo, jpeg_from_planes, rgb_from_planes
+from vtok.video.frame import Frame, VideoInfo
 
 IMAGE_NAMES = {
     ".png": "png",

@@ -18,12 +18,14 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from vtok.errors import MediaError
-from vtok.media.audio_reader import AudioReader, chapters_of, tags_of, tracks_left
+from vtok.media.audio_reader import AudioReader, PacketSink, chapters_of, tags_of, tracks_left
 from vtok.media.damage import decode_packet, missing_end, missing_seconds
 from vtok.media.images import IMAGE_NAMES, ImageSequence
+from vtok.media.pixels import conversion, converted_colors, planes_420
 from vtok.media.rotation import Turn
-from vtok.media.timeline import DEFAULT_RATE, Timeline
-from vtok.video.frame import UNSPECIFIED, Frame, VideoInfo, conversion, converted_colors, guessed_matrix, planes_420
+from vtok.media.timeline import Timeline
+from vtok.video.frame import UNSPECIFIED, Frame, VideoInfo, guessed_matrix
+from vtok.video.times import DEFAULT_RATE
 from vtok.video.tracks import Extras
 
 _HDR_TRANSFERS = {16: "PQ", 18: "HLG"}  # H.273 transfer characteristics
@@ -56,7 +58,7 @@ class VideoReader:
         name: What to call it in messages instead of `path`.
         image_rate: Frames per second of a sequence of images; default 25.
         allow_hdr: Read PQ and HLG video too, its values cut to 8 bits and otherwise as they are.
-        with_audio: Copy the packets of audio tracks.
+        sound: Where packets of audio tracks go as they are met; None leaves them out.
 
     Raises:
         MediaError: The file cannot be read as a video; or, while iterating, a frame has another size than the first.
@@ -69,7 +71,7 @@ class VideoReader:
         name: str | os.PathLike[str] | None = None,
         image_rate: Fraction | None = None,
         allow_hdr: bool = False,
-        with_audio: bool = False,
+        sound: PacketSink | None = None,
     ) -> None:
         self.path = Path(path)
         self.name = str(name or path)
@@ -91,8 +93,8 @@ class VideoReader:
             raise MediaError(f"{self.name}: {_cause(error)}. Is it a video, and whole?") from error
         try:
             self._stream = self._pick_stream()
-            streams = self._container.streams if with_audio else ()
-            self.audio = AudioReader(streams, self._notices, self._stream.time_base or 1 / DEFAULT_RATE)
+            time_base = self._stream.time_base or 1 / DEFAULT_RATE
+            self.audio = AudioReader(self._container.streams, sound, self._notices, time_base)
             if left := tracks_left(self._container.streams, self._stream):
                 self._notices["tracks"] = left
             self.extras = Extras(

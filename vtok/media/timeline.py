@@ -1,11 +1,7 @@
 """When frames are shown: timestamps that increase, and whether they are evenly spaced."""
 
-from fractions import Fraction
-
 from vtok.video.frame import VideoInfo
-
-DEFAULT_RATE = Fraction(25)
-"""Frames per second, where a file has neither timestamps nor a rate."""
+from vtok.video.times import DEFAULT_RATE
 
 
 class Timeline:

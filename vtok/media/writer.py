@@ -16,14 +16,14 @@ from av.container import OutputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from vtok.container.audio import AudioPacket
 from vtok.errors import ConfigError, MediaError
 from vtok.media.audio_writer import AudioWriter, describe, lost_tags
 from vtok.media.mp4_times import DecodingTimes
-from vtok.media.timeline import DEFAULT_RATE
+from vtok.media.pixels import frame_from_planes
 from vtok.system.atomic import atomic_write
-from vtok.video.frame import Frame, VideoInfo, frame_from_planes
-from vtok.video.tracks import Extras
+from vtok.video.frame import Frame, VideoInfo
+from vtok.video.times import DEFAULT_RATE
+from vtok.video.tracks import AudioPacket, Extras
 from vtok.video.values import printable
 
 CODECS: dict[str, dict[str, str]] = {

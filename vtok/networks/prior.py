@@ -254,8 +254,8 @@ class Prior(nn.Module):
         weight, ratio = self._tails(log2_scale)
         distance = (codes - location).abs()
         inverse = torch.exp2(-log2_scale)
-        core = _logistic_bin(distance, inverse)
-        tail = _logistic_bin(distance, inverse * torch.exp2(-ratio))
+        core = logistic_bin(distance, inverse)
+        tail = logistic_bin(distance, inverse * torch.exp2(-ratio))
         return -torch.log2(torch.lerp(core, tail, weight).clamp_min(MIN_PROBABILITY))
 
     def _tails(self, log2_scale: Tensor) -> tuple[Tensor, Tensor]:
@@ -271,7 +271,7 @@ def checkerboard(h: int, w: int, *, device: torch.device) -> Tensor:
     return ((rows + columns) % 2).float()
 
 
-def _logistic_bin(distance: Tensor, inverse_scale: Tensor) -> Tensor:
+def logistic_bin(distance: Tensor, inverse_scale: Tensor) -> Tensor:
     """Mass of a unit bin whose centre is `distance` from a logistic's location; on the far side for precision."""
     return torch.sigmoid((0.5 - distance) * inverse_scale) - torch.sigmoid((-0.5 - distance) * inverse_scale)
 

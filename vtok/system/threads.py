@@ -9,8 +9,6 @@ from contextlib import contextmanager
 
 import torch
 
-from vtok.entropy.integer_products import int8_products_are_exact
-
 
 def use_threads(count: int) -> None:
     """Compute with `count` threads from now on, in the calling thread.
@@ -31,8 +29,3 @@ def num_threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def entropy_coding_threads() -> int:
-    """The threads of entropy coding, beside networks at work."""
-    return 1 if int8_products_are_exact() else torch.get_num_threads()

@@ -21,12 +21,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from vtok.codec.token_reader import GroupCache, TokenReader
+from vtok.container.verification import verify_file
 from vtok.errors import ConfigError, MediaError, TruncatedError, VtokError
-from vtok.files.inspection import verify_file
 from vtok.model.checks import check_integer
 from vtok.model.tokenizer import VideoTokenizer
-
-Path_ = str | os.PathLike[str]
+from vtok.system.paths import StrPath, is_vtok
 
 _MOST_REASONS = 3  # in the warning; all are in `skipped`
 
@@ -87,7 +86,7 @@ class TokenDataset(Dataset[TokenItem]):
 
     def __init__(
         self,
-        source: Path_ | Iterable[Path_],
+        source: StrPath | Iterable[StrPath],
         *,
         num_latents: int,
         stride: int | None = None,
@@ -227,7 +226,7 @@ class TokenDataset(Dataset[TokenItem]):
         warnings.warn(f"{len(self.skipped)} of {total} files skipped: {reasons}{more}", stacklevel=3)
 
 
-def find_token_files(source: Path_ | Iterable[Path_]) -> list[Path]:
+def find_token_files(source: StrPath | Iterable[StrPath]) -> list[Path]:
     """The files that the argument `source` of `TokenDataset` means, in its order.
 
     Raises:
@@ -238,13 +237,13 @@ def find_token_files(source: Path_ | Iterable[Path_]) -> list[Path]:
     return [path for item in source for path in _files_of(item)]
 
 
-def _files_of(source: Path_) -> Iterator[Path]:
+def _files_of(source: StrPath) -> Iterator[Path]:
     path = Path(source)
     if path.is_dir():
         yield from _found(source, path.rglob("*.vtok"))
     elif not path.exists() and glob.has_magic(str(source)):
         yield from _found(source, map(Path, glob.glob(str(source), recursive=True)))  # noqa: PTH207 (absolute patterns)
-    elif path.suffix == ".vtok":
+    elif is_vtok(path):
         yield path  # if it is missing, that is for its reader to say
     else:
         try:
@@ -255,7 +254,7 @@ def _files_of(source: Path_) -> Iterator[Path]:
             yield path.parent / line
 
 
-def _found(source: Path_, paths: Iterable[Path]) -> list[Path]:
+def _found(source: StrPath, paths: Iterable[Path]) -> list[Path]:
     found = sorted(path for path in paths if path.is_file())
     if not found:
         raise MediaError(f"{source}: there are no .vtok files")

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as npy
 
-from vtok.batch.plan import Path_
 from vtok.codec.chunk_coder import FRAMES_PER_CHUNK
 from vtok.entropy.frame_coder import Codes
 from vtok.errors import ConfigError, MediaError, VtokError, naming
+from vtok.system.paths import StrPath
 
 COLOR_ARRAYS = ("color_range", "color_matrix", "color_primaries", "color_transfer")
 _LARGEST_ARRAY = 1 << 26  # entries of any but the codes: a month of timestamps
@@ -145,7 +145,7 @@ class ArrayReader:
 
 
 @contextmanager
-def opened_arrays(path: Path_) -> Iterator[ArrayReader]:
+def opened_arrays(path: StrPath) -> Iterator[ArrayReader]:
     """The arrays of the archive at `path`; errors say its name.
 
     Raises:

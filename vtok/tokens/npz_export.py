@@ -9,19 +9,19 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as npy
 
-from vtok.batch.plan import Path_
 from vtok.codec.chunk_coder import FRAMES_PER_CHUNK
 from vtok.codec.token_reader import TokenReader
 from vtok.errors import ConfigError, TruncatedError
 from vtok.model.tokenizer import VideoTokenizer
 from vtok.system.atomic import check_target, open_atomically
+from vtok.system.paths import StrPath
 from vtok.tokens.npz_arrays import COLOR_ARRAYS, TokenFileResult
 
 _DATE = (1980, 1, 1, 0, 0, 0)  # so that the same tokens make the same archive
 
 
 def export_npz(
-    source: Path_, target: Path_, *, tokenizer: VideoTokenizer | None = None, overwrite: bool = False
+    source: StrPath, target: StrPath, *, tokenizer: VideoTokenizer | None = None, overwrite: bool = False
 ) -> TokenFileResult:
     """Write the tokens of a `.vtok` file, and what it takes to make such a file of them again.
 

@@ -7,9 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
-from vtok.batch.plan import Path_
 from vtok.codec.chunk_coder import FRAMES_PER_CHUNK, latent_size
-from vtok.codec.compressed_video import DEFAULT_RATE
 from vtok.codec.file_model import check_header, file_prior, tokenizer_of
 from vtok.codec.group_encoder import GroupEncoder, chunks_per_group
 from vtok.container.reader import FileHeader, VideoGroup
@@ -19,13 +17,15 @@ from vtok.entropy.frame_coder import ENTROPY_CODER, Codes
 from vtok.errors import ConfigError
 from vtok.model.tokenizer import VideoTokenizer
 from vtok.system.atomic import check_target, open_atomically
+from vtok.system.paths import StrPath, is_vtok
 from vtok.tokens.npz_arrays import COLOR_ARRAYS, ArrayReader, TokenFileResult, opened_arrays
 from vtok.video.frame import VideoInfo
+from vtok.video.times import DEFAULT_RATE
 
 
 def import_npz(
-    source: Path_,
-    target: Path_,
+    source: StrPath,
+    target: StrPath,
     *,
     tokenizer: VideoTokenizer | None = None,
     keyframe_seconds: float = 4.0,
@@ -45,7 +45,7 @@ def import_npz(
         ConfigError: An array is missing, or has another shape, type or value than it must have.
         ModelMismatchError: The tokens are of a model that is not at hand.
     """
-    if Path(target).suffix != ".vtok":
+    if not is_vtok(target):
         raise ConfigError(f"{target}: unknown suffix {Path(target).suffix!r}. The name of the output ends in .vtok")
     check_target(target, [source], overwrite=overwrite)
     with opened_arrays(source) as arrays:
@@ -160,6 +160,6 @@ def _layout_from(arrays: ArrayReader) -> _Layout:
 
 def _latents_per_group(header: FileHeader, layout: _Layout, keyframe_seconds: float) -> int:
     seconds = (layout.pts[-1] - layout.pts[0]) * header.time_base
-    rate = header.average_rate or (len(layout.pts) / seconds if seconds else Fraction(DEFAULT_RATE))
+    rate = header.average_rate or (len(layout.pts) / seconds if seconds else DEFAULT_RATE)
     info = VideoInfo(width=header.width, height=header.height, time_base=header.time_base, average_rate=rate)
     return chunks_per_group(info, keyframe_seconds)

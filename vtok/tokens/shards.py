@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vtok.batch.plan import Path_
 from vtok.errors import ConfigError, MediaError
 from vtok.system.atomic import check_target, open_atomically
+from vtok.system.paths import StrPath
 from vtok.tokens.dataset import TokenDataset
 
 
@@ -39,7 +39,7 @@ class ShardResult:
 
 
 def export_shards(
-    dataset: TokenDataset, folder: Path_, *, samples_per_shard: int = 256, overwrite: bool = False
+    dataset: TokenDataset, folder: StrPath, *, samples_per_shard: int = 256, overwrite: bool = False
 ) -> ShardResult:
     """Write all windows of a data set, in order, as `tokens-000000.tar`, `tokens-000001.tar` and so on.
 

@@ -1,9 +1,14 @@
-"""Points in time as people type them: seconds, or hours, minutes and seconds between colons."""
+"""Times: as people type them (seconds, or hours, minutes and seconds between colons), and stretches between two."""
 
 import re
+from dataclasses import dataclass
 from fractions import Fraction
 
 from vtok.errors import ConfigError
+from vtok.video.frame import VideoInfo
+
+DEFAULT_RATE = Fraction(25)
+"""Frames per second, where a file has neither timestamps nor a rate."""
 
 _TIME = re.compile(r"(?:(?:([0-9]{1,5}):)?([0-9]{1,5}):)?([0-9]{1,9}(?:\.[0-9]{1,9})?|\.[0-9]{1,9})")
 _RATE = re.compile(r"([0-9]{1,7}(?:\.[0-9]{1,6})?)(?:/([1-9][0-9]{0,6}))?")
@@ -66,3 +71,23 @@ def parse_range(start: str | None, end: str | None, duration: str | None) -> tup
     if stop is not None and stop <= begin:
         raise ConfigError(f"the range ends at {float(stop):g} s: must be after its start, {float(begin):g} s")
     return begin, stop
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch of time in seconds on the clock of the timestamps, `begin` included, `end` not; None is no limit."""
+
+    begin: Fraction | None = None
+    end: Fraction | None = None
+
+    def has(self, seconds: Fraction) -> bool:
+        """Whether a moment lies in it."""
+        return (self.begin is None or seconds >= self.begin) and (self.end is None or seconds < self.end)
+
+
+def played_seconds(info: VideoInfo, first_pts: int, last_pts: int, last_frame_ticks: int) -> float:
+    """From the first frame's timestamp to the end of the last; if its ticks are 0, as long as the average rate says."""
+    last_frame = last_frame_ticks * info.time_base
+    if not last_frame and info.average_rate:
+        last_frame = 1 / info.average_rate
+    return float((last_pts - first_pts) * info.time_base + last_frame)

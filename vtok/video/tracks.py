@@ -7,7 +7,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
+from typing import Any, NamedTuple
 
 from vtok.errors import ConfigError
 from vtok.video.values import MAX_TERM, fraction, printable, require_fraction, require_integer, require_tags
@@ -100,6 +100,28 @@ class AudioTrack:
             disposition=tuple(disposition),
             tags=values["tags"],
         )
+
+
+class AudioPacket(NamedTuple):
+    """A packet of encoded sound; times in units of its track's time base, `side_data` as kind and bytes."""
+
+    track: int
+    pts: int
+    dts: int
+    duration: int
+    data: bytes
+    is_key: bool = True
+    is_corrupt: bool = False
+    side_data: tuple[tuple[str, bytes], ...] = ()
+
+    def seconds(self, tracks: Sequence[AudioTrack]) -> Fraction:
+        """When it begins."""
+        return self.pts * tracks[self.track].time_base
+
+    def moved(self, seconds: Fraction, tracks: Sequence[AudioTrack]) -> "AudioPacket":
+        """The same packet so much later, to the nearest unit of its track's time base."""
+        ticks = round(seconds / tracks[self.track].time_base)
+        return self._replace(pts=self.pts + ticks, dts=self.dts + ticks)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
