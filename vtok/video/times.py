@@ -3,9 +3,12 @@
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 from vtok.errors import ConfigError
-from vtok.video.frame import VideoInfo
+
+if TYPE_CHECKING:
+    from vtok.video.frame import VideoInfo
 
 DEFAULT_RATE = Fraction(25)
 """Frames per second, where a file has neither timestamps nor a rate."""
@@ -85,7 +88,7 @@ class Span:
         return (self.begin is None or seconds >= self.begin) and (self.end is None or seconds < self.end)
 
 
-def played_seconds(info: VideoInfo, first_pts: int, last_pts: int, last_frame_ticks: int) -> float:
+def played_seconds(info: "VideoInfo", first_pts: int, last_pts: int, last_frame_ticks: int) -> float:
     """From the first frame's timestamp to the end of the last; if its ticks are 0, as long as the average rate says."""
     last_frame = last_frame_ticks * info.time_base
     if not last_frame and info.average_rate:
