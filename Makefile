@@ -10,8 +10,8 @@ CLIPS_TITLE ?= Other clips
 TORCH ?= 2.6.0
 TORCH_VENV := .venv-torch-$(TORCH)
 PEERS_VENV := .venv-peers
-EXACT_TESTS := $(addprefix tests/test_,exact_prior.py integer_products.py entropy.py latent_model.py pretrained.py \
-	golden.py codec.py random_access.py strips.py threads.py precision.py split_encoding.py)
+EXACT_TESTS := tests/entropy tests/networks tests/model tests/codec $(addprefix tests/,files/test_coding.py \
+	container/test_golden.py system/test_threads.py batch/test_split.py)
 
 .PHONY: demo test lint types unit test-processors test-torch bench report model-card fuzz clean
 
@@ -49,7 +49,7 @@ test-processors: $(VENV)/.installed-dev
 # With another version of PyTorch: the tests of what has to be exact, and whether files have the same bytes.
 test-torch: $(VENV)/.installed-dev $(TORCH_VENV)/.installed-dev
 	$(TORCH_VENV)/bin/python -m pytest $(EXACT_TESTS)
-	$(BIN)/python tests/prior_bytes.py $(BIN)/python $(TORCH_VENV)/bin/python
+	$(BIN)/python tests/tools/prior_bytes.py $(BIN)/python $(TORCH_VENV)/bin/python
 
 # Speed, memory and start-up beside other codecs; takes a quarter of an hour on an idle machine.
 bench: $(VENV)/.installed-dev $(PEERS_VENV)/.installed
@@ -59,17 +59,17 @@ bench: $(VENV)/.installed-dev $(PEERS_VENV)/.installed
 report: $(VENV)/.installed-dev
 	$(BIN)/vtok bench sample_videos -o demo/report/sample_videos
 	$(if $(CLIPS),$(BIN)/vtok bench $(CLIPS) -o demo/report/clips)
-	$(BIN)/python docs/generate_quality.py "Sample videos=demo/report/sample_videos" \
+	$(BIN)/python tools/docs/generate_quality.py "Sample videos=demo/report/sample_videos" \
 		$(if $(CLIPS),"$(CLIPS_TITLE)=demo/report/clips")
 
 # docs/model_card.md and its pictures, for the weights in the package; takes some minutes.
 model-card: $(VENV)/.installed-dev
-	$(BIN)/python docs/generate_model_card.py
+	$(BIN)/python tools/docs/generate_model_card.py
 
 # What it finds is written to demo/fuzz as crash-* or timeout-*.
 fuzz: $(VENV)/.installed-fuzz
 	@mkdir -p demo/fuzz/corpus
-	cd demo/fuzz && $(CURDIR)/$(BIN)/python $(CURDIR)/tests/fuzz_container.py -max_total_time=$(FUZZ_SECONDS) corpus
+	cd demo/fuzz && $(CURDIR)/$(BIN)/python $(CURDIR)/tests/tools/fuzz_container.py -max_total_time=$(FUZZ_SECONDS) corpus
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV) || python3 -m venv $(VENV)

@@ -39,7 +39,7 @@ def peak_gflops(dtype: torch.dtype, runs: int = 9) -> float:
         convolution(image)
         seconds.append(perf_counter() - start)
     operations = 2 * convolution.weight.numel() * PEAK_SIZE[0] * PEAK_SIZE[1]
-    return operations / median(seconds[2:]) / 1e9
+    return float(operations / median(seconds[2:]) / 1e9)
 
 
 def _processor_name() -> str:

@@ -78,11 +78,11 @@ def measure(runs: int) -> dict[str, Any]:
         ("decode", lambda: tokenizer.decode_from_code_indices(codes)),
     ):
         with FlopCounterMode(display=False) as counter:
-            step()
+            step()  # type: ignore[no-untyped-call]
         seconds = []
         for _ in range(runs):
             start = perf_counter()
-            step()
+            step()  # type: ignore[no-untyped-call]
             seconds.append(perf_counter() - start)
         result[name] = {
             "thousand_multiplications_per_pixel": counter.get_total_flops() / 2 / pixels / 1000,

@@ -7,6 +7,7 @@ import json
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from time import perf_counter
 from typing import Annotated, Any
@@ -109,10 +110,13 @@ def measure_codecs(clip: Path, folder: Path, num_frames: int, runs: int) -> Iter
 
 def measure_networks(tokenizer: VideoTokenizer, runs: int, peer_python: str | None) -> Record:
     """The networks alone at 128 x 128, 16 frames, without entropy coding; and magvit2-pytorch, or why not."""
-    info = VideoInfo(width=128, height=128, time_base=1)  # type: ignore[arg-type]
+    info = VideoInfo(width=128, height=128, time_base=Fraction(1))
     rng = np.random.default_rng(0)
     shapes = ((128, 128), (64, 64), (64, 64))
-    frames = [Frame(*(rng.integers(0, 256, shape, np.uint8) for shape in shapes), pts=i) for i in range(16)]
+    frames = []
+    for i in range(16):
+        y, u, v = (rng.integers(0, 256, shape, np.uint8) for shape in shapes)
+        frames.append(Frame(y, u, v, i))
     encoder, decoder, encoding, decoding = ChunkEncoder(tokenizer, info, 5), ChunkDecoder(tokenizer, info, 5), [], []
     for _ in range(runs + 1):
         start = perf_counter()

@@ -31,7 +31,7 @@ def read_vtok(path: Path) -> int:
 
 def read_npy(path: Path) -> int:
     """The same of a `.npy` file, into memory."""
-    return np.load(path).size
+    return int(np.load(path).size)
 
 
 def read_video(path: Path) -> int:

@@ -1,40 +1,18 @@
 """Fixtures that several test modules share."""
 
-from typing import Any
+import signal
+import sys
 
 import pytest
-import torch
 from typer.testing import CliRunner
 
-from vtok.entropy.exact_prior import ExactPrior
+from support.commands import Outcome
+from support.models import new_tiny_tokenizer
+from support.videos import truncated, write_video
+from vtok.cli.app import main
+from vtok.container.reader import ContainerReader
+from vtok.files.coding import encode_file
 from vtok.model.tokenizer import VideoTokenizer
-
-
-def new_tiny_tokenizer(*, refine_dim: int = 8, blend_dim: int = 4, **latent_options: Any) -> VideoTokenizer:
-    """The pretrained kind of tokenizer, too small to be good, with random weights throughout."""
-    torch.manual_seed(1)
-    tokenizer = VideoTokenizer(
-        layers=(("klt", 12), ("latent_residual", 8), ("latent_residual", 8)),
-        num_codebooks=12,
-        codebook_size=256,
-        latent_options={
-            "refine_dim": refine_dim,
-            "guide_dim": 4,
-            "blend_dim": blend_dim,
-            "prior_groups": (4, 12),
-            "prior_context_dim": 8,
-            "prior_group_dim": 8,
-            **latent_options,
-        },
-    )
-    # Last layers start at zero; a test of anything after them needs them to matter.
-    for parameter in tokenizer.parameters():
-        if not parameter.any():
-            torch.nn.init.normal_(parameter, std=0.05)
-    assert tokenizer.latent_model is not None
-    tokenizer.exact_prior = ExactPrior.quantize(tokenizer.latent_model.prior)
-    tokenizer.name, tokenizer.weights_sha256 = "tiny", "0" * 64
-    return tokenizer.eval()
 
 
 @pytest.fixture
@@ -46,3 +24,42 @@ def tiny_tokenizer() -> VideoTokenizer:
 def cli_runner() -> CliRunner:
     """Runs the command line in this process."""
     return CliRunner()
+
+
+@pytest.fixture
+def vtok(monkeypatch, capfd, tmp_path):
+    """Runs the program in this process, in a folder of its own, and returns what a shell would see of it."""
+    monkeypatch.chdir(tmp_path)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have started this with SIGINT ignored
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["vtok", *map(str, arguments)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as exited:
+            main()
+        return Outcome(exited.value.code or 0, *capfd.readouterr())
+
+    yield run
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory):
+    """Files that tests read: good ones, and some with something wrong, named after it."""
+    folder = tmp_path_factory.mktemp("made")
+    source = write_video(folder / "good.mp4", num_frames=24)
+    write_video(folder / "short.mp4", num_frames=8)
+    write_video(folder / "other_size.mp4", num_frames=24, size=(32, 48))
+    encode_file(source, folder / "good.vtok", keyframe_seconds=0.3)
+    (folder / "empty").write_bytes(b"")
+    (folder / "text").write_text("not a video, and not a .vtok file either\n" * 100)
+    (folder / "folder.vtok").mkdir()
+    truncated(folder / "good.vtok", folder / "truncated.vtok", share=0.6)
+    data = bytearray((folder / "good.vtok").read_bytes())
+    with (folder / "good.vtok").open("rb") as file:
+        second = ContainerReader(file).read_index()[1]
+    data[second.byte_offset + 70] ^= 4
+    (folder / "flipped_bit.vtok").write_bytes(data)
+    return folder

@@ -142,7 +142,7 @@ class ChunkBlend(nn.Module):
     Args:
         dim_in: Width of the features that the gates depend on, beside the jump.
         dim: Width of the hidden layer.
-        num_qualities: Each has a strength; see `vtok.training.blend_strength`.
+        num_qualities: Each has a strength; see `tools/weights/blend_strength.py`.
     """
 
     fade: Tensor

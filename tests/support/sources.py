@@ -1,0 +1,35 @@
+"""Source videos of known frames, written without loss and read back."""
+
+from fractions import Fraction
+
+import numpy as np
+
+from vtok.media.reader import VideoReader
+from vtok.media.writer import VideoWriter
+from vtok.video.frame import Frame, VideoInfo
+
+
+def make_frames(num_frames, height, width, *, pts=None, seed=0):
+    rng = np.random.default_rng(seed)
+    half = (-(-height // 2), -(-width // 2))
+    y, x = np.mgrid[:height, :width]
+    frames = []
+    for t in range(num_frames):
+        luma = 128 + 60 * np.sin((x + 3 * t) / 7) + 40 * np.cos((y - t) / 5) + rng.normal(0, 2, (height, width))
+        u, v = (np.full(half, level, np.uint8) for level in (100 + t % 40, 150))
+        frames.append(Frame(luma.clip(0, 255).astype(np.uint8), u, v, t if pts is None else pts[t]))
+    return frames
+
+
+def write_source(path, frames, *, time_base=Fraction(1, 25), **info):
+    height, width = frames[0].y.shape
+    fields = {"width": width, "height": height, "time_base": time_base, "average_rate": 1 / time_base}
+    with VideoWriter(path, VideoInfo(**(fields | info)), codec="ffv1") as writer:
+        for frame in frames:
+            writer.write(frame)
+    return path
+
+
+def read(path):
+    with VideoReader(path) as reader:
+        return list(reader)

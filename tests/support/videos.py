@@ -1,0 +1,108 @@
+"""Videos that several test modules work on: made here, or cut out of a sample."""
+
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+
+import av
+import numpy as np
+
+from vtok.media.reader import VideoReader
+from vtok.media.writer import VideoWriter
+
+ROOT = Path(__file__).parents[2]
+
+
+def write_video(
+    path,
+    *,
+    num_frames=16,
+    size=(64, 48),
+    codec="libx264",
+    pixel_format="yuv420p",
+    options=None,
+    container_options=None,
+):
+    """A drifting pattern at 25 frames per second, by PyAV alone; `size` is width and height."""
+    width, height = size
+    x, y = np.meshgrid(np.arange(width), np.arange(height))
+    with av.open(str(path), "w", options=container_options or {}) as container:
+        stream = container.add_stream(codec, rate=Fraction(25), options=options or {})
+        stream.width, stream.height, stream.pix_fmt = width, height, pixel_format
+        for t in range(num_frames):
+            luma = 128 + 60 * np.sin((x + 3 * t) / 7) + 40 * np.cos((y - t) / 5)
+            planes = [luma, *np.full((2, height // 2, width // 2), (110 + t % 30))]
+            packed = np.concatenate([plane.reshape(-1) for plane in planes]).reshape(-1, width)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(packed.astype(np.uint8), format="yuv420p")))
+        container.mux(stream.encode())
+    return path
+
+
+def cut_sample(target, *, num_frames=16, codec="libx264"):
+    """The first frames of the sample video."""
+    with (
+        VideoReader(ROOT / "sample_videos" / "bigbuckbunny.mp4") as reader,
+        VideoWriter(target, reader.info, codec=codec) as writer,
+    ):
+        for frame in islice(reader, num_frames):
+            writer.write(frame)
+    return target
+
+
+def truncated(path, target, *, share):
+    """Only the first part of a file."""
+    data = path.read_bytes()
+    target.write_bytes(data[: int(len(data) * share)])
+    return target
+
+
+def write_video_with_sound(
+    path, tracks, *, num_frames=40, video_codec="libx264", start=0.0, seconds=1.6, tags=None, chapters=(), languages=()
+):
+    """Frames of one gray at 25 per second, and noise; `tracks` are codec, sample rate and layout each."""
+    with av.open(str(path), "w") as container:
+        video = container.add_stream(video_codec, rate=Fraction(25))
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        container.metadata.update(tags or {})
+        container.set_chapters(list(chapters))
+        sounds = [container.add_stream(codec, rate=rate, layout=layout) for codec, rate, layout in tracks]
+        for sound, language in zip(sounds, languages, strict=False):
+            sound.metadata["language"] = language
+        packets = []
+        for t in range(num_frames):
+            picture = av.VideoFrame.from_ndarray(np.full((72, 64), 3 * t % 250, np.uint8), format="yuv420p")
+            picture.pts, picture.time_base = t, Fraction(1, 25)
+            packets += video.encode(picture)
+        packets += video.encode(None)
+        for sound in sounds:
+            packets += encoded_noise(sound, start=start, seconds=seconds)
+        container.mux(sorted(packets, key=lambda packet: packet.dts * packet.time_base))
+    return path
+
+
+def encoded_noise(sound, *, start, seconds):
+    """Packets of an audio stream that is being written."""
+    context = sound.codec_context
+    samples = np.random.default_rng(0).normal(0, 3000, (1, int(seconds * context.sample_rate) * context.channels))
+    noise = av.AudioFrame.from_ndarray(samples.astype(np.int16), format="s16", layout=context.layout.name)
+    noise.sample_rate, noise.pts = context.sample_rate, round(start * context.sample_rate)
+    noise.time_base = Fraction(1, context.sample_rate)
+    converter = av.AudioResampler(format=context.format.name, layout=context.layout.name, rate=context.sample_rate)
+    frames = converter.resample(noise) + converter.resample(None)
+    return [packet for frame in [*frames, None] for packet in sound.encode(frame)]
+
+
+def sound_of(path):
+    """The audio tracks of a file: bytes of each packet, and when it begins after the first frame, in seconds."""
+    with av.open(str(path)) as container:
+        tracks = {stream.index: [] for stream in container.streams.audio}
+        first = None
+        for packet in container.demux(*container.streams.video, *container.streams.audio):
+            if not packet.size:
+                continue
+            time = packet.pts * packet.time_base
+            if packet.stream_index in tracks:
+                tracks[packet.stream_index].append((bytes(packet), time))
+            else:
+                first = time if first is None else min(first, time)
+    return [[(data, time - first) for data, time in packets] for packets in tracks.values()]
