@@ -13,7 +13,7 @@ PEERS_VENV := .venv-peers
 EXACT_TESTS := tests/entropy tests/networks tests/model tests/codec $(addprefix tests/,files/test_coding.py \
 	container/test_golden.py system/test_threads.py batch/test_split.py)
 
-.PHONY: demo test lint types unit test-processors test-torch bench report model-card fuzz clean
+.PHONY: demo test lint types unit wheel test-processors test-torch bench report model-card fuzz clean
 
 demo: $(VENV)/.installed
 	@mkdir -p demo
@@ -23,7 +23,7 @@ demo: $(VENV)/.installed
 	@echo "compressed: $(CURDIR)/demo/video.vtok"
 	@echo "decoded:    $(CURDIR)/demo/video.mp4"
 
-test: lint types unit
+test: lint types unit wheel
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -35,6 +35,17 @@ types: $(VENV)/.installed-dev
 
 unit: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest
+
+# What users install: a wheel, in an environment with nothing but its requirements.
+wheel: $(VENV)/.installed-dev
+	rm -rf build
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir build/wheel .
+	$(BIN)/python -m venv build/venv
+	build/venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt build/wheel/*.whl
+	cd build/wheel && ../venv/bin/vtok --version
+	cd build/wheel && ../venv/bin/vtok encode --quiet --end 1 $(CURDIR)/$(SAMPLE) sample.vtok
+	cd build/wheel && ../venv/bin/vtok decode --quiet sample.vtok sample.mp4
+	cd build/wheel && ../venv/bin/vtok info sample.vtok
 
 # The tests of what has to be exact as lesser processors would run them, with one thread and with two.
 test-processors: $(VENV)/.installed-dev
@@ -102,4 +113,4 @@ $(PEERS_VENV)/.installed: pyproject.toml constraints.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(PEERS_VENV) .venv-torch-* demo
+	rm -rf $(VENV) $(PEERS_VENV) .venv-torch-* build demo
