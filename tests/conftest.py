@@ -8,11 +8,15 @@ from typer.testing import CliRunner
 
 from support.commands import Outcome
 from support.models import new_tiny_tokenizer
+from support.training_runs import TINY
+from support.training_runs import write_video as write_textures
 from support.videos import truncated, write_video
 from vtok.cli.app import main
 from vtok.container.reader import ContainerReader
 from vtok.files.coding import encode_file
 from vtok.model.tokenizer import VideoTokenizer
+from vtok.training.clip_cache import build_clip_cache, find_videos
+from vtok.training.config import load_config
 
 
 @pytest.fixture
@@ -63,3 +67,19 @@ def made(tmp_path_factory):
     data[second.byte_offset + 70] ^= 4
     (folder / "flipped_bit.vtok").write_bytes(data)
     return folder
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory):
+    root = tmp_path_factory.mktemp("videos")
+    for split, seeds in (("train", (0, 1)), ("validation", (2,))):
+        (root / split).mkdir()
+        for seed in seeds:
+            write_textures(root / split / f"{seed}.mp4", seed=seed)
+    (root / "tiny.toml").write_text(TINY)
+    config = load_config(root / "tiny.toml")
+    caches = {
+        split: build_clip_cache(find_videos(root / split), root / "cache" / split, config.cache, quiet=True)
+        for split in ("train", "validation")
+    }
+    return root, config, caches

@@ -25,7 +25,9 @@ def is_alive(process_id):
 
 
 def until(condition):
+    deadline = time.monotonic() + 120
     while not condition():
+        assert time.monotonic() < deadline, "what was waited for did not come"
         time.sleep(0.01)
 
 
@@ -67,7 +69,7 @@ def test_closing_ends_workers_like_programs(tmp_path):
 
 def test_workers_end_when_their_engine_is_killed(tmp_path):
     script = (
-        "import sys, worker_tasks; from vtok.batch.engines import LocalEngine\n"
+        "import sys; from support import worker_tasks; from vtok.batch.engines import LocalEngine\n"
         "if __name__ == '__main__': LocalEngine(1).run(worker_tasks.tell_and_sleep, sys.argv[1])"
     )
     (tmp_path / "main.py").write_text(script)

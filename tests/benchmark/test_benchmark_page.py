@@ -142,7 +142,7 @@ def test_error_maps_are_the_mean_absolute_error_of_luma():
 
 def test_the_pictures_and_tables_of_the_documentation_come_from_reports(made, tmp_path):
     folder, benchmark, _ = made
-    generator = runpy.run_path(str(ROOT / "docs" / "generate_quality.py"))
+    generator = runpy.run_path(str(ROOT / "tools" / "docs" / "generate_quality.py"))
     generator["generate"]([f"Some clips={folder}"], tmp_path, "wide.mkv", 6)
     page = (tmp_path / "quality.md").read_text()
     assert "## Some clips" in page

@@ -8,12 +8,12 @@ from support.videos import ROOT
 
 
 def test_the_page_is_what_is_computed():
-    generator = runpy.run_path(str(ROOT / "docs" / "generate_scale.py"))
+    generator = runpy.run_path(str(ROOT / "tools" / "docs" / "generate_scale.py"))
     assert generator["PAGE"].read_text() == generator["page"](), "run python tools/docs/generate_scale.py"
 
 
 def test_quantities_by_hand():
-    generator = runpy.run_path(str(ROOT / "docs" / "generate_scale.py"))
+    generator = runpy.run_path(str(ROOT / "tools" / "docs" / "generate_scale.py"))
     figure = generator["Figure"]
     figures = generator["Figures"](
         encode=figure(5, "", ""), scan=figure(100, "", ""), rate=figure(0.05, "", ""), hours=figure(10, "", "")

@@ -34,7 +34,7 @@ def first_gradients(num_processes, root, folder):
     if num_processes == 1:
         train_steps.main(*arguments)
     else:
-        run_in(num_processes, ROOT / "tests" / "train_steps.py", *arguments)
+        run_in(num_processes, ROOT / "tests" / "tools" / "train_steps.py", *arguments)
     return torch.load(folder / "gradients.pt", weights_only=True)
 
 
