@@ -55,7 +55,7 @@ def train_pack(
             )
         run.run(budget / 60)
         ended = _tell("training, validating and saving", ready)
-    # It is an order of magnitude larger than the weights, and the cosine of the learning rate is over.
+    # It is six times as large as the weights, and the cosine of the learning rate is over.
     (output / "checkpoint.pt").unlink()
     events = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
     print(f"{run.step} steps on {run.arithmetic.device}, {run.step / run.elapsed_seconds:.2f} per second of training")

@@ -30,22 +30,24 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """One update of every parameter that has a gradient."""
         for group in self.param_groups:
+            params = [param for param in group["params"] if param.grad is not None]
+            if not params:
+                continue
+            for param in params:
+                if not self.state[param]:
+                    self.state[param]["momentum"] = torch.zeros_like(param)
+            momenta = [self.state[param]["momentum"] for param in params]
+            torch._foreach_lerp_(momenta, [param.grad for param in params], 1 - group["momentum"])
+            directions = torch._foreach_lerp([param.grad for param in params], momenta, group["momentum"])
             same_shape: dict[torch.Size, list[tuple[Tensor, Tensor]]] = defaultdict(list)
-            for param in group["params"]:
-                if param.grad is None:
-                    continue
-                state = self.state[param]
-                if not state:
-                    state["momentum"] = torch.zeros_like(param)
-                state["momentum"].lerp_(param.grad, 1 - group["momentum"])
-                direction = param.grad.lerp(state["momentum"], group["momentum"])
+            for param, direction in zip(params, directions, strict=True):
                 same_shape[param.shape].append((param, direction.flatten(1)))
-            for params, matrices in (zip(*pairs, strict=True) for pairs in same_shape.values()):
+            for kernels, matrices in (zip(*pairs, strict=True) for pairs in same_shape.values()):
                 size = 0.2 * max(matrices[0].shape) ** 0.5
                 # A GPU takes longer to start a product than to compute it, a processor does not.
-                at_once = orthogonalize(torch.stack(matrices)) if params[0].is_cuda else map(orthogonalize, matrices)
-                for param, update in zip(params, at_once, strict=True):
-                    param.sub_(update.reshape(param.shape), alpha=group["lr"] * size)
+                at_once = orthogonalize(torch.stack(matrices)) if kernels[0].is_cuda else map(orthogonalize, matrices)
+                updates = [update.reshape(kernels[0].shape) for update in at_once]
+                torch._foreach_sub_(kernels, updates, alpha=group["lr"] * size)
 
 
 def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:
