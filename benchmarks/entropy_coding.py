@@ -23,15 +23,17 @@ from rich.progress import track
 from rich.table import Table
 from stages import STEPS, Clock, chunks_of, read_video, through_files
 
-from vtok.allocation import keep_freed_memory
 from vtok.benchmark.clips import find_clips, make_reference
-from vtok.cli_benchmark import parse_integers
-from vtok.group_encoder import MAX_GROUP_CHUNKS
-from vtok.media import Frame, VideoInfo, VideoReader, VideoWriter
-from vtok.prior_coding import Codes
-from vtok.prior_tables import probabilities_of
-from vtok.streaming import FRAMES_PER_CHUNK, ChunkEncoder, file_model
-from vtok.tokenizer import VideoTokenizer
+from vtok.cli.benchmark import parse_integers
+from vtok.codec.chunk_coder import FRAMES_PER_CHUNK, ChunkEncoder, file_model
+from vtok.codec.group_encoder import MAX_GROUP_CHUNKS
+from vtok.entropy.frame_coder import Codes
+from vtok.entropy.tables import probabilities_of
+from vtok.media.reader import VideoReader
+from vtok.media.writer import VideoWriter
+from vtok.model.tokenizer import VideoTokenizer
+from vtok.system.memory import keep_freed_memory
+from vtok.video.frame import Frame, VideoInfo
 
 NUM_TABLE_FRAMES = 16  # of each video that tables are learned from
 Histograms = NDArray[np.int64]  # [n, 256]

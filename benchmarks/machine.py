@@ -8,7 +8,7 @@ from time import perf_counter
 
 import torch
 
-from vtok.precision import has_fast_bfloat16, has_int8_dot_products
+from vtok.networks.arithmetic import has_fast_bfloat16, has_int8_dot_products
 
 PEAK_CHANNELS, PEAK_SIZE = 256, (45, 80)  # what most of the networks' convolutions are at 640 x 360
 

@@ -20,13 +20,15 @@ from rich.console import Console
 from rich.table import Table
 from stages import ENTROPY_CODING, STEPS, Clock, through_files
 
-from vtok.allocation import keep_freed_memory
+from vtok.codec.chunk_coder import ChunkDecoder, ChunkEncoder, file_model
 from vtok.errors import VtokError
-from vtok.klt import PATCH
-from vtok.media import Frame, VideoInfo, VideoReader, VideoWriter
-from vtok.precision import choose_arithmetic, has_fast_bfloat16
-from vtok.streaming import ChunkDecoder, ChunkEncoder, file_model
-from vtok.tokenizer import VideoTokenizer
+from vtok.media.reader import VideoReader
+from vtok.media.writer import VideoWriter
+from vtok.model.tokenizer import VideoTokenizer
+from vtok.networks.arithmetic import choose_arithmetic, has_fast_bfloat16
+from vtok.networks.klt import PATCH
+from vtok.system.memory import keep_freed_memory
+from vtok.video.frame import Frame, VideoInfo
 
 SIZES = {"640x360": (640, 360, 250), "1280x720": (1280, 720, 200), "3840x2160": (3840, 2160, 16)}
 # What is worth measuring here, first what the commands choose.

@@ -12,14 +12,17 @@ from unittest import mock
 
 import numpy as np
 
-from vtok.file_tokenizer import file_prior
-from vtok.media import Frame, VideoInfo, VideoReader, VideoWriter
-from vtok.precision import Arithmetic
-from vtok.prior_coding import Codes, PriorGroupDecoder, PriorGroupEncoder
-from vtok.prior_tables import PassDecoder, PassEncoder
-from vtok.streaming import FRAMES_PER_CHUNK, ChunkDecoder, ChunkEncoder
-from vtok.threads import entropy_coding_threads, num_threads
-from vtok.tokenizer import VideoTokenizer
+from vtok.codec.chunk_coder import FRAMES_PER_CHUNK, ChunkDecoder, ChunkEncoder
+from vtok.codec.file_model import file_prior
+from vtok.entropy.frame_coder import Codes, PriorGroupDecoder, PriorGroupEncoder
+from vtok.entropy.integer_products import entropy_coding_threads
+from vtok.entropy.tables import PassDecoder, PassEncoder
+from vtok.media.reader import VideoReader
+from vtok.media.writer import VideoWriter
+from vtok.model.tokenizer import VideoTokenizer
+from vtok.networks.arithmetic import Arithmetic
+from vtok.system.threads import num_threads
+from vtok.video.frame import Frame, VideoInfo
 
 STEPS = {
     "encode": ("read video", "analysis", "prior (encoder)", "range encoding"),

@@ -18,12 +18,13 @@ from rich.table import Table
 from stages import chunks_of
 
 from vtok.benchmark.clips import find_clips, make_reference
-from vtok.exact_prior import ExactPrior
-from vtok.file_tokenizer import file_prior
-from vtok.media import Frame, VideoInfo, VideoReader
-from vtok.prior_coding import Codes, PriorGroupEncoder
-from vtok.streaming import FRAMES_PER_CHUNK, ChunkDecoder, ChunkEncoder
-from vtok.tokenizer import VideoTokenizer
+from vtok.codec.chunk_coder import FRAMES_PER_CHUNK, ChunkDecoder, ChunkEncoder
+from vtok.codec.file_model import file_prior
+from vtok.entropy.exact_prior import ExactPrior
+from vtok.entropy.frame_coder import Codes, PriorGroupEncoder
+from vtok.media.reader import VideoReader
+from vtok.model.tokenizer import VideoTokenizer
+from vtok.video.frame import Frame, VideoInfo
 
 NOISE = 2.0  # standard deviation of ordinary noise, in steps of 8-bit luma and chroma
 NUM_STILL_FRAMES = 64

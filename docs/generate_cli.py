@@ -10,7 +10,7 @@ from typing import Any
 import typer
 from typer.testing import CliRunner
 
-from vtok.cli import app
+from vtok.cli.app import app
 
 PAGE = Path(__file__).with_name("cli.md")
 WIDTH = 100

@@ -20,8 +20,8 @@ from weaknesses import PRESET, SUBJECTS, Measured, Subject, measure
 
 import vtok.version
 from vtok.benchmark.tables import number_text
-from vtok.pretrained import DEFAULT_MODEL, model_card
-from vtok.tokenizer import VideoTokenizer
+from vtok.model.registry import DEFAULT_MODEL, model_card
+from vtok.model.tokenizer import VideoTokenizer
 
 DOCS = Path(__file__).parent
 MAX_PICTURE_BYTES = 48_000

@@ -56,8 +56,8 @@ minutes of the same video:
 {lengths}
 
 Frames larger than 1280x720, or in float32 than half of that, go through the networks in strips of rows of latents, with
-as many rows around each as the networks see (`vtok/strips.py`); queues between stages hold two chunks; a group is coded
-latent frame by latent frame.
+as many rows around each as the networks see (`vtok/codec/strips.py`); queues between stages hold two chunks; a group is
+coded latent frame by latent frame.
 
 ## Where the time goes
 Every step alone, one after the other, at 640x360, per frame. In a command they overlap, so what counts is the time of
@@ -73,20 +73,21 @@ part of the processors' time of all steps:
 {shares}
 
 ## What was done, and what it brought
-* **Stages overlap** (`vtok/pipeline.py`): reading, analysis, and entropy coding with writing; entropy decoding,
+* **Stages overlap** (`vtok/system/pipeline.py`): reading, analysis, and entropy coding with writing; entropy decoding,
   synthesis, and writing. Threads, as FFmpeg, PyTorch and the range coder work without Python's lock; bounded queues.
-* **bfloat16 where the processor multiplies it** (`vtok/precision.py`), float32 elsewhere, channels last throughout. The
-  convolutions themselves run at the speed of the plain one; what is between them makes the difference to the table.
+* **bfloat16 where the processor multiplies it** (`vtok/networks/arithmetic.py`), float32 elsewhere, channels last
+  throughout. The convolutions themselves run at the speed of the plain one; what is between them makes the difference
+  to the table.
 * **Samples are moved as whole vectors.** Output channels of the synthesis matrix and of the guide are ordered so that
   spreading blocks over cells copies vectors of 192 and not single values: synthesis of 640x360 on one processor from
   25.7 to 23.3 ms a frame.
-* **Freed memory is kept** (`vtok/allocation.py`): the C library returned buffers of megabytes to the kernel at every
+* **Freed memory is kept** (`vtok/system/memory.py`): the C library returned buffers of megabytes to the kernel at every
   free, and each came back as pages to be cleared. Decoding 600 frames from 17.5 to 15.6 s.
 * **Strips** of large frames: encoding 32 frames of 3840x2160 from 38.7 to 17.8 s and from 3.6 to 2.3 GB, decoding from
   46.7 to 30.5 s and from 4.5 to 2.9 GB, most of the time gained in the kernel.
-* **Entropy coding beside networks has one thread** (`vtok/threads.py`): threads that wait for the next small product
-  spin. Encoding 600 frames from 11.6 to 10.7 s.
-* **Products of 8-bit integers** in the prior (`vtok/integer_products.py`), which are exact in any order.
+* **Entropy coding beside networks has one thread** (`vtok/system/threads.py`): threads that wait for the next small
+  product spin. Encoding 600 frames from 11.6 to 10.7 s.
+* **Products of 8-bit integers** in the prior (`vtok/entropy/integer_products.py`), which are exact in any order.
 * **A prior of half the size** ([`training.md`](training.md#a-smaller-prior)), whose upper channels have one pass:
   entropy coding of 64 frames of 640x360 by one processor from 5.8 to 4.4 ms a frame at quality 5, from 9.9 to 6.8 ms
   at 9.

@@ -148,7 +148,8 @@ How many videos are encoded on many processors, and what a million hours would t
   before it; if that gives other frames than the scan, as in damaged files, it is decoded from the beginning instead;
   and if even that differs, the file is encoded in one piece, which a notice says. What is true of all files holds
   here too: codes are the encoder's choice, and processors of different kinds, or bfloat16 on some machines only
-  (`--precision`), can choose a few of them differently. Such files decode as any others.
+  (`--precision`), can choose a few of them differently, and so may workers whose number of threads is no power of two.
+  Such files decode as any others.
 * **Not split**, one task each: parts of a source (`--start`, `--end`), sequences of images, and videos whose header
   does not tell their length.
 * **Lost workers**: a task whose process or machine is gone, or to which the system refused a file, is tried again,

@@ -13,8 +13,10 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
-from vtok.media import Frame, VideoInfo, VideoReader, VideoWriter
-from vtok.media_frame import BT601, LIMITED_RANGE, planes_420, rgb_from_planes
+from vtok.media.pixels import planes_420, rgb_from_planes
+from vtok.media.reader import VideoReader
+from vtok.media.writer import VideoWriter
+from vtok.video.frame import BT601, LIMITED_RANGE, Frame, VideoInfo
 
 SAMPLES = Path(__file__).parent.parent / "sample_videos"
 SIZE = WIDTH, HEIGHT = 320, 192

@@ -15,11 +15,12 @@ from PIL import Image
 from vtok.benchmark.clips import make_reference
 from vtok.benchmark.codecs import Coding, code_with_vtok
 from vtok.benchmark.viewer import error_map, fit_x264
-from vtok.media import Frame, VideoInfo, VideoReader
-from vtok.media_frame import rgb_from_planes
-from vtok.metrics import QualityMeter
-from vtok.stats import pairs
-from vtok.tokenizer import VideoTokenizer
+from vtok.measure.psnr_ssim import QualityMeter
+from vtok.measure.stats import pairs
+from vtok.media.pixels import rgb_from_planes
+from vtok.media.reader import VideoReader
+from vtok.model.tokenizer import VideoTokenizer
+from vtok.video.frame import Frame, VideoInfo
 
 PRESET = "medium"
 WINDOW = 128, 96

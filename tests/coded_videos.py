@@ -4,10 +4,10 @@ from fractions import Fraction
 
 import numpy as np
 
-from vtok.container_writer import ContainerWriter
-from vtok.file_tokenizer import new_header
-from vtok.group_encoder import GroupEncoder
-from vtok.media import VideoInfo
+from vtok.codec.file_model import new_header
+from vtok.codec.group_encoder import GroupEncoder
+from vtok.container.writer import ContainerWriter
+from vtok.video.frame import VideoInfo
 
 
 def random_codes(num_latents, num_channels=12, height=3, width=5, seed=0):

@@ -6,8 +6,8 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from vtok.exact_prior import ExactPrior
-from vtok.tokenizer import VideoTokenizer
+from vtok.entropy.exact_prior import ExactPrior
+from vtok.model.tokenizer import VideoTokenizer
 
 
 def new_tiny_tokenizer(*, refine_dim: int = 8, blend_dim: int = 4, **latent_options: Any) -> VideoTokenizer:

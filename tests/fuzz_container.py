@@ -26,7 +26,7 @@ with atheris.instrument_imports(include=["vtok"]):
     from mutations import SEEDS, mutant_of
     from reading_everything import Reader
 
-    from vtok.tokenizer import VideoTokenizer
+    from vtok.model.tokenizer import VideoTokenizer
 
 
 def mutate(data, max_size, seed):

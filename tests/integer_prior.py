@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from vtok.channel_flags import CODED, REPEATED
-from vtok.prior_tables import BLOCK
+from vtok.entropy.channel_flags import CODED, REPEATED
+from vtok.entropy.tables import BLOCK
 
 
 class IntegerReference:

@@ -7,7 +7,8 @@ from pathlib import Path
 import av
 import numpy as np
 
-from vtok.media import VideoReader, VideoWriter
+from vtok.media.reader import VideoReader
+from vtok.media.writer import VideoWriter
 
 ROOT = Path(__file__).parent.parent
 

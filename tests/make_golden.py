@@ -23,18 +23,18 @@ from conftest import new_tiny_tokenizer
 from golden_faults import BAD_FILES, bad_files
 from test_codec import make_frames, write_source
 
-from vtok.audio import AudioTrack, Chapter
-from vtok.audio_chunks import AudioChunks, AudioPacket
-from vtok.codec import encode_file
-from vtok.compressed_video import CompressedVideo
-from vtok.container import AudioChunk, ContainerReader, VideoGroup
-from vtok.container_writer import ContainerWriter
-from vtok.editing import concat_files
-from vtok.file_tokenizer import file_prior, new_header
-from vtok.group_encoder import GroupEncoder
-from vtok.media import VideoInfo
-from vtok.tokenizer import VideoTokenizer
-from vtok.weights import EXACT_PRIOR, save_weights
+from vtok.codec.compressed_video import CompressedVideo
+from vtok.codec.file_model import file_prior, new_header
+from vtok.codec.group_encoder import GroupEncoder
+from vtok.container.audio import AudioChunks
+from vtok.container.reader import AudioChunk, ContainerReader, VideoGroup
+from vtok.container.writer import ContainerWriter
+from vtok.files.coding import encode_file
+from vtok.files.editing import concat_files
+from vtok.model.tokenizer import VideoTokenizer
+from vtok.model.weights import EXACT_PRIOR, save_weights
+from vtok.video.frame import VideoInfo
+from vtok.video.tracks import AudioPacket, AudioTrack, Chapter
 
 FOLDER = Path(__file__).parent / "golden"
 MANIFEST = FOLDER / "golden.json"
@@ -135,7 +135,7 @@ class Maker:
         return target.read_bytes()
 
     def with_header_copy(self):
-        with patch("vtok.container_writer._COPY_SHARE", 1):  # else only files of 60 kB or more have one
+        with patch("vtok.container.writer._COPY_SHARE", 1):  # else only files of 60 kB or more have one
             return self.encoded(12, 16, 16)
 
     def joined(self):

@@ -5,7 +5,9 @@ from fractions import Fraction
 import av
 import numpy as np
 
-from vtok.media import Frame, VideoReader, VideoWriter
+from vtok.media.reader import VideoReader
+from vtok.media.writer import VideoWriter
+from vtok.video.frame import Frame
 
 
 def make_frames(info, pts, seed=0):

@@ -40,8 +40,8 @@ def digests():
     """The version of PyTorch, and for each quality the number and SHA-256 of the bytes, checked by decoding them."""
     import torch
 
-    from vtok.prior_coding import PriorGroupDecoder, PriorGroupEncoder
-    from vtok.tokenizer import VideoTokenizer
+    from vtok.entropy.frame_coder import PriorGroupDecoder, PriorGroupEncoder
+    from vtok.model.tokenizer import VideoTokenizer
 
     prior = VideoTokenizer.from_pretrained().exact_prior
     codes = latent_frames(prior.num_channels)
@@ -54,7 +54,7 @@ def digests():
         options = {"num_latent_frames": NUM_FRAMES, "height": HEIGHT, "width": WIDTH}
         decoder = PriorGroupDecoder(prior, quality, payload, **options)
         # Encoded in products of bytes where the processor has them, decoded in float32.
-        in_float = patch("vtok.integer_products.int8_products_are_exact", lambda: False)
+        in_float = patch("vtok.entropy.integer_products.int8_products_are_exact", lambda: False)
         with in_float, torch.autocast("cpu", torch.bfloat16):
             for frame in codes:
                 assert np.array_equal(decoder.pull(), frame), f"quality {quality} does not come back"

@@ -6,14 +6,15 @@ from itertools import islice
 from pathlib import Path
 from unittest.mock import patch
 
-from vtok.codec import decode_file
-from vtok.compressed_video import CompressedVideo
-from vtok.container import VideoGroup
-from vtok.editing import concat_files, cut_file
+from vtok.codec.compressed_video import CompressedVideo
+from vtok.codec.decoder import VideoDecoder
+from vtok.codec.recovery import RecoveredVideo
+from vtok.container.reader import VideoGroup
+from vtok.container.verification import verify_file
 from vtok.errors import VtokError
-from vtok.inspection import file_info, verify_file
-from vtok.recovery import RecoveredVideo
-from vtok.video_decoder import VideoDecoder
+from vtok.files.coding import decode_file
+from vtok.files.editing import concat_files, cut_file
+from vtok.files.inspection import file_info
 
 # What a file may declare is bounded by the format, but not by what a test has time for.
 MAX_PIXELS = 64 * 64  # of a frame, in the networks

@@ -18,12 +18,12 @@ from typing import NamedTuple
 import torch
 from conftest import new_tiny_tokenizer
 
-from vtok import atomic
-from vtok.cli import main
-from vtok.tokenizer import VideoTokenizer
+from vtok.cli.app import main
+from vtok.model.tokenizer import VideoTokenizer
+from vtok.system import atomic
 
 _SERVER = get_context("forkserver")
-_SERVER.set_forkserver_preload(["vtok.cli", "vtok.codec", "vtok.editing", "vtok.training.loop"])
+_SERVER.set_forkserver_preload(["vtok.cli.app", "vtok.files.coding", "vtok.files.editing", "vtok.training.loop"])
 # What a run does to the disk through Python; FFmpeg's writes, and those of single calls, are met by `num_bytes`.
 _SYSTEM_CALLS = ("chmod", "fsync", "replace")
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from vtok.atomic import atomic_write
 from vtok.errors import MediaError
+from vtok.system.atomic import atomic_write
 
 
 def test_a_clean_exit_leaves_the_new_file_and_nothing_else(tmp_path):
@@ -84,7 +84,7 @@ def test_killed_in_the_middle_the_old_file_is_whole(tmp_path):
     path = tmp_path / "clip.vtok"
     path.write_bytes(b"old")
     script = (
-        "import os, signal, sys; from vtok.atomic import atomic_write\n"
+        "import os, signal, sys; from vtok.system.atomic import atomic_write\n"
         "with atomic_write(sys.argv[1]) as t:\n"
         "    t.write_bytes(b'half'); os.kill(os.getpid(), signal.SIGKILL)\n"
     )

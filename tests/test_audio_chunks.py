@@ -14,14 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_container import GROUPS, HEADER, header_as_theirs, joined, packets_as_ours, split
 
-from vtok import chunks
-from vtok.audio import AudioTrack, Chapter, shifted_chapters
-from vtok.audio_chunks import CHUNK_BYTES, HEAD_BYTES, AudioChunk, AudioChunks, AudioHead, AudioPacket
-from vtok.audio_reading import Span, bytes_around, locate_audio, read_packets
-from vtok.container import ContainerReader, VideoGroup
-from vtok.container_writer import ContainerWriter
+from vtok.container import chunks
+from vtok.container.audio import CHUNK_BYTES, HEAD_BYTES, AudioChunk, AudioChunks, AudioHead
+from vtok.container.audio_index import bytes_around, locate_audio, read_packets
+from vtok.container.reader import ContainerReader, VideoGroup
+from vtok.container.survey import survey
+from vtok.container.writer import ContainerWriter
 from vtok.errors import ChecksumError, ConfigError, FormatError
-from vtok.survey import survey
+from vtok.video.times import Span
+from vtok.video.tracks import AudioPacket, AudioTrack, Chapter, shifted_chapters
 
 TRACKS = (
     AudioTrack(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vtok.batch import BatchResult, Job, JobResult, Status, plan_batch, run_batch
+from vtok.batch.plan import BatchResult, Job, JobResult, Status, plan_batch, run_batch
 from vtok.errors import ConfigError, MediaError
 
 

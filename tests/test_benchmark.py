@@ -15,10 +15,11 @@ from vtok.benchmark import codecs, run, viewer
 from vtok.benchmark.clips import make_reference
 from vtok.benchmark.measurement import measure
 from vtok.benchmark.progress import TimeLeft
-from vtok.cli import app
-from vtok.cli_benchmark import parse_integers
-from vtok.media import VideoReader, VideoWriter
-from vtok.metrics import MAX_PSNR_DB
+from vtok.cli.app import app
+from vtok.cli.benchmark import parse_integers
+from vtok.measure.psnr_ssim import MAX_PSNR_DB
+from vtok.media.reader import VideoReader
+from vtok.media.writer import VideoWriter
 from vtok.training.release import _figures
 
 CRFS = (20, 30, 40, 50)

@@ -14,7 +14,7 @@ from vtok.benchmark import viewer
 from vtok.benchmark.page import write_page
 from vtok.benchmark.progress import silent
 from vtok.benchmark.run import Settings, run_benchmark, write_results
-from vtok.media import Frame
+from vtok.video.frame import Frame
 
 SETTINGS = Settings(
     settings={"vtok": [2, 6], "x264-ultrafast": [30, 40]},

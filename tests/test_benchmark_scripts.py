@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from made_videos import ROOT, write_video
 
-from vtok.media import Frame, VideoReader
+from vtok.media.reader import VideoReader
+from vtok.video.frame import Frame
 
 sys.path.insert(0, str(ROOT / "benchmarks"))
 

@@ -21,12 +21,12 @@ import typer
 from made_videos import truncated, write_video
 
 from vtok import __version__
-from vtok.cli import app, main
-from vtok.code_usage import CodeUsage
-from vtok.codec import DecodeResult, EncodeResult, encode_file
-from vtok.container import ContainerReader
-from vtok.metrics import Quality
-from vtok.stats import FileStats, FrameSeries
+from vtok.cli.app import app, main
+from vtok.container.reader import ContainerReader
+from vtok.files.coding import DecodeResult, EncodeResult, encode_file
+from vtok.measure.code_usage import CodeUsage
+from vtok.measure.psnr_ssim import Quality
+from vtok.measure.stats import FileStats, FrameSeries
 
 COMMANDS = typer.main.get_command(app).commands
 PROGRAM = Path(sys.executable).with_name("vtok")
@@ -381,7 +381,7 @@ def test_threads_are_set(vtok, made):
 def test_help_and_version_import_nothing_heavy():
     program = """
 import sys
-from vtok.cli import main
+from vtok.cli.app import main
 for arguments in (["--help"], [], ["--version"], ["encode", "--help"], ["train", "-h"], ["encode", "--quality", "x"]):
     sys.argv = ["vtok", *arguments]
     try:
@@ -436,7 +436,7 @@ def test_json_is_one_object_with_the_documented_keys(kind, arguments, vtok, made
     assert (outcome.code, outcome.err) == (0, "")
     result = json.loads(outcome.out)
     assert list(result) == documented_attributes(kind)
-    assert f"{kind.__module__}.{kind.__name__}" in " ".join(vtok(command, "--help").out.split())
+    assert f"vtok.{kind.__name__}" in " ".join(vtok(command, "--help").out.split())
     if kind is FileStats:
         assert list(result["codes"]) == documented_attributes(CodeUsage)
         assert list(result["frames"]) == documented_attributes(FrameSeries)
@@ -474,7 +474,7 @@ def test_json_of_training_is_its_final_validation(vtok, made):
 
 
 def test_progress_and_notices_go_to_stderr_unless_quiet(vtok, tmp_path, monkeypatch):
-    monkeypatch.setattr("vtok.progress.LOG_SECONDS", 0.0)
+    monkeypatch.setattr("vtok.cli.progress.LOG_SECONDS", 0.0)
     source = write_video(tmp_path / "in.mkv", codec="ffv1", pixel_format="yuv444p")
     verbose = vtok("encode", source, "a.vtok")
     lines = verbose.err.splitlines()
@@ -500,8 +500,8 @@ def test_progress_and_notices_go_to_stderr_unless_quiet(vtok, tmp_path, monkeypa
 @pytest.mark.parametrize(
     ("command", "source", "target", "method"),
     [
-        ("encode", "mp4", "vtok", "codec.ChunkEncoder.encode"),
-        ("decode", "vtok", "mp4", "media_outputs.VideoWriter.write"),
+        ("encode", "mp4", "vtok", "codec.chunk_coder.ChunkEncoder.encode"),
+        ("decode", "vtok", "mp4", "media.outputs.VideoWriter.write"),
     ],
 )
 def test_a_signal_in_the_middle_leaves_nothing(command, source, target, method, number, code, vtok, made, monkeypatch):

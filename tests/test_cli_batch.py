@@ -8,11 +8,11 @@ import pytest
 from made_videos import write_video
 from test_cli import assert_failed, documented_attributes, in_folder, made, vtok  # noqa: F401 (fixtures)
 
-from vtok import codec
-from vtok.batch import BatchResult, JobResult
-from vtok.cli import with_command
+from vtok.batch.plan import BatchResult, JobResult
+from vtok.cli.app import with_command
+from vtok.codec.group_encoder import PriorGroupDecoder
 from vtok.errors import ChecksumError
-from vtok.group_encoder import PriorGroupDecoder
+from vtok.files import coding as codec
 
 
 @pytest.fixture

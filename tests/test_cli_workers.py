@@ -12,8 +12,8 @@ import pytest
 from made_videos import ROOT, write_video
 from test_cli import assert_failed, documented_attributes, in_folder, made, vtok  # noqa: F401 (fixtures)
 
-from vtok.batch import JobResult
-from vtok.batch_progress import batch_progress
+from vtok.batch.plan import JobResult
+from vtok.cli.batch_progress import batch_progress
 
 MODEL = ROOT / "tests" / "golden" / "tiny.safetensors"
 OPTIONS = ("--model", MODEL, "--keyframe-seconds", "0.64", "--split-seconds", "1.28")
@@ -106,7 +106,7 @@ def test_a_stopped_batch_leaves_whole_files_only(tmp_path, number):
 
 def test_progress_counts_files_and_frames(capsys, monkeypatch):
     clock = iter([0.0, *[10.0] * 9])
-    monkeypatch.setattr("vtok.batch_progress.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("vtok.cli.batch_progress.time.monotonic", lambda: next(clock))
     with batch_progress("encode", 3, quiet=False) as progress:
         progress.advance(50)
         with progress.paused():

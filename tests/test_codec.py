@@ -9,9 +9,9 @@ import pytest
 import torch
 
 import vtok
-from vtok.codec import decode_file, encode_file
-from vtok.compressed_video import CompressedVideo
-from vtok.container import ContainerReader
+from vtok.codec.chunk_coder import ChunkDecoder, ChunkEncoder
+from vtok.codec.compressed_video import CompressedVideo
+from vtok.container.reader import ContainerReader
 from vtok.errors import (
     ChecksumError,
     ConfigError,
@@ -20,8 +20,10 @@ from vtok.errors import (
     ModelMismatchError,
     TruncatedError,
 )
-from vtok.media import Frame, VideoInfo, VideoReader, VideoWriter
-from vtok.streaming import ChunkDecoder, ChunkEncoder
+from vtok.files.coding import decode_file, encode_file
+from vtok.media.reader import VideoReader
+from vtok.media.writer import VideoWriter
+from vtok.video.frame import Frame, VideoInfo
 
 
 def make_frames(num_frames, height, width, *, pts=None, seed=0):
@@ -239,7 +241,7 @@ def test_memory_does_not_grow_with_duration(tokenizer, tmp_path):
 import resource, sys, torch
 sys.path.insert(0, sys.argv[2])
 from conftest import new_tiny_tokenizer
-from vtok.codec import encode_file
+from vtok.files.coding import encode_file
 encode_file(sys.argv[1], sys.argv[1] + ".vtok", tokenizer=new_tiny_tokenizer())
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """

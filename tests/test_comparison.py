@@ -9,12 +9,12 @@ import pytest
 from made_videos import write_video
 from test_cli import vtok  # noqa: F401 # a fixture
 
-from vtok.codec import encode_file
-from vtok.comparison import compare_files
 from vtok.errors import ConfigError, MediaError
-from vtok.media import VideoReader
-from vtok.metrics import QualityMeter
-from vtok.stats import file_stats
+from vtok.files.coding import encode_file
+from vtok.measure.comparison import compare_files
+from vtok.measure.psnr_ssim import QualityMeter
+from vtok.measure.stats import file_stats
+from vtok.media.reader import VideoReader
 
 SIZE = (64, 48)
 
@@ -97,7 +97,7 @@ def test_what_is_refused(files, tmp_path, monkeypatch):
         with pytest.raises(error, match=message):
             compare_files(first, second, tmp_path / target, **options)
     monkeypatch.setitem(sys.modules, "PIL", None)
-    monkeypatch.setattr("vtok.comparison._pillow", sys.modules["vtok.comparison"]._pillow.__wrapped__)
+    monkeypatch.setattr("vtok.measure.comparison._pillow", sys.modules["vtok.measure.comparison"]._pillow.__wrapped__)
     with pytest.raises(ConfigError, match="labels need Pillow"):
         compare_files(source, rough, tmp_path / "a.png")
     assert sorted(tmp_path.iterdir()) == before

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vtok import chunks
-from vtok.audio_chunks import AudioPacket
-from vtok.container import ContainerReader, FileHeader, Totals, VideoGroup
-from vtok.container_writer import ContainerWriter
+from vtok.container import chunks
+from vtok.container.groups import encode_pts
+from vtok.container.reader import ContainerReader, FileHeader, Totals, VideoGroup
+from vtok.container.writer import ContainerWriter
 from vtok.errors import (
     ChecksumError,
     FormatError,
@@ -25,7 +25,7 @@ from vtok.errors import (
     TruncatedError,
     UnsupportedVersionError,
 )
-from vtok.groups import encode_pts
+from vtok.video.tracks import AudioPacket
 
 HEADER = FileHeader(
     model_name="test-8x8x8",

@@ -12,9 +12,9 @@ import independent_reader
 import pytest
 from test_container import FILE, GROUPS, HEADER, as_ours, chunk_offsets, groups_of, joined, read, split, written
 
-from vtok import chunks
-from vtok.container import ContainerReader, GroupLocation, Totals, find_next_chunk
-from vtok.container_writer import ContainerWriter
+from vtok.container import chunks
+from vtok.container.reader import ContainerReader, GroupLocation, Totals, find_next_chunk
+from vtok.container.writer import ContainerWriter
 from vtok.errors import ChecksumError, ConfigError, FormatError
 
 LOCATIONS = [
@@ -234,5 +234,5 @@ def _compare(data):
 
 
 def test_no_heavy_imports():
-    code = "import sys, vtok.container; print({'torch', 'av', 'numpy', 'constriction'} & set(sys.modules))"
+    code = "import sys, vtok.container.reader; print({'torch', 'av', 'numpy', 'constriction'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "set()\n"

@@ -12,7 +12,7 @@ import pytest
 import worker_tasks
 from made_videos import ROOT
 
-from vtok.engines import LocalEngine, WorkerLostError, num_processors, start_engine
+from vtok.batch.engines import LocalEngine, WorkerLostError, num_processors, start_engine
 from vtok.errors import ConfigError, MediaError
 
 
@@ -67,7 +67,7 @@ def test_closing_ends_workers_like_programs(tmp_path):
 
 def test_workers_end_when_their_engine_is_killed(tmp_path):
     script = (
-        "import sys, worker_tasks; from vtok.engines import LocalEngine\n"
+        "import sys, worker_tasks; from vtok.batch.engines import LocalEngine\n"
         "if __name__ == '__main__': LocalEngine(1).run(worker_tasks.tell_and_sleep, sys.argv[1])"
     )
     (tmp_path / "main.py").write_text(script)
@@ -84,7 +84,7 @@ def test_workers_end_when_their_engine_is_killed(tmp_path):
 def test_engines_are_named(monkeypatch):
     with pytest.raises(ConfigError, match="engine is 'spark'; expected one of local, ray"):
         start_engine("spark", num_workers=1, num_threads=1)
-    monkeypatch.setitem(sys.modules, "vtok.ray_engine", None)
+    monkeypatch.setitem(sys.modules, "vtok.batch.ray_engine", None)
     with pytest.raises(ConfigError, match=r"engine is 'ray', which cannot be imported.*Install vtok\[ray\]"):
         start_engine("ray", num_workers=1, num_threads=1)
     with closing(start_engine("local", num_workers=None, num_threads=None)) as engine:

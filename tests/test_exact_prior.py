@@ -11,13 +11,11 @@ from conftest import new_tiny_tokenizer
 from integer_prior import IntegerReference, plain_flags, plain_kinds, plain_pass, plain_rare
 from prior_bytes import SETTINGS, digests_of
 
-from vtok.channel_flags import CODED, RARE, RARE_EXPONENTS, REPEATED, choose_flags
-from vtok.entropy import FREQUENCY_TOTAL, reference_encode
-from vtok.errors import FormatError, TruncatedError, WeightsError
-from vtok.exact_prior import ExactPrior
-from vtok.prior import checkerboard
-from vtok.prior_coding import FrameCoder, PriorGroupDecoder, PriorGroupEncoder
-from vtok.prior_tables import (
+from vtok.entropy.channel_flags import CODED, RARE, RARE_EXPONENTS, REPEATED, choose_flags
+from vtok.entropy.exact_prior import ExactPrior
+from vtok.entropy.frame_coder import FrameCoder, PriorGroupDecoder, PriorGroupEncoder
+from vtok.entropy.range_coder import FREQUENCY_TOTAL, reference_encode
+from vtok.entropy.tables import (
     NUM_LEVELS,
     NUM_OFFSETS,
     PassDecoder,
@@ -25,6 +23,8 @@ from vtok.prior_tables import (
     PriorTables,
     probabilities_of,
 )
+from vtok.errors import FormatError, TruncatedError, WeightsError
+from vtok.networks.prior import checkerboard
 
 SINGLE_PASS = {
     "prior_num_single_pass": 1,
@@ -85,8 +85,8 @@ def used_channels(frame):
 
 @pytest.mark.parametrize("rare_share", [0, 0.5])
 def test_symbols_tables_and_bytes_equal_the_integer_reference(exact_prior, monkeypatch, rare_share):
-    monkeypatch.setattr("vtok.channel_flags.RARE_SHARE", rare_share)
-    monkeypatch.setattr("vtok.channel_flags.MIN_POSITIONS_PER_NONZERO", 1)
+    monkeypatch.setattr("vtok.entropy.channel_flags.RARE_SHARE", rare_share)
+    monkeypatch.setattr("vtok.entropy.channel_flags.MIN_POSITIONS_PER_NONZERO", 1)
     codes, quality = video_of_codes(7, 3, 4), 4.3
     codes[4, 5] = 128
     codes[5, 6:] = codes[4, 6:]  # rare ones too, if there are such
@@ -153,7 +153,7 @@ def test_frames_that_are_repeated_cost_next_to_nothing(exact_prior):
 def test_a_repeat_of_nothing_is_zeros(exact_prior, monkeypatch):
     codes = np.full((1, 12, 3, 4), 128, np.uint8)
     flags = lambda *_, **__: np.full(12, REPEATED, np.uint8)  # noqa: E731
-    monkeypatch.setattr("vtok.prior_coding.choose_flags", flags)
+    monkeypatch.setattr("vtok.entropy.frame_coder.choose_flags", flags)
     assert np.array_equal(decode(exact_prior, 5, encode(exact_prior, 5, codes), codes.shape), codes)
 
 
@@ -205,7 +205,7 @@ def test_any_choice_of_flags_that_holds_all_codes_can_be_decoded(exact_prior, mo
 
     for choose in (None, all_coded, all_rare, mixed):
         if choose:
-            monkeypatch.setattr("vtok.prior_coding.choose_flags", choose)
+            monkeypatch.setattr("vtok.entropy.frame_coder.choose_flags", choose)
         payload = encode(exact_prior, 5, codes)
         sizes.append(len(payload))
         assert np.array_equal(decode(exact_prior, 5, payload, codes.shape), codes)
@@ -242,10 +242,12 @@ def test_groups_of_few_codes_are_made_rare_as_a_whole():
 def test_the_kind_of_arithmetic_changes_nothing(exact_prior, monkeypatch):
     codes = video_of_codes(3, 9, 11)
     expected = encode(exact_prior, 5, codes)
-    monkeypatch.setattr("vtok.integer_products.int8_products_are_exact", lambda: True)  # if slow, or if it saturates
+    monkeypatch.setattr(
+        "vtok.entropy.integer_products.int8_products_are_exact", lambda: True
+    )  # if slow, or if it saturates
     monkeypatch.setattr("torch._int_mm", lambda a, b: (a.double() @ b.double()).to(torch.int32))
     assert encode(exact_prior, 5, codes) == expected
-    monkeypatch.setattr("vtok.integer_products.int8_products_are_exact", lambda: False)
+    monkeypatch.setattr("vtok.entropy.integer_products.int8_products_are_exact", lambda: False)
     assert encode(exact_prior, 5, codes) == expected
     with monkeypatch.context() as patch:
         patch.setattr("torch.backends.mkldnn.is_available", lambda: False)

@@ -8,7 +8,7 @@ import independent_reader
 import pytest
 from test_container import FILE, HEADER, joined, split
 
-from vtok.container import ContainerReader
+from vtok.container.reader import ContainerReader
 from vtok.errors import ConfigError, FormatError, LimitError
 
 

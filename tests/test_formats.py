@@ -13,11 +13,12 @@ import pytest
 from made_videos import truncated, write_video
 from media_files import color_bars, encode, make_frames, read, write
 
-from vtok.codec import decode_file, encode_file
-from vtok.container import ContainerReader
-from vtok.editing import concat_files, cut_file
-from vtok.inspection import file_info
-from vtok.media import VideoInfo, VideoReader
+from vtok.container.reader import ContainerReader
+from vtok.files.coding import decode_file, encode_file
+from vtok.files.editing import concat_files, cut_file
+from vtok.files.inspection import file_info
+from vtok.media.reader import VideoReader
+from vtok.video.frame import VideoInfo
 
 PROGRAM = Path(sys.executable).with_name("vtok")
 

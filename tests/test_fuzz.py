@@ -12,7 +12,7 @@ from make_golden import WEIGHTS
 from mutations import SEEDS, mutant_of
 from reading_everything import Reader
 
-from vtok.tokenizer import VideoTokenizer
+from vtok.model.tokenizer import VideoTokenizer
 
 NUM_MUTANTS = 2000
 NUM_BATCHES = 2

@@ -15,13 +15,14 @@ from test_cli import assert_failed, vtok  # noqa: F401 (fixture)
 from test_container import as_ours, header_as_theirs, packets_as_ours
 
 from vtok import errors
-from vtok.compressed_video import CompressedVideo
-from vtok.container import AudioChunk, ContainerReader, VideoGroup
+from vtok.codec.compressed_video import CompressedVideo
+from vtok.codec.recovery import RecoveredVideo
+from vtok.container.reader import AudioChunk, ContainerReader, VideoGroup
+from vtok.container.verification import verify_file
 from vtok.errors import FormatError
-from vtok.inspection import file_info, verify_file
-from vtok.pretrained import model_with_hash
-from vtok.recovery import RecoveredVideo
-from vtok.tokenizer import VideoTokenizer
+from vtok.files.inspection import file_info
+from vtok.model.registry import model_with_hash
+from vtok.model.tokenizer import VideoTokenizer
 
 GOLDEN = json.loads(MANIFEST.read_text())
 SEEN_BY_STRUCTURE = [name for name, bad in GOLDEN["bad"].items() if bad["seen_by"] == "structure"]

@@ -12,7 +12,7 @@ from made_videos import ROOT
 from test_training import events, folders  # noqa: F401 (a fixture)
 
 from vtok.errors import ConfigError, MediaError
-from vtok.tokenizer import VideoTokenizer
+from vtok.model.tokenizer import VideoTokenizer
 
 TOOLS = ROOT / "tools" / "gpu"
 sys.path.insert(0, str(TOOLS))

@@ -9,15 +9,16 @@ import pytest
 from chunk_assembly import edited_group, edited_header, ended, joined, split
 from make_golden import FOLDER, WEIGHTS
 
-from vtok.codec import decode_file
-from vtok.compressed_video import CompressedVideo
-from vtok.container import ContainerReader, FileHeader, VideoGroup
-from vtok.container_writer import ContainerWriter
+from vtok.codec.compressed_video import CompressedVideo
+from vtok.codec.decoder import VideoDecoder
+from vtok.codec.recovery import RecoveredVideo
+from vtok.container.reader import ContainerReader, FileHeader, VideoGroup
+from vtok.container.verification import verify_file
+from vtok.container.writer import ContainerWriter
 from vtok.errors import ConfigError, FormatError, MediaError
-from vtok.inspection import file_info, verify_file
-from vtok.recovery import RecoveredVideo
-from vtok.tokenizer import VideoTokenizer
-from vtok.video_decoder import VideoDecoder
+from vtok.files.coding import decode_file
+from vtok.files.inspection import file_info
+from vtok.model.tokenizer import VideoTokenizer
 
 HEAD, FIRST, SECOND = range(3)
 

@@ -12,12 +12,13 @@ import pytest
 from test_cli import assert_failed, documented_attributes, in_folder, made, vtok  # noqa: F401 (fixtures)
 from test_codec import make_frames, write_source
 
-from vtok.codec import encode_file
-from vtok.compressed_video import CompressedVideo
-from vtok.container import ContainerReader
-from vtok.editing import EditResult, concat_files, cut_file
+from vtok.codec.compressed_video import CompressedVideo
+from vtok.container.reader import ContainerReader
+from vtok.container.verification import Verification, verify_file
 from vtok.errors import ChecksumError, ConfigError, FormatError, MediaError
-from vtok.inspection import FileInfo, Verification, file_info, verify_file
+from vtok.files.coding import encode_file
+from vtok.files.editing import EditResult, concat_files, cut_file
+from vtok.files.inspection import FileInfo, file_info
 
 
 @pytest.fixture
@@ -124,7 +125,8 @@ def test_commands_for_files_as_they_are(vtok, made):  # noqa: F811
 
 def test_neither_needs_torch():
     program = (
-        "import sys, vtok.inspection, vtok.editing, vtok.timecode; print({'torch', 'numpy', 'av'} & set(sys.modules))"
+        "import sys, vtok.files.inspection, vtok.files.editing, vtok.video.times; "
+        "print({'torch', 'numpy', 'av'} & set(sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "set()\n"
 

@@ -3,18 +3,18 @@
 import pytest
 import torch
 
-from vtok import integer_products
-from vtok.checkerboard import Checkerboard
-from vtok.dyadic import EXACT_LIMIT, MAX_WEIGHT, Terms
+from vtok.entropy import integer_products
+from vtok.entropy.checkerboard import Checkerboard
+from vtok.entropy.exact_sums import EXACT_LIMIT, MAX_WEIGHT, Terms
+from vtok.entropy.integer_products import Convolution, WindowProduct, multiply
 from vtok.errors import WeightsError
-from vtok.integer_products import Convolution, WindowProduct, multiply
 
 
 @pytest.mark.parametrize("in_int8", [True, False])
 def test_sums_are_exact_at_the_bound(monkeypatch, in_int8):
     """Many weights of much the same size: 2^24 is what limits their units."""
     if not in_int8:
-        monkeypatch.setattr("vtok.integer_products.int8_products_are_exact", lambda: False)
+        monkeypatch.setattr("vtok.entropy.integer_products.int8_products_are_exact", lambda: False)
     torch.manual_seed(2)
     num_near, num_far = 150, 90
     sizes = torch.tensor([0.001, 0.1, 1, 20, 60, 120]).double()[:, None]
@@ -38,7 +38,7 @@ def test_sums_are_exact_at_the_bound(monkeypatch, in_int8):
 @pytest.mark.parametrize("in_int8", [True, False])
 def test_windows_of_some_channels_are_those_of_all_where_the_others_are_zero(monkeypatch, in_int8):
     if not in_int8:
-        monkeypatch.setattr("vtok.integer_products.int8_products_are_exact", lambda: False)
+        monkeypatch.setattr("vtok.entropy.integer_products.int8_products_are_exact", lambda: False)
     rng = torch.Generator().manual_seed(5)
     positions = Checkerboard(5, 4)
     weight = torch.randint(-127, 128, (9 * 4 + 3, 8), generator=rng, dtype=torch.int8)
@@ -55,7 +55,7 @@ def test_windows_of_some_channels_are_those_of_all_where_the_others_are_zero(mon
 @pytest.mark.parametrize("in_int8", [True, False])
 def test_products_are_exact(monkeypatch, in_int8):
     if not in_int8:
-        monkeypatch.setattr("vtok.integer_products.int8_products_are_exact", lambda: False)
+        monkeypatch.setattr("vtok.entropy.integer_products.int8_products_are_exact", lambda: False)
     rng = torch.Generator().manual_seed(4)
     for shape in ((1, 1, 1), (5, 0, 3), (30, 129, 7), (2100, 1000, 40)):
         rows = torch.randint(-112, 127, shape[:2], generator=rng, dtype=torch.int8)
@@ -101,7 +101,7 @@ def refuse(*_):
 
 @pytest.mark.parametrize(("product", "is_exact"), [(None, True), (saturating, False), (refuse, False)])
 def test_int8_products_are_used_where_they_are_exact(fresh_check, monkeypatch, product, is_exact):
-    monkeypatch.setattr("vtok.integer_products.has_int8_dot_products", lambda: True)
+    monkeypatch.setattr("vtok.entropy.integer_products.has_int8_dot_products", lambda: True)
     exact = lambda a, b: (a.double() @ b.double()).to(torch.int32)  # noqa: E731
     monkeypatch.setattr("torch._int_mm", product or exact)
     if torch.backends.mkldnn.is_available():
@@ -109,5 +109,5 @@ def test_int8_products_are_used_where_they_are_exact(fresh_check, monkeypatch, p
 
 
 def test_float_products_are_used_where_int8_is_slow(fresh_check, monkeypatch):
-    monkeypatch.setattr("vtok.integer_products.has_int8_dot_products", lambda: False)
+    monkeypatch.setattr("vtok.entropy.integer_products.has_int8_dot_products", lambda: False)
     assert not fresh_check()

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from vtok.klt import (
+from vtok.networks.klt import (
     BLOCK_VALUES,
     CELL_VALUES,
     BlockTransform,
@@ -15,10 +15,10 @@ from vtok.klt import (
     pad_to_blocks,
     planes_to_blocks,
 )
-from vtok.latent_model import LatentModel, LatentModelConfig
-from vtok.latent_networks import ChunkBlend
-from vtok.planes import Planes
-from vtok.prior import MIN_PROBABILITY, Distribution, checkerboard
+from vtok.networks.latent_model import LatentModel, LatentModelConfig
+from vtok.networks.latent_networks import ChunkBlend
+from vtok.networks.planes import Planes
+from vtok.networks.prior import MIN_PROBABILITY, Distribution, checkerboard
 
 
 def random_planes(t, h, w, b=1):

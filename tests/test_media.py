@@ -8,7 +8,8 @@ import pytest
 from media_files import assert_one_line, assert_same, encode, make_frames, ramp, read, video_420, write
 
 from vtok.errors import ConfigError, MediaError
-from vtok.media import Frame, VideoInfo, VideoReader
+from vtok.media.reader import VideoReader
+from vtok.video.frame import Frame, VideoInfo
 
 IRREGULAR = [1234, 1235, 2000, 2001, 2500, 4000, 4001, 9000]
 

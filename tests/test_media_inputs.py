@@ -10,9 +10,10 @@ from made_videos import truncated
 from media_files import assert_one_line, color_bars, encode, make_frames, ramp, read, video_420, write
 
 from vtok.errors import MediaError
-from vtok.media import VideoInfo, VideoReader
-from vtok.media_frame import rgb_from_planes
-from vtok.media_turn import Turn
+from vtok.media.pixels import rgb_from_planes
+from vtok.media.reader import VideoReader
+from vtok.media.rotation import Turn
+from vtok.video.frame import VideoInfo
 
 
 def stored_turned(path, degrees, *, size=(33, 17), flips=(False, False), **tags):

@@ -11,10 +11,12 @@ from made_videos import ROOT
 from media_files import assert_same, color_bars, make_frames, read, write
 
 from vtok.errors import ConfigError, MediaError
-from vtok.media import FORMATS, SUFFIXES, Frame, VideoInfo, VideoReader, open_output
-from vtok.media_images import IMAGE_NAMES
-from vtok.media_raw import RAW_SUFFIXES
-from vtok.media_write import container_codecs
+from vtok.media.images import IMAGE_NAMES
+from vtok.media.outputs import FORMATS, open_output
+from vtok.media.raw import RAW_SUFFIXES
+from vtok.media.reader import VideoReader
+from vtok.media.writer import SUFFIXES, container_codecs
+from vtok.video.frame import Frame, VideoInfo
 
 INFO = VideoInfo(width=32, height=16, time_base=Fraction(1, 25), average_rate=Fraction(25))
 

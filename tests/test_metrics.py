@@ -10,14 +10,15 @@ import pytest
 from av.filter import Graph
 
 from vtok.errors import ConfigError, MediaError
-from vtok.metrics import MAX_PSNR_DB, QualityMeter, UInt8Plane, psnr, ssim
+from vtok.measure.psnr_ssim import MAX_PSNR_DB, QualityMeter, psnr, ssim
+from vtok.video.frame import Plane
 
 
 @dataclass(frozen=True)
 class Planes:
-    y: UInt8Plane
-    u: UInt8Plane
-    v: UInt8Plane
+    y: Plane
+    u: Plane
+    v: Plane
 
 
 def random_frame(rng: np.random.Generator, *, w: int, h: int) -> Planes:
@@ -126,7 +127,7 @@ def test_agrees_with_ffmpeg(w: int, h: int) -> None:
     assert quality.ssim_y == pytest.approx(ssim_y, abs=0.0005)
 
 
-def plain_ssim(a: UInt8Plane, b: UInt8Plane) -> float:
+def plain_ssim(a: Plane, b: Plane) -> float:
     """SSIM window by window in float64, from the means and the unbiased variances of the paper."""
     values = []
     for y in range(0, a.shape[0] - 7, 4):

@@ -9,9 +9,10 @@ import pytest
 from made_videos import ROOT
 from PIL import Image
 
-from vtok.codec import encode_file
-from vtok.media import Frame, VideoReader
-from vtok.pretrained import DEFAULT_MODEL, model_card
+from vtok.files.coding import encode_file
+from vtok.media.reader import VideoReader
+from vtok.model.registry import DEFAULT_MODEL, model_card
+from vtok.video.frame import Frame
 
 sys.path.insert(0, str(ROOT / "docs"))
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from vtok.ms_ssim import MIN_SIZE, SCALE_WEIGHTS, ms_ssim
+from vtok.measure.ms_ssim import MIN_SIZE, SCALE_WEIGHTS, ms_ssim
 
 
 def pair(h, w, *, noise):

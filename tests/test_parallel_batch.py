@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from made_videos import ROOT, write_video, write_video_with_sound
 
-from vtok.batch import Job, Status
-from vtok.codec import encode_file
-from vtok.encode_tasks import EncodeSettings, Outcome, encode_part
-from vtok.engines import LocalEngine, WorkerLostError
-from vtok.inspection import is_sound
-from vtok.parallel_batch import BatchSettings, encode_batch
-from vtok.range_encoding import UnrepeatableError
-from vtok.tokenizer import VideoTokenizer
+from vtok.batch.engines import LocalEngine, WorkerLostError
+from vtok.batch.plan import Job, Status
+from vtok.batch.ranges import UnrepeatableError
+from vtok.batch.tasks import EncodeSettings, Outcome, encode_part
+from vtok.batch.workers import BatchSettings, encode_batch
+from vtok.container.verification import is_sound
+from vtok.files.coding import encode_file
+from vtok.model.tokenizer import VideoTokenizer
 
 MODEL = ROOT / "tests" / "golden" / "tiny.safetensors"
 SETTINGS = EncodeSettings(model=str(MODEL), keyframe_seconds=0.64, verify=True)

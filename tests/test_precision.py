@@ -4,10 +4,10 @@ import pytest
 import torch
 from made_videos import cut_sample
 
+from vtok.codec.chunk_coder import ChunkDecoder, ChunkEncoder
 from vtok.errors import ConfigError
-from vtok.media import VideoReader
-from vtok.precision import choose_arithmetic, has_fast_bfloat16
-from vtok.streaming import ChunkDecoder, ChunkEncoder
+from vtok.media.reader import VideoReader
+from vtok.networks.arithmetic import choose_arithmetic, has_fast_bfloat16
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="PyTorch finds no CUDA device")
 

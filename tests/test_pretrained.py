@@ -11,13 +11,13 @@ import torch
 from made_videos import cut_sample
 from safetensors import safe_open
 
-from vtok.codec import decode_file, encode_file
 from vtok.errors import ModelMismatchError, WeightsError
-from vtok.inspection import file_info
-from vtok.pretrained import DEFAULT_MODEL, FOLDER, model_card, model_names
-from vtok.stats import file_stats
-from vtok.tokenizer import VideoTokenizer
-from vtok.weights import EXACT_PRIOR, load_weights, save_card, save_weights, tensors_sha256
+from vtok.files.coding import decode_file, encode_file
+from vtok.files.inspection import file_info
+from vtok.measure.stats import file_stats
+from vtok.model.registry import DEFAULT_MODEL, FOLDER, model_card, model_names
+from vtok.model.tokenizer import VideoTokenizer
+from vtok.model.weights import EXACT_PRIOR, load_weights, save_card, save_weights, tensors_sha256
 
 MAX_BYTES = 16_000_000
 
@@ -57,7 +57,7 @@ def installed_copy(tmp_path, monkeypatch):
     """The package's weights in a folder that can be tampered with."""
     for suffix in ("json", "safetensors"):
         shutil.copy(FOLDER / f"{DEFAULT_MODEL}.{suffix}", tmp_path)
-    monkeypatch.setattr("vtok.pretrained.FOLDER", tmp_path)
+    monkeypatch.setattr("vtok.model.registry.FOLDER", tmp_path)
     return tmp_path / f"{DEFAULT_MODEL}.safetensors"
 
 

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from vtok.media import VideoInfo
-from vtok.progress import frame_progress
+from vtok.cli.progress import frame_progress
+from vtok.video.frame import VideoInfo
 
 INFO = VideoInfo(width=64, height=48, time_base=Fraction(1, 25), average_rate=Fraction(25), num_frames_from_header=100)
 
@@ -20,7 +20,7 @@ def clock(monkeypatch):
     """A clock that a test sets."""
     clock = SimpleNamespace(seconds=1000.0)
     clock.monotonic = lambda: clock.seconds
-    monkeypatch.setattr("vtok.progress.time", clock)
+    monkeypatch.setattr("vtok.cli.progress.time", clock)
     return clock
 
 

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vtok.quantizer import CHEAP_CODE_MARGIN, LFQ, ResidualLFQ, binary_entropy, prefer_cheap_codes
+from vtok.networks.quantizer import CHEAP_CODE_MARGIN, LFQ, ResidualLFQ, binary_entropy, prefer_cheap_codes
 
 
 def test_channel_zero_is_the_most_significant_bit_and_zero_is_negative():

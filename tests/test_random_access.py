@@ -9,12 +9,13 @@ from av.video.reformatter import VideoReformatter
 from test_codec import make_frames, read, write_source
 
 import vtok
-from vtok.codec import decode_file, encode_file
-from vtok.compressed_video import CompressedVideo
-from vtok.container import ContainerReader
+from vtok.codec.chunk_coder import ChunkDecoder
+from vtok.codec.compressed_video import CompressedVideo
+from vtok.container.reader import ContainerReader
 from vtok.errors import ChecksumError, ConfigError
-from vtok.media_frame import Frame, VideoInfo, rgb_from_planes
-from vtok.streaming import ChunkDecoder
+from vtok.files.coding import decode_file, encode_file
+from vtok.media.pixels import rgb_from_planes
+from vtok.video.frame import Frame, VideoInfo
 
 NUM_FRAMES = 85
 PTS = [40 * t + 13 * (t % 3) + 100 for t in range(NUM_FRAMES)]  # uneven, and not from zero
@@ -76,7 +77,7 @@ def test_ranges_begin_at_zero_or_later(encoded, tokenizer):
 def test_without_warming_up_the_networks_a_range_would_differ(encoded, tokenizer, whole, monkeypatch):
     """The test above can only fail if the networks remember; no latent frame of warming up must show."""
     config = type("Config", (), {"synthesis_memory": 0})
-    monkeypatch.setattr("vtok.compressed_video.file_model", lambda _: type("Model", (), {"config": config}))
+    monkeypatch.setattr("vtok.codec.compressed_video.file_model", lambda _: type("Model", (), {"config": config}))
     with CompressedVideo(encoded, tokenizer=tokenizer) as video:
         frame = next(video.frames(32, 33))
     assert not np.array_equal(frame.y, whole[32].y)

@@ -17,12 +17,12 @@ from test_parallel_batch import (
     videos,  # noqa: F401 (a fixture)
 )
 
-from vtok.batch import Status
-from vtok.cli import app
-from vtok.engines import start_engine
+from vtok.batch.engines import start_engine
+from vtok.batch.plan import Status
+from vtok.batch.workers import BatchSettings, encode_batch
+from vtok.cli.app import app
+from vtok.container.verification import is_sound
 from vtok.errors import ConfigError, MediaError
-from vtok.inspection import is_sound
-from vtok.parallel_batch import BatchSettings, encode_batch
 
 ray = pytest.importorskip("ray", reason="needs Ray: pip install 'vtok[ray]'")
 

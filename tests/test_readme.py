@@ -9,7 +9,7 @@ import pytest
 import typer
 from made_videos import ROOT, cut_sample, write_video
 
-from vtok.cli import app
+from vtok.cli.app import app
 
 README = (ROOT / "README.md").read_text()
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

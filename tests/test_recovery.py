@@ -12,13 +12,13 @@ from independent_reader import read_chunks
 from test_cli import assert_failed, in_folder, made, vtok  # noqa: F401 (fixtures)
 from test_codec import make_frames, read, write_source
 
-from vtok import chunks
-from vtok.codec import decode_file, encode_file
-from vtok.compressed_video import CompressedVideo
-from vtok.container import ContainerReader
+from vtok.codec.compressed_video import CompressedVideo
+from vtok.codec.recovery import RecoveredVideo
+from vtok.container import chunks
+from vtok.container.groups import VideoGroup
+from vtok.container.reader import ContainerReader
 from vtok.errors import ChecksumError, FormatError, TruncatedError
-from vtok.groups import VideoGroup
-from vtok.recovery import RecoveredVideo
+from vtok.files.coding import decode_file, encode_file
 
 NUM_FRAMES = 70
 PTS = [40 * t + 13 * (t % 3) + 100 for t in range(NUM_FRAMES)]
@@ -205,7 +205,7 @@ def test_the_command_line_lists_faults_and_exits_3(vtok, made):  # noqa: F811
 
 
 def test_a_header_that_is_damaged_is_replaced_by_its_copy(tiny_tokenizer, tmp_path, monkeypatch):
-    monkeypatch.setattr("vtok.container_writer._COPY_SHARE", 4)  # else only files of 60 kB or more have one
+    monkeypatch.setattr("vtok.container.writer._COPY_SHARE", 4)  # else only files of 60 kB or more have one
     source = write_source(tmp_path / "in.mp4", make_frames(64, 48, 80))
     encode_file(source, tmp_path / "in.vtok", tokenizer=tiny_tokenizer, keyframe_seconds=0.6)
     data = (tmp_path / "in.vtok").read_bytes()

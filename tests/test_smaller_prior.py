@@ -7,13 +7,13 @@ import pytest
 import torch
 from conftest import new_tiny_tokenizer
 
+from vtok.codec.chunk_coder import file_model
 from vtok.errors import ConfigError
-from vtok.latent_model import LatentModel, LatentModelConfig
-from vtok.prior import NUM_GATES
-from vtok.streaming import file_model
-from vtok.tokenizer import VideoTokenizer
+from vtok.model.tokenizer import VideoTokenizer
+from vtok.model.weights import load_weights, save_weights, split_tensors
+from vtok.networks.latent_model import LatentModel, LatentModelConfig
+from vtok.networks.prior import NUM_GATES
 from vtok.training.smaller_prior import cut_down, smaller_prior
-from vtok.weights import load_weights, save_weights, split_tensors
 
 
 @pytest.fixture

@@ -14,19 +14,21 @@ from made_videos import sound_of, write_video_with_sound
 from make_golden import WEIGHTS
 from test_cli import assert_failed, in_folder, vtok  # noqa: F401 (fixtures)
 
-from vtok.audio_chunks import AudioChunks
-from vtok.audio_reading import Span
-from vtok.cli_output import EXIT_INCOMPLETE
-from vtok.codec import decode_file, encode_file
-from vtok.compressed_video import CompressedVideo
-from vtok.container import AudioChunk, ContainerReader
-from vtok.container_writer import ContainerWriter
-from vtok.editing import concat_files, cut_file
+from vtok.cli.output import EXIT_INCOMPLETE
+from vtok.codec.compressed_video import CompressedVideo
+from vtok.codec.sound_queue import SoundQueue
+from vtok.container.audio import AudioChunks
+from vtok.container.reader import AudioChunk, ContainerReader
+from vtok.container.verification import verify_file
+from vtok.container.writer import ContainerWriter
 from vtok.errors import ChecksumError, ConfigError
-from vtok.inspection import file_info, verify_file
-from vtok.media import VideoReader
-from vtok.stats import file_stats
-from vtok.tokenizer import VideoTokenizer
+from vtok.files.coding import decode_file, encode_file
+from vtok.files.editing import concat_files, cut_file
+from vtok.files.inspection import file_info
+from vtok.measure.stats import file_stats
+from vtok.media.reader import VideoReader
+from vtok.model.tokenizer import VideoTokenizer
+from vtok.video.times import Span
 
 AAC, OPUS, MP3 = ("aac", 48000, "stereo"), ("libopus", 48000, "mono"), ("libmp3lame", 44100, "mono")
 PCM, PCM_BE, ULAW = ("pcm_s16le", 8000, "mono"), ("pcm_s24be", 44100, "stereo"), ("pcm_mulaw", 8000, "mono")
@@ -152,7 +154,7 @@ def test_a_container_that_cannot_hold_the_sound_gets_none(sources, decode):
 
 def test_a_codec_that_cannot_be_described_is_dropped(sources, decode, monkeypatch):
     _, path = sources("a.mkv", [AAC])
-    monkeypatch.setattr("vtok.media_audio_write._MATROSKA_CODECS", {})
+    monkeypatch.setattr("vtok.media.audio_writer._MATROSKA_CODECS", {})
     out, result = decode(path)
     assert sound_of(out) == []
     assert result.notices == [
@@ -184,7 +186,7 @@ def test_tags_and_chapters_come_back(sources, decode):
         assert {key: tags[key] for key in TAGS} == TAGS
         assert [(c["start"] * c["time_base"], c["end"] * c["time_base"]) for c in chapters] == [(0, 1), (1, 2)]
         assert [c["metadata"]["title"] for c in chapters] == ["0", "1"]
-    with VideoReader(decode(path, "out.mp4")[0], with_audio=True) as reader:
+    with VideoReader(decode(path, "out.mp4")[0], sound=SoundQueue()) as reader:
         assert reader.notices == []  # the track that MP4 keeps chapters in is not one that gets lost
 
 

@@ -5,10 +5,11 @@ from fractions import Fraction
 import pytest
 from made_videos import sound_of, write_video, write_video_with_sound
 
-from vtok.codec import decode_file, encode_file
-from vtok.container import ContainerReader
+from vtok.container.reader import ContainerReader
 from vtok.errors import ConfigError
-from vtok.media import VideoReader, VideoWriter
+from vtok.files.coding import decode_file, encode_file
+from vtok.media.reader import VideoReader
+from vtok.media.writer import VideoWriter
 
 
 def groups(path):

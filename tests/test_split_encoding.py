@@ -8,12 +8,12 @@ from fractions import Fraction
 import pytest
 from made_videos import truncated, write_video, write_video_with_sound
 
-from vtok import range_encoding
-from vtok.codec import encode_file
+from vtok.batch import ranges as range_encoding
+from vtok.batch.ranges import encode_range
+from vtok.batch.split import encode_split, is_long
 from vtok.errors import MediaError
-from vtok.media import VideoReader
-from vtok.range_encoding import encode_range
-from vtok.split_encoding import encode_split, is_long
+from vtok.files.coding import encode_file
+from vtok.media.reader import VideoReader
 
 KEYFRAME_SECONDS = 0.64  # two chunks
 RANGE_SECONDS = 1.28

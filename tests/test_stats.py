@@ -8,12 +8,12 @@ import pytest
 from made_videos import write_video
 from rich.console import Console
 
-from vtok.codec import encode_file
+from vtok.cli.stats_table import print_stats
 from vtok.errors import ConfigError, MediaError
-from vtok.metrics import Spread
-from vtok.stats import file_stats
-from vtok.stats_plot import write_plot
-from vtok.stats_report import print_stats
+from vtok.files.coding import encode_file
+from vtok.measure.plot import write_plot
+from vtok.measure.psnr_ssim import Spread
+from vtok.measure.stats import file_stats
 
 
 @pytest.fixture

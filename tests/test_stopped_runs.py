@@ -18,12 +18,12 @@ from rich.console import Console
 from stopped_runs import Fault, program, run
 from test_training import folders  # noqa: F401 (a fixture)
 
-from vtok.inspection import verify_file
-from vtok.media import VideoReader
-from vtok.tokenizer import VideoTokenizer
+from vtok.container.verification import verify_file
+from vtok.media.reader import VideoReader
+from vtok.model.tokenizer import VideoTokenizer
+from vtok.model.weights import load_weights, save_weights
 from vtok.training.clip_cache import ClipCache
 from vtok.training.loop import TrainingRun
-from vtok.weights import load_weights, save_weights
 
 PROGRAM = Path(sys.executable).with_name("vtok")
 TEMPORARY = r"\.vtok-[0-9a-f]{16}\.\w+"

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from vtok import strips as strips_module
-from vtok.media import Frame, VideoInfo
-from vtok.planes import Planes
-from vtok.precision import choose_arithmetic
-from vtok.streaming import ChunkDecoder, ChunkEncoder
-from vtok.strips import strips
+from vtok.codec import strips as strips_module
+from vtok.codec.chunk_coder import ChunkDecoder, ChunkEncoder
+from vtok.codec.strips import strips
+from vtok.networks.arithmetic import choose_arithmetic
+from vtok.networks.planes import Planes
+from vtok.video.frame import Frame, VideoInfo
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from itertools import pairwise
 import pytest
 from test_container import FILE, GROUPS, HEADER, chunk_offsets, groups_of, joined, split, written
 
-from vtok import chunks
+from vtok.container import chunks
+from vtok.container.survey import MAX_FAULTS, read_surveyed_group, survey
 from vtok.errors import ChecksumError, FormatError, TruncatedError, UnsupportedVersionError
-from vtok.survey import MAX_FAULTS, read_surveyed_group, survey
 
 # Groups large enough that the file has a copy of its header.
 LONG_GROUPS = [

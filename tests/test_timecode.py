@@ -5,7 +5,7 @@ from fractions import Fraction
 import pytest
 
 from vtok.errors import ConfigError
-from vtok.timecode import exact_seconds, parse_range, parse_seconds
+from vtok.video.times import exact_seconds, parse_range, parse_seconds
 
 
 @pytest.mark.parametrize(

@@ -9,9 +9,9 @@ from coded_videos import random_codes, write_codes
 from torch.utils.data import DataLoader, DistributedSampler
 
 from vtok import TokenDataset
-from vtok.container import ContainerReader
+from vtok.container.reader import ContainerReader
+from vtok.entropy.frame_coder import PriorGroupDecoder
 from vtok.errors import ChecksumError, ConfigError, MediaError
-from vtok.prior_coding import PriorGroupDecoder
 
 LENGTHS = {"a": 7, "b": 2, "c": 5}
 CODES = {name: random_codes(length, seed=length) for name, length in LENGTHS.items()}
@@ -142,7 +142,7 @@ def test_files_of_another_model_are_left_out(folder, dataset_of, tiny_tokenizer)
 
 
 def test_files_of_two_models_at_hand_are_not_mixed(folder, tiny_tokenizer, monkeypatch):
-    monkeypatch.setattr("vtok.tokens.card_of", lambda header: None)
+    monkeypatch.setattr("vtok.codec.token_reader.card_of", lambda header: None)
     tiny_tokenizer.weights_sha256 = "1" * 64
     write_codes(folder / "b.vtok", tiny_tokenizer, CODES["b"])
     with pytest.raises(ConfigError, match=r"b\.vtok: was written with the model tiny 1111.* Make a data set of each"):

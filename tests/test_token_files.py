@@ -10,16 +10,16 @@ import pytest
 from coded_videos import random_codes, write_codes
 
 from vtok import TokenDataset
-from vtok.cli import app
-from vtok.codec import decode_file
-from vtok.compressed_video import CompressedVideo
-from vtok.editing import concat_files
+from vtok.cli.app import app
+from vtok.codec.chunk_coder import ChunkDecoder
+from vtok.codec.compressed_video import CompressedVideo
+from vtok.codec.token_reader import TokenReader
 from vtok.errors import ConfigError, MediaError, ModelMismatchError, TruncatedError, VtokError
-from vtok.streaming import ChunkDecoder
-from vtok.token_export import export_npz
-from vtok.token_import import import_npz
-from vtok.token_shards import export_shards
-from vtok.tokens import TokenReader
+from vtok.files.coding import decode_file
+from vtok.files.editing import concat_files
+from vtok.tokens.npz_export import export_npz
+from vtok.tokens.npz_import import import_npz
+from vtok.tokens.shards import export_shards
 
 CODES = random_codes(5)
 PTS = [40 * t + 13 * (t % 3) + 100 for t in range(37)]
@@ -209,7 +209,7 @@ def test_without_webdataset_it_is_said_how_to_get_it(path, tiny_tokenizer, tmp_p
 
 @pytest.fixture
 def with_model(tiny_tokenizer, monkeypatch):
-    monkeypatch.setattr("vtok.cli_tokens.load", lambda model: tiny_tokenizer)
+    monkeypatch.setattr("vtok.cli.tokens.load", lambda model: tiny_tokenizer)
     return ["--model", "tiny"]
 
 

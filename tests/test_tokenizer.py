@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from vtok.errors import ConfigError
-from vtok.tokenizer import LossBreakdown, VideoTokenizer
+from vtok.model.tokenizer import LossBreakdown, VideoTokenizer
 
 SMALL = {"layers": (("residual", 8),), "init_dim": 8, "input_conv_kernel_size": (3, 3, 3)}
 

@@ -10,13 +10,13 @@ from coded_videos import random_codes, write_codes
 from test_codec import make_frames, write_source
 
 import vtok
-from vtok.codec import encode_file
-from vtok.compressed_video import CompressedVideo
-from vtok.container import ContainerReader
-from vtok.editing import concat_files
+from vtok.codec.chunk_coder import ChunkDecoder
+from vtok.codec.compressed_video import CompressedVideo
+from vtok.codec.token_reader import GroupCache, TokenReader
+from vtok.container.reader import ContainerReader
 from vtok.errors import ChecksumError, ConfigError, FormatError, ModelMismatchError
-from vtok.streaming import ChunkDecoder
-from vtok.tokens import GroupCache, TokenReader
+from vtok.files.coding import encode_file
+from vtok.files.editing import concat_files
 
 PTS = [40 * t + 13 * (t % 3) + 100 for t in range(77)]  # uneven, and not from zero
 CODES = random_codes(10)

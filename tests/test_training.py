@@ -9,17 +9,17 @@ import pytest
 import torch
 from conftest import new_tiny_tokenizer
 
-from vtok.cli import app
+from vtok.cli.app import app
 from vtok.errors import ConfigError, MediaError
-from vtok.planes import Planes
-from vtok.tokenizer import VideoTokenizer
+from vtok.model.tokenizer import VideoTokenizer
+from vtok.model.weights import load_weights
+from vtok.networks.planes import Planes
 from vtok.training.blend_strength import MAX_STRENGTH, STRENGTHS, TARGET, blend_strength, change_ratio
 from vtok.training.clip_cache import ClipCacheConfig, build_clip_cache, find_videos, unpack_i420
 from vtok.training.config import load_config
 from vtok.training.loop import TrainingRun
 from vtok.training.objective import evaluate
 from vtok.training.optimizers import Muon, orthogonalize
-from vtok.weights import load_weights
 
 TINY = """
 [model]

@@ -8,13 +8,13 @@ import torch
 from test_precision import needs_cuda
 from test_training import events, folders, new_run  # noqa: F401 (a fixture)
 
-from vtok.cli import app
+from vtok.cli.app import app
 from vtok.errors import ConfigError
-from vtok.planes import Planes
+from vtok.model.weights import load_weights
+from vtok.networks.planes import Planes
 from vtok.training.clip_cache import ClipCache, split_i420, unpack_i420
 from vtok.training.optimizers import orthogonalize
 from vtok.training.processes import arithmetic_of
-from vtok.weights import load_weights
 
 
 def batch_clip_by_clip(cache, rng, *, batch_size, num_frames, size):

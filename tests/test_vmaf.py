@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from made_videos import write_video
 
-from vtok import stats as stats_module
-from vtok import vmaf
 from vtok.errors import MediaError
-from vtok.media import Frame
-from vtok.stats import file_stats
+from vtok.measure import stats as stats_module
+from vtok.measure import vmaf
+from vtok.measure.stats import file_stats
+from vtok.video.frame import Frame
 
 program = vmaf.find_ffmpeg()
 needs_libvmaf = pytest.mark.skipif(program is None, reason=vmaf.MISSING)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from vtok.precision import choose_arithmetic
+from vtok.networks.arithmetic import choose_arithmetic
 from vtok.training.clip_cache import ClipCache
 from vtok.training.config import load_config
 from vtok.training.loop import TrainingRun

@@ -22,37 +22,76 @@ from vtok.errors import VtokError
 from vtok.version import __version__
 
 if TYPE_CHECKING:
-    from vtok.codec import decode_file, encode_file
-    from vtok.stats import file_stats
-    from vtok.token_dataset import TokenDataset
-    from vtok.tokenizer import LossBreakdown, VideoTokenizer
-    from vtok.tokens import TokenReader
-    from vtok.video_decoder import VideoDecoder, open
+    from vtok.batch.plan import BatchResult, JobResult
+    from vtok.codec.decoder import VideoDecoder, open
+    from vtok.codec.token_reader import TokenReader
+    from vtok.container.verification import Verification, verify_file
+    from vtok.files.coding import DecodeResult, EncodeResult, decode_file, encode_file
+    from vtok.files.editing import EditResult, concat_files, cut_file
+    from vtok.files.inspection import FileInfo, file_info
+    from vtok.measure.comparison import Comparison, compare_files
+    from vtok.measure.stats import FileStats, file_stats
+    from vtok.model.tokenizer import LossBreakdown, VideoTokenizer
+    from vtok.tokens.dataset import TokenDataset
+    from vtok.tokens.npz_arrays import TokenFileResult
+    from vtok.tokens.shards import ShardResult
 
 __all__ = [
+    "BatchResult",
+    "Comparison",
+    "DecodeResult",
+    "EditResult",
+    "EncodeResult",
+    "FileInfo",
+    "FileStats",
+    "JobResult",
     "LossBreakdown",
+    "ShardResult",
     "TokenDataset",
+    "TokenFileResult",
     "TokenReader",
+    "Verification",
     "VideoDecoder",
     "VideoTokenizer",
     "VtokError",
     "__version__",
+    "compare_files",
+    "concat_files",
+    "cut_file",
     "decode_file",
     "encode_file",
+    "file_info",
     "file_stats",
     "open",
+    "verify_file",
 ]
 
 _HOMES = {
-    "LossBreakdown": "vtok.tokenizer",
-    "TokenDataset": "vtok.token_dataset",
-    "TokenReader": "vtok.tokens",
-    "VideoDecoder": "vtok.video_decoder",
-    "VideoTokenizer": "vtok.tokenizer",
-    "decode_file": "vtok.codec",
-    "encode_file": "vtok.codec",
-    "file_stats": "vtok.stats",
-    "open": "vtok.video_decoder",
+    "BatchResult": "vtok.batch.plan",
+    "Comparison": "vtok.measure.comparison",
+    "DecodeResult": "vtok.files.coding",
+    "EditResult": "vtok.files.editing",
+    "EncodeResult": "vtok.files.coding",
+    "FileInfo": "vtok.files.inspection",
+    "FileStats": "vtok.measure.stats",
+    "JobResult": "vtok.batch.plan",
+    "LossBreakdown": "vtok.model.tokenizer",
+    "ShardResult": "vtok.tokens.shards",
+    "TokenDataset": "vtok.tokens.dataset",
+    "TokenFileResult": "vtok.tokens.npz_arrays",
+    "TokenReader": "vtok.codec.token_reader",
+    "Verification": "vtok.container.verification",
+    "VideoDecoder": "vtok.codec.decoder",
+    "VideoTokenizer": "vtok.model.tokenizer",
+    "compare_files": "vtok.measure.comparison",
+    "concat_files": "vtok.files.editing",
+    "cut_file": "vtok.files.editing",
+    "decode_file": "vtok.files.coding",
+    "encode_file": "vtok.files.coding",
+    "file_info": "vtok.files.inspection",
+    "file_stats": "vtok.measure.stats",
+    "open": "vtok.codec.decoder",
+    "verify_file": "vtok.container.verification",
 }
 
 

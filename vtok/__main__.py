@@ -1,5 +1,5 @@
 """`python -m vtok` is the `vtok` program."""
 
-from vtok.cli import main
+from vtok.cli.app import main
 
 main()

@@ -20,9 +20,10 @@ import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange
 
-from vtok.atomic import write_atomically
 from vtok.errors import ConfigError, MediaError, writing
-from vtok.training.clip_cache import ClipCache, Clips
+from vtok.system.atomic import write_atomically
+from vtok.training.clip_cache import ClipCache
+from vtok.video.frame import Plane
 
 SPLITS = ("train", "validation")
 MANIFEST = "pack.json"
@@ -114,7 +115,7 @@ def _encode_and_measure(cache_folder: Path, number: int, crf: int) -> tuple[byte
     return stream, float(10 * np.log10(PEAK**2 / max(error, 1e-2)))
 
 
-def encode_clip(clip: Clips, size: int, crf: int) -> bytes:
+def encode_clip(clip: Plane, size: int, crf: int) -> bytes:
     """A clip, uint8 `[t, 3 * size * size / 2]`, as an AV1 stream."""
     os.environ.setdefault("SVT_LOG", "1")  # errors only
     encoder = av.CodecContext.create(ENCODER, "w")
@@ -130,7 +131,7 @@ def encode_clip(clip: Clips, size: int, crf: int) -> bytes:
     return b"".join(bytes(packet) for packet in packets + encoder.encode(None))
 
 
-def decode_clip(stream: bytes) -> Clips:
+def decode_clip(stream: bytes) -> Plane:
     """The clip of an AV1 stream, uint8 `[t, 3 * size * size / 2]`."""
     decoder = av.CodecContext.create(DECODER, "r")
     decoder.thread_count = 1

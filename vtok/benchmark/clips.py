@@ -8,10 +8,12 @@ from pathlib import Path
 
 from av.video.reformatter import Interpolation, VideoReformatter
 
-from vtok.batch import VIDEO_SUFFIXES
 from vtok.errors import ConfigError
-from vtok.media import Frame, VideoReader, VideoWriter
-from vtok.media_frame import frame_from_planes, planes_420
+from vtok.media.pixels import frame_from_planes, planes_420
+from vtok.media.reader import VideoReader
+from vtok.media.writer import VideoWriter
+from vtok.system.paths import VIDEO_SUFFIXES
+from vtok.video.frame import Frame
 
 
 def find_clips(paths: Iterable[Path]) -> list[Path]:

@@ -9,10 +9,11 @@ from time import perf_counter
 import av
 
 import vtok.version
-from vtok.codec import decode_file, encode_file
 from vtok.errors import ConfigError
-from vtok.media import VideoReader, VideoWriter
-from vtok.tokenizer import VideoTokenizer
+from vtok.files.coding import decode_file, encode_file
+from vtok.media.reader import VideoReader
+from vtok.media.writer import VideoWriter
+from vtok.model.tokenizer import VideoTokenizer
 
 VTOK = "vtok"
 X26_PRESETS = (

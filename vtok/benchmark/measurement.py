@@ -5,9 +5,9 @@ from pathlib import Path
 from statistics import fmean
 
 from vtok.benchmark.codecs import code
-from vtok.media import VideoReader
-from vtok.stats import FrameComparison, pairs
-from vtok.tokenizer import VideoTokenizer
+from vtok.measure.stats import FrameComparison, pairs
+from vtok.media.reader import VideoReader
+from vtok.model.tokenizer import VideoTokenizer
 
 
 def measure(

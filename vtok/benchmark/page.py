@@ -8,12 +8,12 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from vtok.atomic import atomic_write
 from vtok.benchmark.bd_rate import INTERPOLATION, MEASURES, SMALL_OVERLAP, Record, grouped
 from vtok.benchmark.codecs import VTOK
 from vtok.benchmark.run import PICTURES, Benchmark
 from vtok.benchmark.tables import POINT_TITLES, percent_text, point_cells
 from vtok.benchmark.viewer import MAX_ERROR, PICTURE_QUALITY, palette
+from vtok.system.atomic import atomic_write
 
 MAX_PICTURE_BYTES = 24_000_000
 """Of all pictures in a page, which base64 makes a third larger; of what does not fit the best frames are left out."""

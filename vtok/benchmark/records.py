@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from vtok.atomic import atomic_write
 from vtok.errors import ConfigError
+from vtok.system.atomic import atomic_write
 
 KEY_FIELDS = ("clip_sha256", "max_frames", "max_width", "codec", "build", "setting", "with_vmaf", "pictures")
 """What makes a measurement the same as one that the file has; `pictures` is None but for frames to be looked at."""

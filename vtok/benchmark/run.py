@@ -15,7 +15,6 @@ from typing import Any
 import av
 
 import vtok.version
-from vtok.atomic import atomic_write
 from vtok.benchmark.bd_rate import Record, bd_rates, grouped, mean_bd_rates, mean_over_clips
 from vtok.benchmark.clips import clip_sha256, make_reference
 from vtok.benchmark.codecs import VTOK, build_of
@@ -23,8 +22,9 @@ from vtok.benchmark.measurement import measure
 from vtok.benchmark.records import Records
 from vtok.benchmark.viewer import measure_viewer
 from vtok.errors import MediaError, VtokError
-from vtok.tokenizer import VideoTokenizer
-from vtok.vmaf import find_ffmpeg
+from vtok.measure.vmaf import find_ffmpeg
+from vtok.model.tokenizer import VideoTokenizer
+from vtok.system.atomic import atomic_write
 
 Job = dict[str, Any]
 Progress = Callable[[list[Job]], AbstractContextManager[Callable[[Job], None]]]

@@ -18,13 +18,14 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 from PIL import Image
 
-from vtok.atomic import write_atomically
 from vtok.benchmark.codecs import FAMILIES, Coding, code_with_ffmpeg, code_with_vtok
-from vtok.media import Frame, VideoInfo, VideoReader
-from vtok.media_frame import rgb_from_planes
-from vtok.metrics import QualityMeter
-from vtok.stats import pairs
-from vtok.tokenizer import VideoTokenizer
+from vtok.measure.psnr_ssim import QualityMeter
+from vtok.measure.stats import pairs
+from vtok.media.pixels import rgb_from_planes
+from vtok.media.reader import VideoReader
+from vtok.model.tokenizer import VideoTokenizer
+from vtok.system.atomic import write_atomically
+from vtok.video.frame import Frame, VideoInfo
 
 MAX_ERROR = 24
 """Luma levels at which the colours of an error map end."""

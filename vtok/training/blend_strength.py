@@ -16,15 +16,15 @@ import torch
 import typer
 from torch import Tensor
 
+from vtok.codec.chunk_coder import file_model
 from vtok.errors import ConfigError
-from vtok.klt import PATCH
-from vtok.latent_model import LatentModel
-from vtok.planes import Planes
-from vtok.precision import choose_arithmetic
-from vtok.streaming import file_model
-from vtok.tokenizer import VideoTokenizer
+from vtok.model.tokenizer import VideoTokenizer
+from vtok.model.weights import load_weights, save_card, save_weights, split_tensors, tensors_sha256
+from vtok.networks.arithmetic import choose_arithmetic
+from vtok.networks.klt import PATCH
+from vtok.networks.latent_model import LatentModel
+from vtok.networks.planes import Planes
 from vtok.training.clip_cache import ClipCache, unpack_i420
-from vtok.weights import load_weights, save_card, save_weights, split_tensors, tensors_sha256
 
 STRENGTHS = "synthesis.blend.log_strength.rows"
 TARGET = 1.1  # change across the ends of chunks over that within; of whole frames it is some 0.1 less

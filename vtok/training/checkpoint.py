@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vtok.atomic import write_atomically
-from vtok.exact_prior import ExactPrior
-from vtok.latent_model import LatentModel, LatentModelConfig
-from vtok.weights import EXACT_PRIOR, save_card, save_weights, tensors_sha256
+from vtok.entropy.exact_prior import ExactPrior
+from vtok.model.weights import EXACT_PRIOR, save_card, save_weights, tensors_sha256
+from vtok.networks.latent_model import LatentModel, LatentModelConfig
+from vtok.system.atomic import write_atomically
 
 
 def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:

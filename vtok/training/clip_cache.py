@@ -15,7 +15,6 @@ from pathlib import Path
 
 import av
 import numpy as np
-import numpy.typing as npt
 import torch
 from av.container import InputContainer
 from av.video.frame import VideoFrame
@@ -25,14 +24,13 @@ from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor
 
-from vtok.atomic import write_atomically
 from vtok.errors import MediaError, writing
-from vtok.planes import Planes
-
-VIDEO_SUFFIXES = {".mp4", ".mkv", ".webm", ".mov", ".avi", ".mpg", ".ts", ".y4m", ".m4v"}
+from vtok.networks.planes import Planes
+from vtok.system.atomic import write_atomically
+from vtok.system.paths import VIDEO_SUFFIXES
+from vtok.video.frame import Plane
 
 SHORTEST_TAIL = 8  # frames; a shorter rest of a video is left out
-Clips = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +100,7 @@ def build_clip_cache(
     return ClipCache(folder)
 
 
-def cut_video(path: Path, config: ClipCacheConfig) -> Clips:
+def cut_video(path: Path, config: ClipCacheConfig) -> Plane:
     """All clips of one video, uint8 `[N, t, 3 * s * s / 2]`; the draws depend on the file's name and the seed only."""
     name_hash = hashlib.sha256(path.name.encode()).digest()
     rng = np.random.default_rng([config.seed, int.from_bytes(name_hash[:8], "little")])
@@ -143,7 +141,7 @@ def _open(path: Path) -> InputContainer:
     return container
 
 
-def _cut_window(window: list[VideoFrame], config: ClipCacheConfig, rng: np.random.Generator) -> Iterator[Clips]:
+def _cut_window(window: list[VideoFrame], config: ClipCacheConfig, rng: np.random.Generator) -> Iterator[Plane]:
     width, height = window[0].width, window[0].height
     largest = min(config.max_downscale, min(width, height) / config.size)
     for _ in range(config.scales_per_window):
@@ -166,7 +164,7 @@ def _cut_window(window: list[VideoFrame], config: ClipCacheConfig, rng: np.rando
             yield _crop_i420(scaled, h, w, top, left, config.size)
 
 
-def _crop_i420(frames: Clips, h: int, w: int, top: int, left: int, size: int) -> Clips:
+def _crop_i420(frames: Plane, h: int, w: int, top: int, left: int, size: int) -> Plane:
     """A square crop of packed I420 frames `[t, 3h/2, w]` as `[t, 3 * size * size / 2]`."""
     t = len(frames)
     flat = frames.reshape(t, -1)
@@ -224,7 +222,7 @@ class ClipCache:
 
         Args:
             rng: Of which the whole batch is drawn, whatever `share` is.
-            batch_size: Clips of the batch.
+            batch_size: Plane of the batch.
             num_frames: Of each.
             size: Pixels of height and width.
             flip: Mirror half of the clips.
@@ -261,7 +259,7 @@ def split_i420(packed: Tensor, size: int) -> list[Tensor]:
     return [rearrange(p, "... (h w) -> ... h w", h=side) for p, side in zip(planes, sides, strict=True)]
 
 
-def unpack_i420(clips: Clips | Tensor, size: int) -> Planes:
+def unpack_i420(clips: Plane | Tensor, size: int) -> Planes:
     """Packed uint8 clips `[b, t, 3 * size * size / 2]`, limited range, as float `Planes`."""
     packed = clips if isinstance(clips, Tensor) else torch.from_numpy(np.asarray(clips))
     y, u, v = split_i420(packed, size)

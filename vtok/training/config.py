@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vtok.errors import ConfigError
-from vtok.latent_model import LatentModelConfig
+from vtok.networks.latent_model import LatentModelConfig
 from vtok.training.clip_cache import ClipCacheConfig
 
 

@@ -22,8 +22,9 @@ from rich.console import Console
 from torch import Tensor
 
 from vtok.errors import ConfigError
-from vtok.klt import BLOCK_VALUES, planes_to_blocks
-from vtok.latent_model import LatentModel
+from vtok.model.weights import load_weights, split_tensors
+from vtok.networks.klt import BLOCK_VALUES, planes_to_blocks
+from vtok.networks.latent_model import LatentModel
 from vtok.training.checkpoint import load_checkpoint, model_of, save_average, save_checkpoint
 from vtok.training.clip_cache import ClipCache, build_clip_cache, find_videos, to_device
 from vtok.training.config import TrainConfig
@@ -33,7 +34,6 @@ from vtok.training.optimizers import build_optimizers, set_learning_rate
 from vtok.training.processes import Processes, arithmetic_of, is_first_process, joined_processes, num_processes
 from vtok.training.run_log import RunLog
 from vtok.training.validation import validate
-from vtok.weights import load_weights, split_tensors
 
 KLT_CLIPS = 1000
 LOGGED_QUALITIES = (1, 3, 5, 7, 9)

@@ -18,10 +18,10 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
-from vtok.klt import PATCH
-from vtok.latent_model import LatentModel
-from vtok.planes import Planes
-from vtok.prior import Distribution
+from vtok.networks.klt import PATCH
+from vtok.networks.latent_model import LatentModel
+from vtok.networks.planes import Planes
+from vtok.networks.prior import Distribution
 from vtok.training.config import ObjectiveConfig
 
 PLANE_WEIGHTS = (0.5, 0.25, 0.25)  # of Y, U and V in the distortion

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vtok.errors import ConfigError
-from vtok.latent_model import LatentModel
+from vtok.networks.latent_model import LatentModel
 from vtok.training.config import OptimizerConfig
 
 _OPTIMIZERS = ("muon", "adam")

@@ -17,7 +17,7 @@ from torch import distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from vtok.errors import ConfigError
-from vtok.precision import Arithmetic, choose_arithmetic
+from vtok.networks.arithmetic import Arithmetic, choose_arithmetic
 
 _PATIENCE = timedelta(days=1)  # of a process for another, which may be cutting clips or validating
 

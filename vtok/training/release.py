@@ -12,11 +12,11 @@ from typing import Annotated, Any
 
 import typer
 
-from vtok.atomic import atomic_write
 from vtok.errors import WeightsError
-from vtok.pretrained import DEFAULT_MODEL
-from vtok.tokenizer import VideoTokenizer
-from vtok.weights import load_weights, save_card
+from vtok.model.registry import DEFAULT_MODEL
+from vtok.model.tokenizer import VideoTokenizer
+from vtok.model.weights import load_weights, save_card
+from vtok.system.atomic import atomic_write
 
 MAX_WEIGHTS_BYTES = 16_000_000
 FIGURES = ("bpp", "psnr_yuv", "ssim_y", "ms_ssim_y", "vmaf")

@@ -11,10 +11,10 @@ from typing import Annotated
 
 import typer
 
-from vtok.exact_prior import ExactPrior
-from vtok.streaming import file_model
-from vtok.tokenizer import VideoTokenizer
-from vtok.weights import EXACT_PRIOR, load_weights, save_card, save_weights, split_tensors, tensors_sha256
+from vtok.codec.chunk_coder import file_model
+from vtok.entropy.exact_prior import ExactPrior
+from vtok.model.tokenizer import VideoTokenizer
+from vtok.model.weights import EXACT_PRIOR, load_weights, save_card, save_weights, split_tensors, tensors_sha256
 
 
 def requantize(weights: Annotated[Path, typer.Argument(help="A .safetensors file; its card is beside it.")]) -> None:

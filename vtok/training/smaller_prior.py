@@ -15,14 +15,14 @@ import torch
 import typer
 from torch import Tensor, nn
 
+from vtok.codec.chunk_coder import file_model
 from vtok.errors import ConfigError
-from vtok.latent_model import LatentModel
-from vtok.layers import NearConv2d
-from vtok.prior import GroupNetwork, Prior
-from vtok.streaming import file_model
-from vtok.tokenizer import VideoTokenizer
+from vtok.model.tokenizer import VideoTokenizer
+from vtok.model.weights import load_weights, save_weights, split_tensors
+from vtok.networks.latent_model import LatentModel
+from vtok.networks.layers import NearConv2d
+from vtok.networks.prior import GroupNetwork, Prior
 from vtok.training.config import load_config
-from vtok.weights import load_weights, save_weights, split_tensors
 
 
 def smaller_prior(

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import torch
 
-from vtok.latent_model import LatentModel
-from vtok.precision import Arithmetic
+from vtok.networks.arithmetic import Arithmetic
+from vtok.networks.latent_model import LatentModel
 from vtok.training.clip_cache import ClipCache
 from vtok.training.config import ObjectiveConfig
 from vtok.training.objective import evaluate

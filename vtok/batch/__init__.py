@@ -1,0 +1,1 @@
+"""Many files, or parts of long ones, on many workers."""

@@ -1,0 +1,201 @@
+"""A batch on the workers of an engine: a task per file, or per range of a long one.
+
+    jobs --> one thread each, for as many as there are workers --> tasks --> engine
+                 | leaves out what is there, scans and joins long files, tries lost tasks again
+                 v
+             JobResult, as each is done
+
+Nothing here needs to be remembered for a batch that is stopped: what it has written is complete, and is left out when
+the same batch runs again.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from vtok.batch.engines import Engine, WorkerLostError
+from vtok.batch.plan import BatchResult, Job, JobResult, Status
+from vtok.batch.ranges import SourceRange, UnrepeatableError
+from vtok.batch.split import encode_split, is_long
+from vtok.batch.tasks import EncodeSettings, Outcome, encode_part, encode_whole, tokenizer_named
+from vtok.container.groups import VideoGroup
+from vtok.errors import VtokError
+from vtok.files.coding import EncodeResult
+from vtok.media.reader import VideoReader
+from vtok.system.atomic import check_target
+
+Told = Callable[[JobResult, EncodeResult | None], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchSettings:
+    """How to go about a batch.
+
+    Attributes:
+        split_seconds: Videos that are half as long again, or longer, are split into ranges of about this; 0: none is.
+        num_retries: How often a task is tried again whose worker was lost or could not read or write a file.
+        overwrite: Replace targets.
+    """
+
+    split_seconds: float = 60.0
+    num_retries: int = 2
+    overwrite: bool = False
+
+
+def encode_batch(
+    jobs: Sequence[Job],
+    engine: Engine,
+    settings: EncodeSettings,
+    batch: BatchSettings | None = None,
+    *,
+    skip: Callable[[Path], bool] = lambda target: False,
+    told: Told = lambda job, result: None,
+    advance: Callable[[int], None] = lambda frames: None,
+) -> BatchResult:
+    """Encode many videos on the workers of `engine`; those that fail do not stop the rest.
+
+    Args:
+        jobs: What to encode.
+        engine: Stays the caller's to close.
+        settings: How to encode.
+        batch: How to go about it.
+        skip: Whether a target is there already and good.
+        told: Called with each result as it is known, and with what was done if it was; in one thread at a time.
+        advance: Called with the number of frames that were written since the last call; likewise.
+
+    Returns:
+        One result per job, in the order of `jobs`.
+    """
+    run = _Batch(engine, settings, batch or BatchSettings(), skip, told, advance)
+    return BatchResult(files=run.results(jobs))
+
+
+class _Batch:
+    def __init__(
+        self,
+        engine: Engine,
+        settings: EncodeSettings,
+        batch: BatchSettings,
+        skip: Callable[[Path], bool],
+        told: Told,
+        advance: Callable[[int], None],
+    ) -> None:
+        self._engine, self._settings, self._batch = engine, settings, batch
+        self._skip, self._told, self._advance = skip, told, advance
+        self._is_stopped = threading.Event()
+        self._telling = threading.Lock()
+        self._scans = threading.BoundedSemaphore(os.cpu_count() or 1)
+        self._tasks = ThreadPoolExecutor(engine.num_workers, "vtok-task")
+        self._jobs = ThreadPoolExecutor(engine.num_workers + 1, "vtok-job")  # one more: the next file is looked at
+
+    def results(self, jobs: Sequence[Job]) -> list[JobResult]:
+        futures = [self._jobs.submit(self._run_job, job) for job in jobs]
+        try:
+            for future in as_completed(futures):
+                future.result()  # a program's own fault ends the batch
+            return [future.result() for future in futures]
+        except BaseException:
+            self._is_stopped.set()
+            self._engine.close()
+            raise
+        finally:
+            self._jobs.shutdown(cancel_futures=True)
+            self._tasks.shutdown(cancel_futures=True)
+
+    def _run_job(self, job: Job) -> JobResult:
+        retried: list[str] = []  # why, once for each task that was done again
+        result: EncodeResult | None = None
+        error = None
+        try:
+            if job.target.exists() and self._skip(job.target):
+                status = Status.SKIPPED
+            else:
+                check_target(job.target, [job.source], overwrite=self._batch.overwrite)
+                job.target.parent.mkdir(parents=True, exist_ok=True)
+                result = self._encode(job, retried)
+                status = Status.INCOMPLETE if result.incomplete else Status.DONE
+        except (VtokError, OSError) as caught:
+            status, error = Status.FAILED, str(caught)
+        done = JobResult(
+            source=str(job.source),
+            target=str(job.target),
+            status=status,
+            error=error,
+            result=None if result is None else asdict(result),
+            num_retries=len(retried),
+        )
+        with self._telling:
+            if not self._is_stopped.is_set():
+                self._told(done, result)
+        return done
+
+    def _encode(self, job: Job, retried: list[str]) -> EncodeResult:
+        if not self._is_long(job.source):
+            return self._encode_whole(job, retried)
+        try:
+            with self._scans:
+                return self._encode_split(job, retried)
+        except UnrepeatableError as error:
+            result = self._encode_whole(job, retried)
+            return replace(result, notices=[*result.notices, f"encoded in one piece: {error}"])
+
+    def _encode_whole(self, job: Job, retried: list[str]) -> EncodeResult:
+        task = self._tasks.submit(self._attempt, retried, encode_whole, job.source, job.target, self._settings)
+        result: EncodeResult = task.result()
+        self._advanced(result.num_frames)
+        return result
+
+    def _encode_split(self, job: Job, retried: list[str]) -> EncodeResult:
+        settings = self._settings
+
+        def submit(part: SourceRange) -> Future[list[VideoGroup]]:
+            return self._tasks.submit(self._attempt, retried, encode_part, job.source, part, settings)
+
+        return encode_split(
+            job.source,
+            job.target,
+            submit,
+            tokenizer=tokenizer_named(settings.model),
+            quality=settings.quality,
+            split_seconds=self._batch.split_seconds,
+            max_in_flight=self._engine.num_workers + 1,
+            keyframe_seconds=settings.keyframe_seconds,
+            allow_hdr=settings.allow_hdr,
+            with_audio=settings.with_audio,
+            verify=settings.verify,
+            advance=self._advanced,
+        )
+
+    def _is_long(self, source: Path) -> bool:
+        """Whether a source is split. Those of which only a part is encoded, and sequences of images, never are."""
+        settings = self._settings
+        if settings.start_seconds or settings.end_seconds is not None or not source.is_file():
+            return False
+        with suppress(VtokError), VideoReader(source, image_rate=settings.image_rate, allow_hdr=True) as reader:
+            return is_long(reader.info, self._batch.split_seconds)
+        return False  # the task will say what is wrong
+
+    def _attempt(self, retried: list[str], function: Callable[..., Outcome], source: Path, *rest: Any) -> Any:
+        """The result of a task, which is tried again where that may help: not if its input is to blame."""
+        for left in reversed(range(1 + self._batch.num_retries)):
+            try:
+                outcome: Outcome = self._engine.run(function, source, *rest)
+                error = outcome.error
+            except WorkerLostError:
+                times = 1 + self._batch.num_retries
+                outcome, error = Outcome(), OSError(f"{source}: the process at work on it was lost, {times} times")
+            if error is None:
+                return outcome.result
+            if not left or isinstance(error, VtokError) or self._is_stopped.is_set():
+                raise error
+            retried.append(str(error))
+        raise AssertionError("unreachable")
+
+    def _advanced(self, frames: int) -> None:
+        with self._telling:
+            self._advance(frames)

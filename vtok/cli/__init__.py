@@ -1,0 +1,1 @@
+"""The command line: it parses and prints, and everything that it does can be called from Python."""

@@ -1,0 +1,134 @@
+"""The command that compares vtok with other codecs: `bench`."""
+
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+from vtok.cli.loading import load, set_threads
+from vtok.cli.options import Model, Quiet
+from vtok.cli.output import EXIT_INCOMPLETE, print_json
+from vtok.errors import ConfigError
+from vtok.model.registry import DEFAULT_MODEL
+
+_NEEDED = {"bjontegaard": "bjontegaard", "PIL": "pillow"}
+T = TypeVar("T")
+
+
+def bench(
+    clips: Annotated[list[Path], typer.Argument(help="Video files, or folders of them.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the report; an earlier run goes on there.")],
+    codecs: Annotated[
+        str, typer.Option(help="vtok, x264-PRESET, x265-PRESET, svtav1-PRESET; BD-rate: the first against the others.")
+    ] = "vtok,x264-medium,x265-medium,svtav1-8",
+    qualities: Annotated[str, typer.Option(help="Settings of vtok, such as 1,5 or 1-9.")] = "1-9",
+    crfs: Annotated[str, typer.Option(help="Settings of x264 and x265, likewise.")] = "21,26,31,36,41,46",
+    av1_crfs: Annotated[str, typer.Option("--av1-crfs", help="Settings of SVT-AV1.")] = "25,33,41,49,56,63",
+    frames: Annotated[int, typer.Option(help="Only the first so many frames of each clip.", min=1)] = 64,
+    max_width: Annotated[int, typer.Option(help="Scale wider clips down to so many pixels.", min=2)] = 640,
+    no_vmaf: Annotated[bool, typer.Option("--no-vmaf", help="Leave VMAF out, which takes longest.")] = False,
+    viewer_qualities: Annotated[str, typer.Option(help="Qualities whose frames the page shows.")] = "3,6",
+    viewer_frames: Annotated[int, typer.Option(help="How many frames of each clip and quality.", min=0)] = 4,
+    model: Model = DEFAULT_MODEL,
+    threads: Annotated[int, typer.Option(help="Processor threads of each codec.", min=1)] = 2,
+    again: Annotated[bool, typer.Option("--again", help="Measure again what the folder already has.")] = False,
+    quiet: Quiet = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object, that of results.json, and not tables.")
+    ] = False,
+) -> None:
+    """Compare vtok with x264, x265 and SVT-AV1 on the same pixels: curves, BD-rates, speeds, and frames to look at.
+
+    Writes index.html, a page that needs no other file, results.json and results.csv. What a run that was interrupted
+    has measured is in the folder, and the same command goes on from there.
+
+    Example: vtok bench sample_videos -o report
+    """
+    _check_packages()
+    from rich.console import Console
+
+    from vtok.benchmark.clips import find_clips
+    from vtok.benchmark.codecs import FAMILIES, VTOK, parse_codecs
+    from vtok.benchmark.page import write_page
+    from vtok.benchmark.progress import job_progress, silent
+    from vtok.benchmark.run import Settings, run_benchmark, write_results
+    from vtok.benchmark.tables import print_tables
+
+    names = _option("--codecs", parse_codecs, codecs)
+    numbers = {VTOK: _numbers("--qualities", qualities, 1, 9)}
+    numbers |= dict.fromkeys(("x264", "x265"), _numbers("--crfs", crfs, 0, FAMILIES["x264"].highest_crf))
+    numbers["svtav1"] = _numbers("--av1-crfs", av1_crfs, 0, FAMILIES["svtav1"].highest_crf)
+    presets = [name.removeprefix("x264-") for name in names if name.startswith("x264-")]
+    settings = Settings(
+        settings={name: numbers[name.partition("-")[0]] for name in names},
+        max_frames=frames,
+        max_width=max_width,
+        with_vmaf=not no_vmaf,
+        viewer_qualities=_numbers("--viewer-qualities", viewer_qualities, 1, 9),
+        num_pictures=viewer_frames,
+        viewer_preset=presets[0] if presets else "medium",
+        threads=threads,
+    )
+    set_threads(threads)
+    benchmark = run_benchmark(
+        find_clips(clips),
+        output,
+        settings,
+        tokenizer=load(model) if VTOK in names else None,
+        again=again,
+        progress=silent if quiet else job_progress,
+    )
+    write_results(benchmark, output)
+    write_page(benchmark, output)
+    if as_json:
+        print_json(asdict(benchmark))
+    elif not quiet:
+        print_tables(Console() if sys.stdout.isatty() else Console(width=140), benchmark)
+        print(f"{output / 'index.html'}: {(output / 'index.html').stat().st_size / 1e6:.1f} MB")
+    for line in benchmark.left_out:
+        print(f"vtok: warning: left out: {line}", file=sys.stderr)
+    if benchmark.left_out:
+        raise typer.Exit(EXIT_INCOMPLETE)
+
+
+def parse_integers(text: str, low: int, high: int) -> list[int]:
+    """`"1-3,7"` to `[1, 2, 3, 7]`.
+
+    Raises:
+        ConfigError: It is no such list, or a number is not from `low` to `high`.
+    """
+
+    def numbers() -> Iterator[int]:
+        for part in text.split(","):
+            first, _, last = part.partition("-")
+            yield from range(int(first), int(last or first) + 1)
+
+    try:
+        found = list(dict.fromkeys(numbers()))
+    except ValueError:
+        found = []
+    if not found or min(found) < low or max(found) > high:
+        raise ConfigError(f"{text!r} is not a list of whole numbers from {low} to {high}; write {low},{high} or 3-5")
+    return found
+
+
+def _option(name: str, parse: Callable[[str], T], text: str) -> T:
+    """An option that cannot be understood is an error of usage."""
+    try:
+        return parse(text)
+    except ConfigError as error:
+        raise typer.BadParameter(str(error), param_hint=f"'{name}'") from None
+
+
+def _numbers(name: str, text: str, low: int, high: int) -> list[int]:
+    return _option(name, lambda text: parse_integers(text, low, high), text)
+
+
+def _check_packages() -> None:
+    missing = [package for module, package in _NEEDED.items() if importlib.util.find_spec(module) is None]
+    if missing:
+        raise ConfigError(f"bench: needs {' and '.join(missing)}. pip install 'vtok[bench]' brings what is needed")

@@ -1,0 +1,150 @@
+"""The commands that look at files or copy from them: `stats`, `info`, `verify`, `cut` and `concat`."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from vtok.cli.loading import load, set_threads
+from vtok.cli.options import (
+    Duration,
+    End,
+    Force,
+    NoAudio,
+    OtherModel,
+    Quiet,
+    Start,
+    Threads,
+)
+from vtok.cli.output import EXIT_FAILED, EXIT_INCOMPLETE, print_faults, print_result
+
+
+def stats(
+    reference: Annotated[Path, typer.Argument(help="The source video.")],
+    compressed: Annotated[Path, typer.Argument(help="A .vtok file, or a decoded or otherwise compressed video.")],
+    quiet: Quiet = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object: the attributes of vtok.FileStats.")
+    ] = False,
+    plot: Annotated[
+        Path | None, typer.Option(help="Draw quality and bits over time to this .png, .svg, .pdf or .html file.")
+    ] = None,
+    no_vmaf: Annotated[
+        bool, typer.Option("--no-vmaf", help="Leave VMAF out, which is measured if there is an ffmpeg with libvmaf.")
+    ] = False,
+    force: Force = False,
+    model: OtherModel = None,
+    threads: Threads = None,
+) -> None:
+    """Measure bitrate, PSNR, SSIM, MS-SSIM and VMAF of a video against its source, and how its codes are used.
+
+    Example: vtok stats holiday.mp4 holiday.vtok
+    """
+    from vtok.cli.progress import frame_progress
+    from vtok.cli.stats_table import print_stats
+    from vtok.measure.plot import check_plot, write_plot
+    from vtok.measure.stats import file_stats
+
+    if plot:
+        check_plot(plot, [reference, compressed], overwrite=force)
+    set_threads(threads)
+    tokenizer = load(model) if model else None
+    with frame_progress("stats", quiet=quiet) as progress:
+        result = file_stats(reference, compressed, tokenizer=tokenizer, with_vmaf=not no_vmaf, progress=progress)
+    if plot:
+        write_plot(result, plot)
+    if as_json:
+        print_result(result, as_json=True, quiet=False)
+    else:
+        print_stats(result)
+    if result.incomplete:
+        print(f"vtok: warning: {result.incomplete}. The figures are of what could be decoded.", file=sys.stderr)
+        raise typer.Exit(EXIT_INCOMPLETE)
+
+
+def info(
+    file: Annotated[Path, typer.Argument(help="The .vtok file.")],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object: the attributes of vtok.FileInfo.")
+    ] = False,
+) -> None:
+    """Say what is in a .vtok file: video, sound, rate, model, groups. Nothing is decoded.
+
+    Example: vtok info holiday.vtok
+    """
+    from vtok.files.inspection import file_info
+
+    print_result(file_info(file), as_json=as_json, quiet=False)
+
+
+def verify(
+    file: Annotated[Path, typer.Argument(help="The .vtok file.")],
+    quiet: Quiet = False,
+    as_json: Annotated[
+        bool,
+        typer.Option("--json", help="Print one JSON object: the attributes of vtok.Verification."),
+    ] = False,
+) -> None:
+    """Check all checksums and the structure of a .vtok file; list every fault, exit 1 if there are any.
+
+    Example: vtok verify holiday.vtok
+    """
+    from vtok.container.verification import verify_file
+
+    result = verify_file(file)
+    print_faults(result.path, [str(fault["message"]) for fault in result.faults], quiet=quiet)
+    print_result(result, as_json=as_json, quiet=quiet)
+    if not result.is_sound:
+        raise typer.Exit(EXIT_FAILED)
+
+
+def cut(
+    source: Annotated[Path, typer.Argument(help="The .vtok file.")],
+    target: Annotated[Path, typer.Argument(help="The .vtok file to write.")],
+    start: Start = None,
+    end: End = None,
+    duration: Duration = None,
+    no_audio: NoAudio = False,
+    force: Force = False,
+    quiet: Quiet = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object: the attributes of vtok.EditResult.")
+    ] = False,
+) -> None:
+    """Copy a part of a .vtok file without decoding it; begins and ends where groups of frames do.
+
+    Example: vtok cut holiday.vtok beach.vtok --start 1:30 --duration 20
+    """
+    from vtok.files.editing import cut_file
+    from vtok.video.times import parse_range
+
+    start_seconds, end_seconds = parse_range(start, end, duration)
+    result = cut_file(
+        source,
+        target,
+        start_seconds=start_seconds,
+        end_seconds=end_seconds,
+        with_audio=not no_audio,
+        overwrite=force,
+    )
+    print_result(result, as_json=as_json, quiet=quiet)
+
+
+def concat(
+    files: Annotated[list[Path], typer.Argument(help="The .vtok files to join, then the .vtok file to write.")],
+    no_audio: NoAudio = False,
+    force: Force = False,
+    quiet: Quiet = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object: the attributes of vtok.EditResult.")
+    ] = False,
+) -> None:
+    """Join .vtok files of the same model, quality and size without decoding them.
+
+    Example: vtok concat morning.vtok evening.vtok day.vtok
+    """
+    from vtok.files.editing import concat_files
+
+    *sources, target = files
+    print_result(concat_files(sources, target, with_audio=not no_audio, overwrite=force), as_json=as_json, quiet=quiet)

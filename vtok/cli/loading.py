@@ -1,0 +1,20 @@
+"""What commands load when they run, and not before: torch alone takes seconds."""
+
+from functools import cache
+from typing import Any
+
+
+def set_threads(threads: int | None) -> None:
+    """Let PyTorch use so many processor threads; None: as many as it likes."""
+    if threads:
+        import torch
+
+        torch.set_num_threads(threads)
+
+
+@cache
+def load(model: str) -> Any:
+    """The tokenizer of that name or file, once."""
+    from vtok.model.tokenizer import VideoTokenizer
+
+    return VideoTokenizer.from_pretrained(model)

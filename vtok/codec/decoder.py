@@ -1,0 +1,194 @@
+"""Random access to a `.vtok` file as RGB pictures, with the names of torchcodec's decoder.
+
+video = vtok.open("clip.vtok")
+video[0]                # uint8 [3, h, w]
+video[100:200:2]        # uint8 [50, 3, h, w]
+video.tokens[0:10]      # NumPy, uint8 [10, n, H, W]: codes of latent frames, no network runs
+"""
+
+import math
+import operator
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from types import TracebackType
+from typing import Self, SupportsIndex
+
+import torch
+from av.video.reformatter import VideoReformatter
+from torch import Tensor
+
+from vtok.codec.compressed_video import CompressedVideo
+from vtok.codec.token_reader import TokenReader
+from vtok.media.pixels import rgb_from_planes
+from vtok.model.tokenizer import VideoTokenizer
+from vtok.video.frame import Frame
+
+_WORTH_DECODING = 32  # frames between two wanted ones that are decoded on the way; for more, decoding starts anew
+_ROUNDING = 1e-4  # of a tick: seconds in floating point may be a little less than the timestamp that was meant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoMetadata:
+    """What a `.vtok` file says about its video.
+
+    Attributes:
+        path: The file.
+        width: Columns of pixels.
+        height: Rows of pixels.
+        num_frames: Number of frames.
+        duration_seconds: From the first frame's timestamp to the end of the last.
+        average_fps: Frames per second, a hint; None if the source did not say.
+        quality: The quality setting, 1 to 9.
+        model_name: The model whose codes these are.
+        num_bytes: Size of the file.
+    """
+
+    path: str
+    width: int
+    height: int
+    num_frames: int
+    duration_seconds: float
+    average_fps: float | None
+    quality: float
+    model_name: str
+    num_bytes: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameBatch:
+    """Frames: `data` uint8 `[N, 3, h, w]`, RGB, and when each begins, `pts_seconds` float64 `[N]`."""
+
+    data: Tensor
+    pts_seconds: Tensor
+
+
+class VideoDecoder:
+    """The frames of a `.vtok` file by number or by time. What is returned is RGB, full range.
+
+    Each access reads the groups that the frames are in, and decodes these frames and a few before them.
+
+    Args:
+        path: The `.vtok` file.
+        tokenizer: Default: the one in this package that the file names.
+
+    Raises:
+        FormatError: Not a `.vtok` file, or damaged; on access too.
+        ModelMismatchError: It was written with other weights than those of the tokenizer.
+
+    Example:
+        >>> with vtok.open("clip.vtok") as video:
+        ...     half = video[len(video) // 2]
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, tokenizer: VideoTokenizer | None = None) -> None:
+        self._video = CompressedVideo(path, tokenizer=tokenizer)
+        self._given_tokenizer = tokenizer
+        self._reformatter = VideoReformatter()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._video.close()
+
+    def __len__(self) -> int:
+        return self._video.num_frames
+
+    def __getitem__(self, key: SupportsIndex | slice) -> Tensor:
+        """Frame `key`, uint8 `[3, h, w]`, or those of a slice, `[N, 3, h, w]`; negative numbers count from the end."""
+        if isinstance(key, slice):
+            return self.get_frames_at(range(len(self))[key]).data
+        return self.get_frames_at([operator.index(key)]).data[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """All frames in order, uint8 `[3, h, w]` each, in constant memory."""
+        for frame in self._video.frames():
+            yield self._rgb(frame)
+
+    @property
+    def metadata(self) -> VideoMetadata:
+        """What the file says about its video."""
+        video, header = self._video, self._video.header
+        return VideoMetadata(
+            path=str(video.path),
+            width=header.width,
+            height=header.height,
+            num_frames=len(self),
+            duration_seconds=float(video.duration),
+            average_fps=float(header.average_rate) if header.average_rate else None,
+            quality=header.quality,
+            model_name=header.model_name,
+            num_bytes=video.path.stat().st_size,
+        )
+
+    @cached_property
+    def tokens(self) -> TokenReader:
+        """The codes that these frames are stored as, by latent frame; usable after `close` too."""
+        return TokenReader(self._video.path, tokenizer=self._given_tokenizer)
+
+    def get_frames_at(self, indices: Iterable[SupportsIndex]) -> FrameBatch:
+        """Frames by number, in the order asked for; negative numbers count from the end.
+
+        Raises:
+            IndexError: There is no such frame.
+        """
+        wanted = [self._checked(operator.index(index)) for index in indices]
+        ordered = sorted(set(wanted))
+        frames: dict[int, tuple[Tensor, int]] = {}
+        for run in _runs(ordered):
+            keep = set(run)
+            for index, frame in enumerate(self._video.frames(run[0], run[-1] + 1), run[0]):
+                if index in keep:
+                    frames[index] = self._rgb(frame), frame.pts - self._video.first_pts
+        info = self._video.info
+        data = torch.empty(len(wanted), 3, info.height, info.width, dtype=torch.uint8)
+        for row, index in zip(data, wanted, strict=True):
+            row.copy_(frames[index][0])
+        seconds = [float(frames[index][1] * info.time_base) for index in wanted]
+        return FrameBatch(data, torch.tensor(seconds, dtype=torch.float64))
+
+    def get_frames_played_at(self, seconds: Iterable[float]) -> FrameBatch:
+        """The frames that are on the screen at these times, counted from the first frame's.
+
+        Raises:
+            IndexError: A time is before the video or not before its end.
+        """
+        return self.get_frames_at([self._played_at(time) for time in seconds])
+
+    def _played_at(self, seconds: float) -> int:
+        if not 0 <= seconds < self._video.duration:
+            raise IndexError(f"{seconds:g} s is outside the video, which lasts {float(self._video.duration):g} s")
+        time_base = self._video.header.time_base
+        tick = math.floor(seconds / float(time_base) + _ROUNDING)
+        return max(0, self._video.first_frame_at((tick + 1) * time_base) - 1)
+
+    def _checked(self, index: int) -> int:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"frame {index} of a video of {len(self)} frames")
+        return index % len(self)
+
+    def _rgb(self, frame: Frame) -> Tensor:
+        return torch.from_numpy(rgb_from_planes(frame, self._video.info, self._reformatter)).permute(2, 0, 1)
+
+
+def _runs(ordered: Sequence[int]) -> Iterator[Sequence[int]]:
+    """Ascending numbers in runs whose gaps are short enough to be decoded through."""
+    start = 0
+    for i in range(1, len(ordered) + 1):
+        if i == len(ordered) or ordered[i] - ordered[i - 1] > _WORTH_DECODING:
+            if i > start:
+                yield ordered[start:i]
+            start = i
+
+
+def open(path: str | os.PathLike[str], *, tokenizer: VideoTokenizer | None = None) -> VideoDecoder:
+    """A `.vtok` file for random access; see `VideoDecoder`."""
+    return VideoDecoder(path, tokenizer=tokenizer)

@@ -1,0 +1,128 @@
+"""A `.vtok` file, or a part of it, on its way into a video: frames, sound and chapters, moved in time together."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from itertools import chain
+
+from vtok.codec.chunk_coder import FRAMES_PER_CHUNK
+from vtok.codec.compressed_video import CompressedVideo
+from vtok.media.outputs import FrameWriter
+from vtok.media.writer import VideoWriter
+from vtok.system.pipeline import ahead
+from vtok.video.frame import Frame, VideoInfo
+from vtok.video.times import Span, exact_seconds
+from vtok.video.tracks import Chapter, Extras, shifted_chapters
+
+FRAMES_AHEAD = FRAMES_PER_CHUNK  # decoded frames that wait to be written: at 4K, 12 MB each
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoPart:
+    """What is to be written.
+
+    Attributes:
+        video: The file.
+        info: Description of the video to be written.
+        frames: Its frames, at their new times.
+        extras: Tags, audio tracks, and chapters at their new times.
+        numbers: Numbers of the frames in the file; None for all.
+        span: From when to when sound is taken; times of the file.
+        shift: By how many seconds all is moved.
+    """
+
+    video: CompressedVideo
+    info: VideoInfo
+    frames: Iterable[Frame]
+    extras: Extras
+    numbers: range | None
+    span: Span
+    shift: Fraction
+
+    @property
+    def first_frame(self) -> int:
+        """Number of the first frame in the file."""
+        return self.numbers.start if self.numbers else 0
+
+    def write(self, writer: FrameWriter, advance: Callable[[int], None] | None) -> int:
+        """Write frames, and after each the audio packets that begin until then; return the number of frames.
+
+        Args:
+            writer: Where to; if it writes no video, sound is left out with a notice.
+            advance: Told of each frame that was written.
+        """
+        tracks, num_frames = self.extras.audio, 0
+        sounding = writer if isinstance(writer, VideoWriter) and tracks else None
+        if tracks and not sounding:
+            writer.notices.append("sound dropped: the output holds pictures only; .mkv holds sound too")
+        packets = self.video.packets(self.span, self.numbers) if sounding else iter(())
+        moved = (packet.moved(self.shift, tracks) for packet in packets)
+        following = next(moved, None)
+        with ahead(self.frames, depth=FRAMES_AHEAD) as frames:
+            for frame in frames:
+                writer.write(frame)
+                while sounding and following and following.seconds(tracks) <= frame.pts * self.info.time_base:
+                    sounding.write_audio(following)
+                    following = next(moved, None)
+                num_frames += 1
+                if advance:
+                    advance(1)
+        if sounding and following and num_frames:
+            for packet in chain([following], moved):
+                sounding.write_audio(packet)
+        writer.last_frame_ticks = self.video.ticks_shown(self.first_frame + num_frames - 1)
+        return num_frames
+
+
+def video_part(
+    video: CompressedVideo,
+    start_seconds: Fraction | float,
+    end_seconds: Fraction | float | None,
+    *,
+    with_audio: bool = True,
+) -> VideoPart:
+    """The frames that begin from one time to another, counted from the first, moved to where the video begins.
+
+    Args:
+        video: The file.
+        start_seconds: The first time.
+        end_seconds: The second; None for the end.
+        with_audio: Take the sound too.
+
+    Raises:
+        ConfigError: There are no such frames.
+        FormatError: The first of them is damaged.
+    """
+    header = video.header
+    audio = header.audio if with_audio else ()
+    if not start_seconds and end_seconds is None:
+        extras = Extras(tags=header.tags, audio=audio, chapters=_chapters(video, Span(), Fraction(0)))
+        return VideoPart(
+            video=video, info=video.info, frames=video, extras=extras, numbers=None, span=Span(), shift=Fraction(0)
+        )
+    start, end = exact_seconds(start_seconds), None if end_seconds is None else exact_seconds(end_seconds)
+    numbers = video.frame_range(start, end)
+    frames = iter(video.frames(numbers.start, numbers.stop))
+    first = next(frames, None)
+    ticks = video.first_pts - first.pts if first else 0
+    begin, shift = video.first_pts * header.time_base, ticks * header.time_base
+    # Sound from before the first frame belongs to a part that begins there.
+    span = Span(begin - shift if numbers.start else None, None if end is None else begin + end)
+    chapters = _chapters(video, span, shift)
+    return VideoPart(
+        video=video,
+        info=replace(video.info, num_frames_from_header=len(numbers)),
+        frames=(replace(frame, pts=frame.pts + ticks) for frame in chain([first], frames) if frame),
+        extras=Extras(tags=header.tags, audio=audio, chapters=chapters),
+        numbers=numbers,
+        span=span,
+        shift=shift,
+    )
+
+
+def _chapters(video: CompressedVideo, span: Span, shift: Fraction) -> tuple[Chapter, ...]:
+    """Chapters, moved like the frames, also by what `VideoWriter` moves a video that begins before zero."""
+    if not video.header.chapters:
+        return ()
+    before_zero = max(Fraction(0), -video.first_pts * video.header.time_base)
+    return shifted_chapters(video.header.chapters, span.begin, span.end, shift + before_zero)

@@ -1,0 +1,47 @@
+"""The sound of a source on its way into a `.vtok` file."""
+
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+
+from vtok.container.audio import AudioChunk, AudioChunks
+from vtok.video.times import Span
+from vtok.video.tracks import AudioPacket, AudioTrack
+
+
+class SoundQueue:
+    """Takes packets as a reader finds them, and gives them back as chunks where they are due; a `PacketSink`."""
+
+    def __init__(self) -> None:
+        self._tracks: Sequence[AudioTrack] = ()
+        self._chunks: AudioChunks | None = None
+        self._span, self._shift = Span(), Fraction(0)
+
+    def start(self, tracks: Sequence[AudioTrack], time_base: Fraction) -> None:
+        """Learn what the packets belong to, and the time base of the pictures."""
+        self._tracks, self._chunks = tracks, AudioChunks(tracks, time_base)
+
+    def push(self, packet: AudioPacket) -> None:
+        """Append a packet, unless it begins outside the span that is kept.
+
+        Raises:
+            ConfigError: It is too large for a chunk, or a time is out of its range.
+        """
+        if self._chunks is not None and self._span.has(packet.seconds(self._tracks)):
+            self._chunks.push(packet.moved(self._shift, self._tracks))
+
+    def keep(self, span: Span, shift: Fraction) -> None:
+        """Keep of all packets, past and future, those that begin in `span`, moved by `shift` seconds."""
+        early = list(self.take())
+        self._span, self._shift = span, shift
+        for payload in early:
+            for packet in AudioChunk.from_bytes(payload, len(self._tracks)).packets:
+                self.push(packet)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether a whole chunk is waiting."""
+        return self._chunks is not None and self._chunks.is_due
+
+    def take(self) -> Iterator[bytes]:
+        """The payloads of all chunks so far; after that nothing is waiting."""
+        return iter(()) if self._chunks is None else self._chunks.take()

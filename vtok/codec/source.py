@@ -1,0 +1,106 @@
+"""A source as the encoder takes it: a stretch of time moved to its beginning, eight frames and their sound at once."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from fractions import Fraction
+from itertools import chain, count, islice
+from typing import NamedTuple
+
+from vtok.codec.chunk_coder import FRAMES_PER_CHUNK
+from vtok.codec.sound_queue import SoundQueue
+from vtok.errors import ConfigError
+from vtok.media.reader import VideoReader
+from vtok.video.frame import Frame, VideoInfo
+from vtok.video.times import Span, exact_seconds
+from vtok.video.tracks import Extras, shifted_chapters
+
+
+class SourceChunk(NamedTuple):
+    """Up to eight frames on their way into a group, and the chunks of sound that come before the group's end."""
+
+    frames: list[Frame]
+    audio: list[bytes]
+    ends_group: bool
+
+
+class SourcePart:
+    """Frames that begin from one time to another, counted from the first; without times, all of the video.
+
+    What comes before is decoded and left out: a frame may need any number of those before it. Pictures, sound and
+    chapters are moved together, by whole units of the video's time base.
+
+    Attributes:
+        info: Description of the part.
+        extras: Tags, audio tracks, and chapters at their new times.
+
+    Args:
+        reader: Of which nothing was read yet.
+        sound: Where its sound waits; None if it is left out.
+        start_seconds: The first time.
+        end_seconds: The second; None for the end.
+
+    Raises:
+        ConfigError: No frame begins in that range; while iterating.
+    """
+
+    def __init__(
+        self,
+        reader: VideoReader,
+        sound: SoundQueue | None = None,
+        start_seconds: Fraction | float = 0,
+        end_seconds: Fraction | float | None = None,
+    ) -> None:
+        self._reader = reader
+        self._sound = sound or SoundQueue()
+        self._ticks_of_last: int | None = None
+        self.info: VideoInfo = reader.info
+        self.extras: Extras = reader.extras
+        frames = iter(reader)
+        if not start_seconds and end_seconds is None:
+            self._frames = frames
+            return
+        first = next(frames)
+        unit = reader.info.time_base
+        self._ticks = round(exact_seconds(start_seconds) / unit)
+        self._begin = first.pts + exact_seconds(start_seconds) / unit
+        self._end = None if end_seconds is None else first.pts + exact_seconds(end_seconds) / unit
+        span = Span(self._begin * unit if start_seconds else None, None if self._end is None else self._end * unit)
+        shift = -self._ticks * unit
+        self._sound.keep(span, shift)
+        self.info = replace(reader.info, num_frames_from_header=None)
+        self.extras = replace(
+            reader.extras, chapters=shifted_chapters(reader.extras.chapters, span.begin, span.end, shift)
+        )
+        self._frames = self._moved(chain([first], frames))
+
+    def chunks(self, chunks_per_group: int) -> Iterator[SourceChunk]:
+        """Frames by eight; the last may be fewer. The sound that is due goes with them."""
+        for number in count(1):
+            frames = list(islice(self._frames, FRAMES_PER_CHUNK))
+            if not frames:
+                return
+            ends_group = number % chunks_per_group == 0 or len(frames) < FRAMES_PER_CHUNK
+            is_due = ends_group or self._sound.is_due
+            yield SourceChunk(frames, list(self._sound.take()) if is_due else [], ends_group)
+
+    def rest_of_sound(self) -> Iterator[bytes]:
+        """The sound that comes after the last frame, as payloads of chunks."""
+        return self._sound.take()
+
+    @property
+    def last_frame_ticks(self) -> int:
+        """How long the last frame is shown, in units of the time base, 0 if that is not known; final after it."""
+        return self._reader.last_frame_ticks if self._ticks_of_last is None else self._ticks_of_last
+
+    def _moved(self, frames: Iterator[Frame]) -> Iterator[Frame]:
+        last: Frame | None = None
+        for frame in frames:
+            if self._end is not None and frame.pts >= self._end:
+                if last is not None:
+                    self._ticks_of_last = frame.pts - last.pts
+                break
+            if frame.pts >= self._begin:
+                last = frame
+                yield replace(frame, pts=frame.pts - self._ticks)
+        if last is None:
+            raise ConfigError(f"{self._reader.name}: no frame begins in that range")

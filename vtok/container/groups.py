@@ -1,0 +1,177 @@
+"""Groups of frames as bytes: the payload of a VGRP chunk.
+
+    payload   first frame u64, frames u32, latent frames u32, CRC-32 of the codes u32, length of the pts bytes u32,
+              first pts i64, CRC-32 of these 32 bytes u32
+              pts bytes, then entropy-coded bytes to the end of the payload
+    pts bytes for each frame after the first, by how much its step (its pts less that before) differs from the step
+              before (at first 0): a zigzag varint; or for a run of frames that do not differ, 0 and their number less 1
+
+So timestamps of any 64-bit values are exact, and take five bytes or so at a constant frame rate.
+"""
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
+
+from vtok.container.chunks import CRC_BYTES, with_crc, without_crc
+from vtok.container.header import MAX_FRAMES_PER_GROUP
+from vtok.container.varints import read_varint, unzigzag, varint, zigzag
+from vtok.errors import ChecksumError, ConfigError, FormatError, LimitError
+
+MIN_PTS, MAX_PTS = -(1 << 63), (1 << 63) - 1
+
+_FIELDS = struct.Struct("<QIIIIq")
+HEAD_BYTES = _FIELDS.size + CRC_BYTES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoGroup:
+    """Frames that are coded together and decode without any other group.
+
+    Attributes:
+        first_frame: Number of the first one in the video, from 0.
+        pts: Timestamp of each frame, in units of the header's time base: 1 to 256 signed 64-bit integers.
+        num_latent_frames: How many latent frames stand for them.
+        codes_crc32: CRC-32 of the codes, uint8 `[T, n, H, W]` in C order, before entropy coding.
+        coded: The entropy-coded codes.
+        is_restart: Whether the networks begin anew with it, as at the beginning of a file: where files were joined.
+    """
+
+    first_frame: int
+    pts: tuple[int, ...]
+    num_latent_frames: int
+    codes_crc32: int
+    coded: bytes
+    is_restart: bool = False
+
+    @property
+    def num_frames(self) -> int:
+        """Number of frames."""
+        return len(self.pts)
+
+    def check_codes(self, crc32: int) -> None:
+        """Raise ChecksumError unless `crc32`, of the decoded codes, is that of the codes which were written."""
+        if crc32 != self.codes_crc32:
+            raise ChecksumError(
+                f"codes of {frame_range(self.first_frame, self.num_frames)} have CRC-32 {crc32:08x} and not "
+                f"{self.codes_crc32:08x}: file or model are not what they were when it was written"
+            )
+
+    def to_bytes(self) -> bytes:
+        """The payload of a VGRP chunk; `is_restart` is in the chunk's header.
+
+        Raises:
+            ConfigError: A value is outside its range.
+        """
+        if not 1 <= self.num_frames <= MAX_FRAMES_PER_GROUP:
+            raise ConfigError(f"group of {self.num_frames} frames: must be 1 to {MAX_FRAMES_PER_GROUP}")
+        if min(self.pts) < MIN_PTS or max(self.pts) > MAX_PTS:
+            raise ConfigError(f"pts are {min(self.pts)} to {max(self.pts)}: must fit signed 64 bits")
+        pts_bytes = encode_pts(self.pts)
+        counts = self.first_frame, self.num_frames, self.num_latent_frames, self.codes_crc32
+        try:
+            head = _FIELDS.pack(*counts, len(pts_bytes), self.pts[0])
+        except struct.error as error:
+            raise ConfigError(f"first frame, frames, latent frames, CRC of a group are {counts}: {error}") from None
+        return with_crc(head) + pts_bytes + self.coded
+
+    @classmethod
+    def from_bytes(cls, payload: bytes, *, is_restart: bool = False) -> "VideoGroup":
+        """The group in the payload of a VGRP chunk.
+
+        Raises:
+            LimitError: More than 256 frames are declared.
+            FormatError: A length does not fit the payload, or timestamps are damaged.
+        """
+        head = GroupHead.from_bytes(payload)
+        pts_end = HEAD_BYTES + head.pts_length
+        if pts_end > len(payload):
+            raise FormatError(f"{head.pts_length} bytes of timestamps declared in a payload of {len(payload)}")
+        return cls(
+            first_frame=head.first_frame,
+            pts=decode_pts(payload[HEAD_BYTES:pts_end], first_pts=head.first_pts, num_frames=head.num_frames),
+            num_latent_frames=head.num_latent_frames,
+            codes_crc32=head.codes_crc32,
+            coded=payload[pts_end:],
+            is_restart=is_restart,
+        )
+
+
+class GroupHead(NamedTuple):
+    """The fixed part of a VGRP payload. It has a CRC of its own so that damage elsewhere can be told by its frames."""
+
+    first_frame: int
+    num_frames: int
+    num_latent_frames: int
+    codes_crc32: int
+    pts_length: int
+    first_pts: int
+
+    @classmethod
+    def from_bytes(cls, payload: bytes) -> "GroupHead":
+        """The fixed part at the beginning of `payload`, or FormatError."""
+        body = without_crc(payload[:HEAD_BYTES])
+        if len(payload) < HEAD_BYTES or body is None:
+            raise ChecksumError("the description of the group is damaged")
+        head = cls(*_FIELDS.unpack(body))
+        if head.num_frames > MAX_FRAMES_PER_GROUP:
+            raise LimitError(f"group declares {head.num_frames} frames: the limit is {MAX_FRAMES_PER_GROUP}")
+        if head.num_frames < 1:
+            raise FormatError("group declares no frames")
+        return head
+
+
+def frame_range(first_frame: int, num_frames: int) -> str:
+    """Frames in words, for messages."""
+    return f"frames {first_frame} to {first_frame + num_frames - 1}"
+
+
+def encode_pts(pts: Sequence[int]) -> bytes:
+    """The pts bytes: all timestamps but the first.
+
+    Example:
+        >>> encode_pts([7, 1008, 2009, 3010]).hex(" ")  # one step of 1001 (zigzag 2002), then twice no change
+        'd2 0f 00 01'
+    """
+    data = bytearray()
+    step = run = 0
+    for before, pts_now in pairwise(pts):
+        change, step = pts_now - before - step, pts_now - before
+        if change == 0:
+            run += 1
+            continue
+        data += _run(run) + varint(zigzag(change))
+        run = 0
+    return bytes(data + _run(run))
+
+
+def decode_pts(data: bytes, *, first_pts: int, num_frames: int) -> tuple[int, ...]:
+    """The timestamps `[num_frames]` that `encode_pts` was given.
+
+    Raises:
+        FormatError: `data` is not exactly `num_frames - 1` changes, or a timestamp exceeds 64 bits.
+    """
+    pts, step, position = [first_pts], 0, 0
+    while len(pts) < num_frames:
+        value, position = read_varint(data, position)
+        repeats = 1
+        if value == 0:
+            run, position = read_varint(data, position)
+            repeats = run + 1
+            if repeats > num_frames - len(pts):
+                raise FormatError(f"timestamps: {repeats} equal steps for {num_frames - len(pts)} frames")
+        step += unzigzag(value)
+        for _ in range(repeats):
+            pts.append(pts[-1] + step)
+    if position != len(data):
+        raise FormatError(f"timestamps: {len(data) - position} bytes left over after {num_frames} frames")
+    if min(pts) < MIN_PTS or max(pts) > MAX_PTS:
+        raise FormatError("timestamps: a value exceeds 64 bits")
+    return tuple(pts)
+
+
+def _run(length: int) -> bytes:
+    """A run of `length` unchanged steps."""
+    return varint(0) + varint(length - 1) if length else b""

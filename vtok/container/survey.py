@@ -1,0 +1,251 @@
+"""Everything that is intact in a `.vtok` file, and everything that is wrong with it: for recovery and verification.
+
+The strict reader (`vtok.container.reader`) stops at the first fault. Where it does, this one searches for chunks: by
+their letters and the CRC of their header. A chunk with two right CRCs is intact wherever it is; a group says itself
+which frames it holds, so neither lost nor moved nor repeated chunks confuse it.
+"""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import BinaryIO, NamedTuple
+
+from vtok.container import chunks
+from vtok.container.audio import HEAD_BYTES as AUDIO_HEAD_BYTES
+from vtok.container.audio import AudioHead
+from vtok.container.audio_index import AudioLocation, locate_audio
+from vtok.container.chunks import CHUNK_HEAD_BYTES, ChunkHead, ChunkReader, find_next_chunk, parse_head
+from vtok.container.footer import parse_done
+from vtok.container.groups import HEAD_BYTES, GroupHead, VideoGroup, frame_range
+from vtok.container.header import FileHeader
+from vtok.container.reader import ContainerReader, GroupLocation, Totals, read_audio_chunk
+from vtok.errors import ChecksumError, FormatError, TruncatedError, UnsupportedVersionError
+
+MAX_FAULTS = 10_000
+# Chunk headers that are right by chance or on purpose may declare long payloads, which are read in vain, and each is a
+# search for the next. In files that were damaged, and not made to be slow, that adds up to about the size of the file.
+_WASTE_PER_BYTE, _WASTE, _WASTE_PER_CHUNK = 4, 2 * chunks.MAX_CHUNK_BYTES, 4096
+_PREAMBLE_BYTES = len(chunks.pack_preamble())
+
+
+class Fault(NamedTuple):
+    """Something wrong with the bytes from `byte_offset` to `end_offset`; `message` says what in one line."""
+
+    byte_offset: int
+    end_offset: int
+    message: str
+
+
+@dataclass(slots=True)
+class Survey:
+    """What a file has.
+
+    Attributes:
+        header: The header, or its copy; None if both are lost.
+        groups: The intact groups in the order of their frames, none overlapping another.
+        audio: The intact chunks of audio packets, in the order of their sequence numbers.
+        num_frames: Frames of the file as it was written, as far as its end or a group tells.
+        faults: What is wrong, in the order of the file; empty exactly if the strict reader finds nothing and the index,
+            if there is one, is right.
+    """
+
+    header: FileHeader | None = None
+    groups: list[GroupLocation] = field(default_factory=list)
+    audio: list[AudioLocation] = field(default_factory=list)
+    num_frames: int = 0
+    faults: list[Fault] = field(default_factory=list)
+
+
+def survey(file: BinaryIO) -> Survey:
+    """Look at all of `file`, which can seek.
+
+    Raises:
+        FormatError: Nothing in it is a chunk of a `.vtok` file.
+        UnsupportedVersionError: It needs a newer reader.
+    """
+    file.seek(0)
+    try:
+        return _survey_of_sound_file(file)
+    except UnsupportedVersionError:
+        raise
+    except FormatError as error:
+        return _Salvage(file).survey(error)
+
+
+def read_surveyed_group(file: BinaryIO, location: GroupLocation) -> VideoGroup:
+    """The group at a place that `survey` gave.
+
+    Raises:
+        FormatError: It is no longer there.
+    """
+    file.seek(location.byte_offset)
+    head = parse_head(file.read(CHUNK_HEAD_BYTES), location.byte_offset)
+    payload = _intact_payload(file, head) if head else None
+    if head is None or payload is None:
+        raise ChecksumError(f"the chunk at byte offset {location.byte_offset} changed while the file was read")
+    return VideoGroup.from_bytes(payload, is_restart=head.is_restart)
+
+
+def _survey_of_sound_file(file: BinaryIO) -> Survey:
+    """What the strict reader finds; FormatError if that is a fault."""
+    reader = ContainerReader(file)
+    for _ in reader:
+        pass
+    audio = list(locate_audio(file, reader.body_byte_offset, range(file.seek(0, 2))))
+    result = Survey(reader.header, reader.walk(), audio, reader.progress.num_frames)
+    try:
+        reader.check_index()
+    except FormatError as error:
+        result.faults.append(Fault(0, file.seek(0, 2), str(error)))
+    return result
+
+
+class _Salvage:
+    """A search through a file that is not sound."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._size = file.seek(0, 2)
+        self._budget = _WASTE_PER_BYTE * self._size + _WASTE
+        self._header: FileHeader | None = None
+        self._groups: dict[int, GroupLocation] = {}
+        self._audio: dict[int, AudioLocation] = {}
+        self._totals: Totals | None = None
+        self._faults: list[Fault] = []
+        self._lost: set[tuple[int, int]] = set()  # frames that a fault tells are lost: first, and behind the last
+
+    def survey(self, strict_error: FormatError) -> Survey:
+        """What was found; if that is no chunk at all, `strict_error`, what the strict reader said, is raised."""
+        found = 0
+        for head, payload in self._intact_chunks():
+            found += 1
+            try:
+                self._take(head, payload)
+            except FormatError as error:
+                self._tell(head.byte_offset, head.end_offset, f"{head.place}: {error}")
+        if not found:
+            raise strict_error
+        groups = self._groups_in_order()
+        end = groups[-1].end_frame if groups else 0
+        num_frames = self._totals.num_frames if self._totals else max([end, *(stop for _, stop in self._lost)])
+        if self._header is None:
+            self._tell(0, _PREAMBLE_BYTES, "the header is lost")
+        self._tell_gaps(groups, num_frames)
+        if self._totals is None:
+            self._tell(self._size, self._size, "the end chunk is missing: the file was cut off")
+        if not self._faults:  # such as chunks in the wrong order, each of them intact
+            self._tell(0, self._size, str(strict_error))
+        audio = [self._audio[sequence] for sequence in sorted(self._audio)]
+        return Survey(self._header, groups, audio, num_frames, sorted(self._faults))
+
+    def _intact_chunks(self) -> Iterator[tuple[ChunkHead, bytes]]:
+        """Chunks with two right CRCs, and their payloads; what lies between them is told as a fault."""
+        position = begin = self._end_of_preamble()  # where to search; what belongs to no chunk so far begins
+        while self._budget > 0 and (head := find_next_chunk(self._file, position)) is not None:
+            if head.byte_offset > begin:
+                self._tell_bytes(begin, head.byte_offset)
+            self._file.seek(head.byte_offset + CHUNK_HEAD_BYTES)
+            payload = _intact_payload(self._file, head)
+            if payload is not None:
+                yield head, payload
+                position = begin = head.end_offset
+                continue
+            self._budget -= head.length + _WASTE_PER_CHUNK
+            position = begin = self._end_of_damaged_chunk(head)
+            self._tell_damaged_chunk(head, begin)
+        if self._budget <= 0:
+            self._tell(begin, self._size, "too many chunks that are not what they declare: the rest was not searched")
+        elif begin < self._size:
+            self._tell_bytes(begin, self._size)
+
+    def _end_of_preamble(self) -> int:
+        """Where chunks begin: 0, and a fault, if signature and versions are damaged."""
+        self._file.seek(0)
+        try:
+            ChunkReader(self._file).read_preamble()
+        except UnsupportedVersionError:
+            raise
+        except FormatError:
+            return 0
+        return _PREAMBLE_BYTES
+
+    def _end_of_damaged_chunk(self, head: ChunkHead) -> int:
+        """Where it ends: as declared if a chunk follows there, else where the next one can be found."""
+        if head.end_offset < self._size:
+            self._file.seek(head.end_offset)
+            if parse_head(self._file.read(CHUNK_HEAD_BYTES), head.end_offset) is not None:
+                return head.end_offset
+        following = find_next_chunk(self._file, head.byte_offset + CHUNK_HEAD_BYTES)
+        return following.byte_offset if following else self._size
+
+    def _take(self, head: ChunkHead, payload: bytes) -> None:
+        """Keep what an intact chunk says; FormatError if it makes no sense."""
+        if head.kind in (chunks.HEAD, chunks.HEAD_COPY):
+            self._header = self._header or FileHeader.from_bytes(payload)
+        elif head.kind == chunks.GROUP and head.is_known:
+            group = VideoGroup.from_bytes(payload)
+            location = GroupLocation(head.sequence, head.byte_offset, group.first_frame, group.num_frames)
+            self._groups.setdefault(group.first_frame, location)
+        elif head.kind == chunks.AUDIO and head.is_known:
+            if self._header:
+                read_audio_chunk(head, payload, self._header)
+            self._audio.setdefault(head.sequence, AudioLocation(head, AudioHead.from_bytes(payload)))
+        elif head.kind == chunks.DONE:
+            self._totals = parse_done(head, payload).totals
+
+    def _groups_in_order(self) -> list[GroupLocation]:
+        """The groups by their frames, without those that claim frames which another has, or that the file has not."""
+        groups: list[GroupLocation] = []
+        for group in sorted(self._groups.values(), key=lambda location: location.first_frame):
+            is_beyond = self._totals is not None and group.end_frame > self._totals.num_frames
+            if not is_beyond and (not groups or group.first_frame >= groups[-1].end_frame):
+                groups.append(group)
+        return groups
+
+    def _tell(self, begin: int, end: int, message: str) -> None:
+        if len(self._faults) < MAX_FAULTS:
+            self._faults.append(Fault(begin, end, message))
+
+    def _tell_bytes(self, begin: int, end: int) -> None:
+        self._tell(begin, end, f"{end - begin} bytes from byte offset {begin} on are damaged")
+
+    def _tell_damaged_chunk(self, head: ChunkHead, end: int) -> None:
+        what, lost = "cut off" if head.end_offset > self._size else "damaged", ""
+        if head.kind == chunks.GROUP:
+            self._file.seek(head.byte_offset + CHUNK_HEAD_BYTES)
+            with suppress(FormatError):
+                group = GroupHead.from_bytes(self._file.read(HEAD_BYTES))
+                lost = f": {frame_range(group.first_frame, group.num_frames)} are lost"
+                self._lost.add((group.first_frame, group.first_frame + group.num_frames))
+        elif head.kind == chunks.AUDIO and self._header:
+            self._file.seek(head.byte_offset + CHUNK_HEAD_BYTES)
+            with suppress(FormatError):
+                audio = AudioHead.from_bytes(self._file.read(AUDIO_HEAD_BYTES))
+                lost = f": {audio.place(self._header.time_base)} is lost"
+        self._tell(head.byte_offset, end, f"{head.place} is {what}{lost}")
+
+    def _tell_gaps(self, groups: list[GroupLocation], num_frames: int) -> None:
+        """Tell of lost frames that no fault has named yet."""
+        position = byte_offset = 0
+        for group in [*groups, GroupLocation(0, self._size, num_frames, 0)]:
+            if not self._is_told(position, group.first_frame):
+                lost = frame_range(position, group.first_frame - position)
+                self._tell(min(byte_offset, group.byte_offset), group.byte_offset, f"{lost} are lost")
+            position, byte_offset = group.end_frame, group.byte_offset
+
+    def _is_told(self, first_frame: int, end_frame: int) -> bool:
+        """Whether faults tell of all these frames that they are lost."""
+        for first, end in sorted(self._lost):
+            if first <= first_frame:
+                first_frame = max(first_frame, end)
+        return first_frame >= end_frame
+
+
+def _intact_payload(file: BinaryIO, head: ChunkHead) -> bytes | None:
+    """The payload of a chunk, from the position of `file`; None if it is damaged, cut off or too long."""
+    if head.length > head.limit:
+        return None
+    with suppress(TruncatedError):
+        payload, is_intact = ChunkReader(file).read_payload(head)
+        return payload if is_intact else None
+    return None

@@ -1,0 +1,64 @@
+"""Whether all of a `.vtok` file is sound, as far as that can be told without its model."""
+
+import os
+from dataclasses import dataclass
+
+from vtok.container.reader import opened
+from vtok.container.survey import survey
+from vtok.errors import VtokError
+from vtok.system.paths import StrPath
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """Whether all of a file is sound.
+
+    Attributes:
+        path: The file.
+        num_bytes: Its size.
+        is_sound: Whether there are no faults.
+        num_frames: Frames in the file as it was written, as far as that is known.
+        num_intact_frames: How many of them are in intact groups.
+        faults: What is wrong, in the order of the file: `byte_offset`, `end_offset` and `message` each.
+    """
+
+    path: str
+    num_bytes: int
+    is_sound: bool
+    num_frames: int
+    num_intact_frames: int
+    faults: list[dict[str, int | str]]
+
+    def summary(self) -> str:
+        """One line for people."""
+        if self.is_sound:
+            return f"{self.path}: sound, {self.num_frames} frames, {self.num_bytes} bytes"
+        return f"{self.path}: {self.num_intact_frames} of {self.num_frames} frames are intact"
+
+
+def verify_file(path: StrPath) -> Verification:
+    """Check everything in the file at `path` that can be checked without its model.
+
+    Raises:
+        FormatError: It is no `.vtok` file.
+        UnsupportedVersionError: It needs a newer reader.
+    """
+    with opened(path) as file:
+        found = survey(file)
+        num_bytes = file.seek(0, os.SEEK_END)
+    return Verification(
+        path=str(path),
+        num_bytes=num_bytes,
+        is_sound=not found.faults,
+        num_frames=found.num_frames,
+        num_intact_frames=sum(location.num_frames for location in found.groups),
+        faults=[fault._asdict() for fault in found.faults],
+    )
+
+
+def is_sound(path: StrPath) -> bool:
+    """Whether the file at `path` is a `.vtok` file without faults."""
+    try:
+        return verify_file(path).is_sound
+    except VtokError:
+        return False

@@ -1,0 +1,83 @@
+"""Writes a `.vtok` file; `vtok/container/reader.py` draws what one holds, and reads it."""
+
+from collections.abc import Iterable
+from typing import BinaryIO
+
+from vtok.container import chunks
+from vtok.container.chunks import pack_chunk, pack_preamble
+from vtok.container.footer import LOCATION, End, GroupLocation, Totals, pack_done
+from vtok.container.groups import VideoGroup
+from vtok.container.header import FileHeader
+from vtok.errors import ConfigError, FormatError
+
+_COPY_SHARE = 128  # a copy of the header must not take more than one in so many bytes
+
+
+class ContainerWriter:
+    """Writes a file from front to back, never seeking, so a pipe will do.
+
+    Attributes:
+        totals: What was written so far.
+        num_bytes: How many bytes that took.
+        num_audio_bytes: How much of that is chunks of audio packets.
+    """
+
+    def __init__(self, file: BinaryIO, header: FileHeader) -> None:
+        """Write the header to `file`, a buffered binary file, which stays the caller's to close."""
+        self.totals = Totals()
+        self.num_audio_bytes = 0
+        self._file = file
+        self._header = header
+        self._sequence = 0
+        self._locations = bytearray()
+        preamble = pack_preamble()
+        self.num_bytes = len(preamble)
+        file.write(preamble)
+        self._write_chunk(chunks.HEAD, header.to_bytes())
+
+    def write_group(self, group: VideoGroup) -> None:
+        """Append a group.
+
+        Raises:
+            ConfigError: It does not begin with the frame after the last one, its counts do not fit each other or their
+                limits, or it is longer than 64 MiB.
+        """
+        if group.first_frame != self.totals.num_frames:
+            raise ConfigError(f"group begins with frame {group.first_frame}: must be {self.totals.num_frames}")
+        try:
+            self._header.check_group(group.num_frames, group.num_latent_frames)
+        except FormatError as error:
+            raise ConfigError(f"group: {error}") from None
+        location = GroupLocation(self._sequence, self.num_bytes, group.first_frame, group.num_frames)
+        self._write_chunk(chunks.GROUP, group.to_bytes(), is_restart=group.is_restart)
+        self._locations += LOCATION.pack(*location)
+        self.totals = self.totals.plus(group)
+
+    def write_audio(self, payloads: Iterable[bytes]) -> None:
+        """Append chunks of audio packets, as `AudioChunks.take` gives them."""
+        begin = self.num_bytes
+        for payload in payloads:
+            self._write_chunk(chunks.AUDIO, payload)
+        self.num_audio_bytes += self.num_bytes - begin
+
+    def finish(self, *, last_frame_ticks: int = 0) -> Totals:
+        """Write what helps after damage or to seek, and the end chunk, without which the file counts as cut off.
+
+        Args:
+            last_frame_ticks: How long the last frame is shown, in units of the time base; 0 if that is not known.
+        """
+        header = self._header.to_bytes()
+        if self.num_bytes >= _COPY_SHARE * len(header):
+            self._write_chunk(chunks.HEAD_COPY, header)
+        index_offset = 0
+        if len(self._locations) <= chunks.MAX_CHUNK_BYTES:  # true for 129 days in groups of 4 seconds
+            index_offset = self.num_bytes
+            self._write_chunk(chunks.INDEX, bytes(self._locations))
+        self._write_chunk(chunks.DONE, pack_done(End(self.totals, index_offset, last_frame_ticks)))
+        return self.totals
+
+    def _write_chunk(self, kind: bytes, payload: bytes, *, is_restart: bool = False) -> None:
+        data = pack_chunk(kind, self._sequence, payload, is_restart=is_restart)
+        self._file.write(data)
+        self._sequence += 1
+        self.num_bytes += len(data)

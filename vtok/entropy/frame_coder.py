@@ -1,0 +1,309 @@
+"""Coding of latent frames under the exact prior: the same passes for encoder and decoder.
+
+The payload of one group of T latent frames is T times a 16-bit number of channels, little-endian, whose highest bit
+says that some are repeated, then the words of one range coder (`vtok.entropy.range_coder`). A latent frame begins with
+the flags of the channels below that number (`vtok.entropy.channel_flags`), and the codes of rare channels; all channels
+that are behind are zero. Then what is coded under the prior follows, channel group by channel group: of each, first the
+positions where row + column is even, then the others. Each is a pass, position by position.
+"""
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vtok.entropy.channel_flags import CODED, RARE, REPEATED, ZERO, ZERO_CODE, choose_flags, flag_tables
+from vtok.entropy.checkerboard import Checkerboard, parts, rows_side_by_side, with_zeros
+from vtok.entropy.context_codes import Channels, KnownCodes, first_companded
+from vtok.entropy.exact_prior import ExactPrior, GroupWeights, Layer
+from vtok.entropy.integer_products import Convolution, multiply
+from vtok.entropy.prior_layers import FACTOR_STEPS, GATE_STEPS, MAX_ACTIVATION
+from vtok.entropy.range_coder import Bytes
+from vtok.entropy.symbols import PastInOnePass, PastInTwoPasses, SymbolParameters
+from vtok.entropy.tables import PassDecoder, PassEncoder
+from vtok.errors import FormatError, TruncatedError
+
+ENTROPY_CODER = "prior-1"
+Codes = NDArray[np.uint8]
+
+SOME_REPEATED = 1 << 15
+MAX_CORRECTION = 64 * GATE_STEPS
+MAX_FACTOR = 16 * FACTOR_STEPS
+
+
+class CodePass(Protocol):
+    """Codes one pass, or finds out its codes."""
+
+    def __call__(self, rows: slice, columns: slice, symbols: "SymbolParameters") -> Codes:
+        """The stored codes of some rows (positions in the order of passes) and coded channels, `[rows, columns]`."""
+
+
+class FrameCoder:
+    """Walks through the passes of one group's latent frames, with the two previous ones as its state.
+
+    Rows of matrices are positions in the order of passes (`vtok.entropy.checkerboard`), columns channels coded under
+    the prior.
+
+    Attributes:
+        positions: Their order.
+        flags: Of the channels in the last latent frame, `[n]`; None before the first.
+    """
+
+    def __init__(self, prior: ExactPrior, quality: float, height: int, width: int) -> None:
+        self._prior, self._weights = prior, prior.of_quality(quality)
+        self._companding = prior.companded.numpy()
+        self.positions = Checkerboard(height, width)
+        nothing = KnownCodes.none(height * width)
+        self._previous = self._before = [nothing] * len(prior.groups)
+        self._num_known = 0
+        self.flags: Bytes | None = None
+
+    @torch.inference_mode()
+    def code(self, flags: Bytes, code_pass: CodePass) -> None:
+        """The next latent frame, with channels' flags `[n]`: `code_pass` for each pass of those that are `CODED`.
+
+        What rare channels hold is no context for others: it is too little to be worth anything.
+        """
+        self.flags = flags
+        coded = np.flatnonzero(flags == CODED)
+        # Of the repeated channels those that were no context stay none.
+        repeated = np.flatnonzero(flags == REPEATED)
+        known = [codes.among(repeated) for codes in self._previous]
+        # Half precision outside must not reach products in float32: its sums are rounded.
+        with torch.autocast("cpu", enabled=False):
+            if len(coded):
+                self._code_channels(coded, code_pass, known)
+        self._before, self._previous = self._previous, known
+        self._num_known = min(self._num_known + 1, 2)
+
+    def _code_channels(self, coded: Channels, code_pass: CodePass, known: list[KnownCodes]) -> None:
+        """Add to what is `known` of each group: channels `coded`."""
+        context = self._context()
+        for number, group in enumerate(self._weights.groups):
+            columns = slice(*np.searchsorted(coded, [group.start, group.end]).tolist())
+            if columns.start == columns.stop:
+                continue
+            lower = None
+            if group.from_lower is not None:
+                companded, channels = first_companded(known[:number], group.start)
+                if len(channels):
+                    lower = Convolution(companded, group.from_lower.restricted(channels), self.positions)
+            own = coded[columns]
+            previous, before = (codes[number].of(own) for codes in (self._previous, self._before))
+            of_frame = _GroupOfFrame(group, own, context, lower, previous, before, columns)
+            code_group = self._code_in_two_passes if group.from_own is not None else self._code_in_one_pass
+            stored, companded = code_group(of_frame, code_pass)
+            known[number] = known[number].joined(KnownCodes(own, stored.to(torch.int16).sub_(ZERO_CODE), companded))
+
+    def _context(self) -> Tensor:
+        """What the previous latent frames say: activations `[P, context_dim]`."""
+        weights, all_parts = self._weights, list(parts(0, len(self.positions.order)))
+        # Channels that were not coded are zero.
+        companded, channels = first_companded(self._previous, weights.num_previous)
+        previous = Convolution(companded, weights.from_previous.restricted(channels), self.positions)
+        before, channels = first_companded(self._before, len(weights.from_before.weight))
+        from_before = weights.from_before.restricted(channels)
+        first = []
+        for part in all_parts:
+            sums = previous.plus(weights.context_biases[self._num_known], part)
+            first.append(_activate(from_before.plus(sums, before[part]), weights.context_exponent))
+        second = Convolution(torch.cat(first), weights.context_hidden, self.positions)
+        bias, exponent = weights.hidden_bias, weights.hidden_exponent
+        return torch.cat([_activate(second.plus(bias, part), exponent) for part in all_parts])
+
+    def _compand(self, codes: Tensor) -> Tensor:
+        """Stored codes as the networks see them."""
+        return torch.from_numpy(self._companding.take(codes.numpy()))
+
+    def _code_in_one_pass(self, of_frame: "_GroupOfFrame", code_pass: CodePass) -> tuple[Tensor, Tensor]:
+        """Stored codes `[P, channels]`, and as the networks see them if they do."""
+        group, channels, own = of_frame.weights, of_frame.channels, of_frame.own
+        weights = self._prior.single_pass_magnitude_weights[own - self._prior.first_single_pass]
+        past = PastInOnePass(of_frame.previous, of_frame.before, weights)
+        num_positions = len(self.positions.order)
+        symbols, out = SymbolParameters(num_positions, len(own), self._prior), group.outputs(channels, 3)
+        for part in parts(0, num_positions):
+            x = _activate(of_frame.sums(group.biases[0], part), group.exponent)
+            past.fill(symbols, part, _outputs(x, group.hidden, out, 3))
+        codes = torch.from_numpy(code_pass(slice(0, num_positions), of_frame.columns, symbols))
+        return codes, self._compand(codes if group.start < self._weights.num_seen else codes[:, :0])
+
+    def _code_in_two_passes(self, of_frame: "_GroupOfFrame", code_pass: CodePass) -> tuple[Tensor, Tensor]:
+        """The same of a group with two passes."""
+        group, channels, own, columns = of_frame.weights, of_frame.channels, of_frame.own, of_frame.columns
+        assert group.from_own is not None
+        weights = self._prior.magnitude_weights.index_select(1, torch.from_numpy(own))
+        past = PastInTwoPasses(of_frame.previous, of_frame.before, weights, self.positions)
+        num_first, num_second = self.positions.sizes
+        symbols = SymbolParameters(num_first, len(channels), self._prior)
+        out = group.outputs(channels, 3)
+        for part in parts(0, num_first):
+            x = _activate(of_frame.sums(group.biases[0], part), group.exponent)
+            past.fill_first(symbols, part, _outputs(x, group.hidden, out, 3))
+        first = torch.from_numpy(code_pass(slice(0, num_first), columns, symbols))
+        companded = with_zeros(self._compand(first))
+        if not num_second:
+            return first, companded[:-1]
+        past.add_first_pass(first.float().sub_(ZERO_CODE))
+        symbols = SymbolParameters(num_second, len(channels), self._prior)
+        out, from_own = group.outputs(channels, 4), group.from_own.restricted(channels)
+        for part in parts(0, num_second):
+            around = rows_side_by_side(companded, self.positions.neighbours[part])
+            sums = of_frame.sums(group.biases[1], slice(num_first + part.start, num_first + part.stop))
+            x = _activate(from_own.plus(sums, around), group.exponent)
+            past.fill_second(symbols, part, _outputs(x, group.hidden, out, 4))
+        second = torch.from_numpy(code_pass(slice(num_first, num_first + num_second), columns, symbols))
+        return torch.cat([first, second]), torch.cat([companded[:-1], self._compand(second)])
+
+
+class _GroupOfFrame(NamedTuple):
+    """What is coded of one channel group in one latent frame.
+
+    Attributes:
+        weights: The group's.
+        own: Its coded channels.
+        context: int8 `[P, context_dim]`.
+        lower: The first layer's products of the channels of the groups before; None if all are zero.
+        previous: Centred codes in the previous latent frame, int16 `[P, channels]`.
+        before: The same of the one before.
+        columns: The channels' among all coded ones.
+    """
+
+    weights: GroupWeights
+    own: Channels
+    context: Tensor
+    lower: Convolution | None
+    previous: Tensor
+    before: Tensor
+    columns: slice
+
+    @property
+    def channels(self) -> Tensor:
+        """Coded channels, counted from the group's first."""
+        return torch.from_numpy(self.own - self.weights.start)
+
+    def sums(self, bias: Tensor, part: slice) -> Tensor:
+        """The first layer's sums but for the own codes of the first pass, int32 `[positions, dim]`."""
+        sums = self.weights.from_context.plus(bias, self.context[part])
+        return sums if self.lower is None else self.lower.plus(sums, part)
+
+
+class PriorGroupEncoder:
+    """Codes the latent frames of one group, one after the other, in memory that grows with the bytes only."""
+
+    def __init__(self, prior: ExactPrior, quality: float) -> None:
+        self._prior, self._quality = prior, quality
+        self._encoder = PassEncoder(prior.tables)
+        self._frames: FrameCoder | None = None
+        self._previous: Codes | None = None
+        self._counts: list[int] = []
+
+    def push(self, codes: Codes) -> None:
+        """Append one latent frame of codes `[n, H, W]`, all of one size."""
+        num_channels, height, width = codes.shape
+        if self._frames is None:
+            self._frames = FrameCoder(self._prior, self._quality, height, width)
+        frames, codes = self._frames, codes.reshape(num_channels, -1)
+        flags, self._previous = choose_flags(codes, self._previous, groups=self._prior.groups), codes.copy()
+        count = int(np.flatnonzero(flags)[-1]) + 1 if flags.any() else 0
+        some_repeated, is_rare = bool((flags == REPEATED).any()), (flags >= RARE) & (flags < REPEATED)
+        self._counts.append(count | (SOME_REPEATED if some_repeated else 0))
+        self._encoder.push_channels(flags[:count], flag_tables(frames.flags, count, some_repeated=some_repeated))
+        self._encoder.push_rare(codes[is_rare] - np.uint8(ZERO_CODE), flags[is_rare])
+        stored = np.ascontiguousarray(codes[flags == CODED].T)[frames.positions.order.numpy()]
+
+        def encode_pass(rows: slice, columns: slice, symbols: SymbolParameters) -> Codes:
+            known: Codes = stored[rows, columns]
+            self._encoder.push(symbols.to_symbols(known).reshape(-1), symbols.tables.reshape(-1))
+            return known
+
+        frames.code(flags, encode_pass)
+
+    def finish(self) -> bytes:
+        """The payload of the group."""
+        return np.array(self._counts, "<u2").tobytes() + self._encoder.finish()
+
+
+class PriorGroupDecoder:
+    """Decodes what `PriorGroupEncoder` wrote.
+
+    Args:
+        prior: As for the encoder.
+        quality: Likewise.
+        payload: What it wrote.
+        num_latent_frames: In the group.
+        height: Of a latent frame.
+        width: Likewise.
+        channel_bits: If given, float64 `[n]`: the ideal code length of the codes of each channel is added to it.
+
+    Raises:
+        TruncatedError: `payload` is shorter than `num_latent_frames` need.
+        FormatError: It declares more channels than there are, or does not fit the tables.
+    """
+
+    def __init__(
+        self,
+        prior: ExactPrior,
+        quality: float,
+        payload: bytes,
+        *,
+        num_latent_frames: int,
+        height: int,
+        width: int,
+        channel_bits: NDArray[np.float64] | None = None,
+    ) -> None:
+        if len(payload) < 2 * num_latent_frames:
+            raise TruncatedError(f"group of {num_latent_frames} latent frames has a payload of {len(payload)} bytes")
+        counts = np.frombuffer(payload, "<u2", num_latent_frames).astype(np.intp)
+        self._counts, self._some_repeated = counts % SOME_REPEATED, counts >= SOME_REPEATED
+        if self._counts.max(initial=0) > prior.num_channels:
+            raise FormatError(f"{self._counts.max()} coded channels declared; the model has {prior.num_channels}")
+        self._decoder = PassDecoder(prior.tables, payload[2 * num_latent_frames :])
+        self._frames = FrameCoder(prior, quality, height, width)
+        self._shape = (prior.num_channels, height, width)
+        self._previous = np.full((prior.num_channels, height * width), ZERO_CODE, np.uint8)
+        self._next = 0
+        self._tables, self._channel_bits = prior.tables, channel_bits
+
+    def pull(self) -> Codes:
+        """The next latent frame, codes `[n, H, W]`."""
+        flags, count = np.full(self._shape[0], ZERO, np.uint8), int(self._counts[self._next])
+        tables = flag_tables(self._frames.flags, count, some_repeated=bool(self._some_repeated[self._next]))
+        flags[:count] = self._decoder.pull_channels(tables)
+        is_rare = (flags >= RARE) & (flags < REPEATED)
+        rare = self._decoder.pull_rare(flags[is_rare], self._previous.shape[1])
+        self._next += 1
+        channels = np.flatnonzero(flags == CODED)
+        coded = np.empty((self._previous.shape[1], len(channels)), np.uint8)
+        if self._channel_bits is not None:
+            self._channel_bits[is_rare] += self._tables.rare_code_lengths(rare, flags[is_rare])
+
+        def decode_pass(rows: slice, columns: slice, symbols: SymbolParameters) -> Codes:
+            decoded = self._decoder.pull(symbols.tables.reshape(-1)).reshape(symbols.tables.shape)
+            if self._channel_bits is not None:
+                self._channel_bits[channels[columns]] += self._tables.code_lengths[symbols.tables, decoded].sum(axis=0)
+            coded[rows, columns] = symbols.to_codes(decoded)
+            return coded[rows, columns]
+
+        self._frames.code(flags, decode_pass)
+        codes = self._previous.copy()
+        codes[flags == ZERO] = ZERO_CODE
+        codes[channels] = self._frames.positions.to_map(torch.from_numpy(coded)).numpy().T
+        codes[is_rare] = rare + np.uint8(ZERO_CODE)
+        self._previous = codes
+        return codes.reshape(self._shape).copy()
+
+
+def _activate(sums: Tensor, exponent: Tensor) -> Tensor:
+    """ReLU6 in integer steps, int8; biases have the half that makes this rounding to the nearest. Changes `sums`."""
+    return sums.bitwise_right_shift_(exponent).clamp_(0, MAX_ACTIVATION).to(torch.int8)
+
+
+def _outputs(x: Tensor, hidden: Layer, out: Layer, num_outputs: int) -> list[Tensor]:
+    """From the first activations `[P, dim]` to gate, correction, factor (and spatial gate), int16."""
+    x = _activate(multiply(x, hidden.weight).add_(hidden.bias), hidden.exponent)
+    outputs = multiply(x, out.weight).add_(out.bias).bitwise_right_shift_(out.exponent).chunk(num_outputs, dim=1)
+    limits = (GATE_STEPS, MAX_CORRECTION, MAX_FACTOR, GATE_STEPS)
+    return [x.clamp(-limit, limit).to(torch.int16) for x, limit in zip(outputs, limits, strict=False)]

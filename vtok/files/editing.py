@@ -1,0 +1,301 @@
+"""Cut and join `.vtok` files without decoding: groups of codes are copied as they are. Nothing here needs torch."""
+
+import math
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from fractions import Fraction
+from functools import reduce
+from heapq import merge
+from itertools import chain
+from operator import itemgetter
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from vtok.container.audio import AudioChunks
+from vtok.container.audio_index import bytes_around, locate_audio, read_packets
+from vtok.container.reader import ContainerReader, FileHeader, VideoGroup, opened
+from vtok.container.writer import ContainerWriter
+from vtok.errors import ConfigError
+from vtok.system.atomic import check_target, open_atomically
+from vtok.system.paths import StrPath, is_vtok
+from vtok.video.times import Span, exact_seconds
+from vtok.video.tracks import AudioPacket, AudioTrack, shifted_chapters
+
+# What may differ between files that are joined: the first one's tags count, times are converted.
+_MAY_DIFFER = ("tags", "writer", "time_base", "average_rate", "audio", "chapters")
+_AUDIO_MAY_DIFFER: dict[str, Any] = {"tags": {}, "bit_rate": 0, "disposition": ()}
+_Item: TypeAlias = VideoGroup | AudioPacket
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EditResult:
+    """What `cut_file` or `concat_files` did.
+
+    Attributes:
+        sources: The files that were read.
+        target: The file that was written.
+        num_frames: Frames in it.
+        num_groups: Groups in it.
+        num_bytes: Its size.
+        start_seconds: Where in the source it begins; 0 for joined files.
+        duration_seconds: From its first timestamp to the end of its last frame.
+    """
+
+    sources: list[str]
+    target: str
+    num_frames: int
+    num_groups: int
+    num_bytes: int
+    start_seconds: float
+    duration_seconds: float
+
+    def summary(self) -> str:
+        """One line for people."""
+        start = f" from {self.start_seconds:.3f} s on" if self.start_seconds else ""
+        return f"{self.target}: {self.num_frames} frames{start}, {self.duration_seconds:.3f} s, {self.num_bytes} bytes"
+
+
+def cut_file(
+    source: StrPath,
+    target: StrPath,
+    *,
+    start_seconds: Fraction | float = 0,
+    end_seconds: Fraction | float | None = None,
+    with_audio: bool = True,
+    overwrite: bool = False,
+) -> EditResult:
+    """Copy the groups of frames in which a range of time lies; their codes stay as they are.
+
+    The cut begins and ends where groups do, so it may be up to a group longer than asked for at both ends. Its first
+    timestamp is that of the source's first frame. As the networks know nothing of what was before the cut, its first
+    frames may differ a little from the same frames of the source. Audio packets that begin in that time are copied.
+
+    Args:
+        source: A `.vtok` file.
+        target: The `.vtok` file to write.
+        start_seconds: Begin here, counted from the first frame.
+        end_seconds: End before this; default: the end.
+        with_audio: Copy the audio tracks too.
+        overwrite: Replace an existing target.
+
+    Raises:
+        VtokError: Of any kind; then nothing was written and an existing target is as it was.
+    """
+    _check(target, [source], overwrite)
+    with opened(source) as file:
+        reader = ContainerReader(file)
+        locations = reader.read_index()
+        starts = [reader.read_group_head(location).first_pts for location in locations]
+        time_base, first_pts = reader.header.time_base, starts[0] if starts else 0
+        start = math.ceil(first_pts + exact_seconds(start_seconds) / time_base)
+        begin = max(0, bisect_right(starts, start) - 1)
+        end = len(starts)
+        if end_seconds is not None:
+            end = bisect_left(starts, math.ceil(first_pts + exact_seconds(end_seconds) / time_base))
+        last_pts = reader.read_group(locations[end - 1]).pts[-1] if begin < end else start - 1
+        if last_pts < start:
+            raise ConfigError(f"{source}: no frame begins in that range")
+        last_ticks = max(0, starts[end] - last_pts) if end < len(starts) else reader.last_frame_ticks
+        shift, first_frame = first_pts - starts[begin], locations[begin].first_frame
+        groups = (
+            _moved(reader.read_group(location), location.first_frame - first_frame, shift)
+            for location in locations[begin:end]
+        )
+        span = Span(
+            starts[begin] * time_base if begin else None, starts[end] * time_base if end < len(starts) else None
+        )
+        seconds = shift * time_base
+        header = replace(
+            reader.header,
+            audio=reader.header.audio if with_audio else (),
+            chapters=shifted_chapters(reader.header.chapters, span.begin, span.end, seconds),
+        )
+        with opened(source) as sound:
+            around = bytes_around(locations, range(first_frame, locations[end - 1].end_frame))
+            audio = locate_audio(sound, reader.body_byte_offset, around) if header.audio else ()
+            items = _cut(header, groups, read_packets(sound, reader.header, audio, span), seconds)
+            return _write([source], target, header, items, last_ticks, start_seconds=float(-seconds))
+
+
+def concat_files(
+    sources: Sequence[StrPath], target: StrPath, *, with_audio: bool = True, overwrite: bool = False
+) -> EditResult:
+    """Join files of one model, quality and size, one after the other; their codes stay as they are.
+
+    Each begins when the last frame of the one before ends; sound beyond these limits is left out. Tags and the
+    description of the audio tracks are those of the first.
+
+    Args:
+        sources: `.vtok` files, at least one.
+        target: The `.vtok` file to write.
+        with_audio: Copy the audio tracks too; they must agree.
+        overwrite: Replace an existing target.
+
+    Raises:
+        VtokError: Of any kind; then nothing was written and an existing target is as it was.
+    """
+    if not sources:
+        raise ConfigError("no files to join: name at least one")
+    _check(target, sources, overwrite)
+    headers = []
+    for source in sources:
+        with opened(source) as file:
+            headers.append(ContainerReader(file).header)
+        _require_same(sources[0], headers[0], source, headers[-1])
+        if with_audio:
+            _require_same_audio(sources[0], headers[0], source, headers[-1])
+    rates = {header.average_rate for header in headers}
+    time_base = _common_time_base([header.time_base for header in headers])
+    places = _places(sources, time_base)
+    chapters = [
+        shifted_chapters(header.chapters, place.span.begin, place.span.end, place.ticks * time_base)
+        for header, place in zip(headers, places, strict=True)
+    ]
+    header = replace(
+        headers[0],
+        time_base=time_base,
+        average_rate=rates.pop() if len(rates) == 1 else None,
+        audio=headers[0].audio if with_audio else (),
+        chapters=tuple(chain.from_iterable(chapters)),
+    )
+    shown = [place.last_frame_ticks for place in places if place.last_frame_ticks]
+    return _write(sources, target, header, _joined(places, header), shown[-1] if shown else 0)
+
+
+def _check(target: StrPath, sources: Iterable[StrPath], overwrite: bool) -> None:
+    check_target(target, sources, overwrite=overwrite)
+    if not is_vtok(target):
+        raise ConfigError(f"{target}: unknown suffix {Path(target).suffix!r}. The name of the output ends in .vtok")
+
+
+def _write(
+    sources: Sequence[StrPath],
+    target: StrPath,
+    header: FileHeader,
+    items: Iterable[_Item],
+    last_frame_ticks: int,
+    *,
+    start_seconds: float = 0,
+) -> EditResult:
+    pts: list[int] = []  # of the first and the last frame
+    with open_atomically(target) as file:
+        writer = ContainerWriter(file, header)
+        sound = AudioChunks(header.audio, header.time_base)
+        for item in items:
+            if isinstance(item, AudioPacket):
+                sound.push(item)
+            if sound.is_due or isinstance(item, VideoGroup):
+                writer.write_audio(sound.take())
+            if isinstance(item, VideoGroup):
+                writer.write_group(item)
+                pts = [*pts[:1], item.pts[0], item.pts[-1]]
+        writer.write_audio(sound.take())
+        totals = writer.finish(last_frame_ticks=last_frame_ticks)
+    return EditResult(
+        sources=[str(source) for source in sources],
+        target=str(target),
+        num_frames=totals.num_frames,
+        num_groups=totals.num_groups,
+        num_bytes=writer.num_bytes,
+        start_seconds=start_seconds,
+        duration_seconds=float(header.seconds_shown(pts[0], pts[-1], last_frame_ticks)) if pts else 0.0,
+    )
+
+
+def _moved(group: VideoGroup, first_frame: int, ticks: int, *, scale: int = 1, is_restart: bool = False) -> VideoGroup:
+    """The same codes from frame `first_frame` on, at timestamps times `scale` plus `ticks`."""
+    pts = tuple(scale * value + ticks for value in group.pts)
+    return replace(group, first_frame=first_frame, pts=pts, is_restart=group.is_restart or is_restart)
+
+
+def _cut(
+    header: FileHeader, groups: Iterable[VideoGroup], packets: Iterable[AudioPacket], shift: Fraction
+) -> Iterator[_Item]:
+    """Groups, and before each the packets that begin in its time, which are moved to where the groups are already."""
+    moved = ((packet.seconds(header.audio), packet) for packet in (p.moved(shift, header.audio) for p in packets))
+    ends = ((group.pts[-1] * header.time_base, group) for group in groups)
+    timed: Iterable[tuple[Fraction, _Item]] = merge(moved, ends, key=itemgetter(0))
+    return (item for _, item in timed)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a file goes when it is joined to others."""
+
+    source: StrPath
+    scale: int  # new units of time in an old one
+    ticks: int  # new units by which it is moved
+    span: Span  # from when to when its sound is taken; old time
+    last_frame_ticks: int  # how long its last frame is shown; new units
+
+
+def _places(sources: Sequence[StrPath], time_base: Fraction) -> list[_Place]:
+    """Where each file begins, in units of `time_base`: when the last frame of the one before ends."""
+    places: list[_Place] = []
+    end = None  # timestamp of the next frame
+    for number, source in enumerate(sources):
+        with opened(source) as file:
+            reader = ContainerReader(file)
+            header, locations = reader.header, reader.read_index()
+            if not locations:
+                places.append(_Place(source, 1, 0, Span(Fraction(0), Fraction(0)), 0))
+                continue
+            shown = reader.last_frame_ticks
+            first, last = reader.read_group_head(locations[0]).first_pts, reader.read_group(locations[-1]).pts[-1]
+        scale = int(header.time_base / time_base)
+        rate = header.average_rate
+        last_frame_ticks = scale * shown or max(1, round((1 / rate if rate else header.time_base) / time_base))
+        ticks = end - scale * first if end is not None else 0
+        begin_seconds = first * header.time_base if end is not None else None
+        end_seconds = (scale * last + last_frame_ticks) * time_base if number + 1 < len(sources) else None
+        places.append(_Place(source, scale, ticks, Span(begin_seconds, end_seconds), last_frame_ticks))
+        end = scale * last + ticks + last_frame_ticks
+    return places
+
+
+def _joined(places: Sequence[_Place], header: FileHeader) -> Iterator[_Item]:
+    """The groups of all files and their audio packets, as far as `header` has tracks for them."""
+    first_frame = 0
+    for place in places:
+        shift, is_restart = place.ticks * header.time_base, first_frame > 0
+        with opened(place.source) as file:
+            for item in ContainerReader(file).items():
+                if isinstance(item, VideoGroup):
+                    yield _moved(item, first_frame, place.ticks, scale=place.scale, is_restart=is_restart)
+                    first_frame, is_restart = first_frame + item.num_frames, False
+                elif header.audio:
+                    for packet in item.packets:
+                        if place.span.has(packet.seconds(header.audio)):
+                            yield packet.moved(shift, header.audio)
+
+
+def _require_same(first: StrPath, expected: FileHeader, other: StrPath, header: FileHeader) -> None:
+    for item in fields(FileHeader):
+        a, b = getattr(expected, item.name), getattr(header, item.name)
+        if item.name not in _MAY_DIFFER and a != b:
+            raise ConfigError(f"{other}: has {item.name} {b}, and {first} has {a}. Only files that agree can be joined")
+
+
+def _require_same_audio(first: StrPath, expected: FileHeader, other: StrPath, header: FileHeader) -> None:
+    a, b = ([replace(track, **_AUDIO_MAY_DIFFER) for track in tracks] for tracks in (expected.audio, header.audio))
+    if a != b:
+        raise ConfigError(
+            f"{other}: has the audio tracks {_described(header.audio)}, and {first} has {_described(expected.audio)}. "
+            "Only sound that agrees can be joined, unless it is left out with --no-audio"
+        )
+
+
+def _described(tracks: Sequence[AudioTrack]) -> str:
+    """Tracks in words; two that differ only in extradata read the same."""
+    return ", ".join(f"{t.codec} {t.sample_rate} Hz {t.channel_layout} 1/{1 / t.time_base}" for t in tracks) or "none"
+
+
+def _common_time_base(time_bases: Iterable[Fraction]) -> Fraction:
+    """The longest unit of which all are multiples."""
+    return reduce(
+        lambda a, b: Fraction(
+            math.gcd(a.numerator * b.denominator, b.numerator * a.denominator), a.denominator * b.denominator
+        ),
+        time_bases,
+    )

@@ -1,0 +1,190 @@
+"""What a `.vtok` file says of itself. That needs neither the model nor torch."""
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from vtok.container.audio_index import audio_bytes
+from vtok.container.reader import ContainerReader, opened
+from vtok.errors import FormatError
+from vtok.model.registry import model_with_hash
+from vtok.video.tracks import AudioTrack
+from vtok.video.values import printable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileInfo:
+    """What a file says of itself.
+
+    Attributes:
+        path: The file.
+        num_bytes: Its size.
+        num_audio_bytes: How much of that is sound.
+        writer: Program and version that wrote it.
+        model_name: The model whose codes these are.
+        model_sha256: Hash of the model's tensors.
+        has_model: Whether that model is at hand, so that the file can be decoded without `--model`.
+        quality: Quality setting.
+        entropy_coder: How codes became bytes.
+        width: Columns of pixels.
+        height: Rows of pixels.
+        sample_aspect_ratio: Width of a pixel over its height, as a fraction.
+        color_range: 0 unspecified, 1 limited, 2 full.
+        color_matrix: As in H.273, 2 unspecified; so the next two.
+        color_primaries: See above.
+        color_transfer: See above.
+        time_base: Seconds per unit of the timestamps, as a fraction.
+        average_rate: Frames per second, a hint, as a fraction; None if the source did not say.
+        tags: Title, date and so on.
+        num_frames: Number of frames.
+        num_latent_frames: Number of latent frames.
+        codes_per_latent_frame: Codes in each of them, one byte each before entropy coding.
+        duration_seconds: From the first frame's timestamp to the end of the last; None if one of them is damaged.
+        kbit_per_second: 8e-3 x bytes / duration.
+        bits_per_pixel: 8 x bytes without sound / (width x height x frames); None without frames.
+        is_complete: Whether the file has its end.
+        audio_tracks: For each audio track its `codec`, `sample_rate` in Hz, `channel_layout`, `bit_rate` (0 if the
+            source did not say), `disposition` and `tags`.
+        chapters: For each chapter its `start_seconds` and `end_seconds` on the clock of the timestamps, and its `tags`.
+        groups: For each group of frames its chunk's `sequence` number and `byte_offset`, `first_frame`, `num_frames`.
+    """
+
+    path: str
+    num_bytes: int
+    num_audio_bytes: int
+    writer: str
+    model_name: str
+    model_sha256: str
+    has_model: bool
+    quality: float
+    entropy_coder: str
+    width: int
+    height: int
+    sample_aspect_ratio: str
+    color_range: int
+    color_matrix: int
+    color_primaries: int
+    color_transfer: int
+    time_base: str
+    average_rate: str | None
+    tags: dict[str, str]
+    num_frames: int
+    num_latent_frames: int
+    codes_per_latent_frame: int
+    duration_seconds: float | None
+    kbit_per_second: float | None
+    bits_per_pixel: float | None
+    is_complete: bool
+    audio_tracks: list[dict[str, Any]]
+    chapters: list[dict[str, Any]]
+    groups: list[dict[str, int]]
+
+    def summary(self) -> str:
+        """A few lines for people."""
+        rate = f", {float(Fraction(self.average_rate)):.6g} frames/s" if self.average_rate else ""
+        lines = [
+            f"{self.path}: {self.num_bytes} bytes"
+            + (f" with {self.num_audio_bytes} of sound" if self.num_audio_bytes else "")
+            + ("" if self.is_complete else ", cut off: its end is missing"),
+            f"video     {self.width}x{self.height}, {self.num_frames} frames{rate}"
+            + ("" if self.duration_seconds is None else f", {self.duration_seconds:.3f} s"),
+        ]
+        if self.bits_per_pixel is not None:
+            kbit = "" if self.kbit_per_second is None else f", {self.kbit_per_second:.1f} kbit/s"
+            lines.append(f"rate      {self.bits_per_pixel:.4f} bits per pixel{kbit}")
+        where = "at hand" if self.has_model else "not at hand: decode with --model"
+        lines += [
+            f"model     {self.model_name} {self.model_sha256[:16]} ({where})",
+            f"codes     quality {self.quality:g}, {self.codes_per_latent_frame} in each of {self.num_latent_frames} "
+            f"latent frames, {self.entropy_coder}",
+            f"groups    {len(self.groups)}",
+            f"writer    {self.writer}",
+        ]
+        lines += [_track_line(track) for track in self.audio_tracks]
+        lines += [_chapter_line(chapter) for chapter in self.chapters]
+        lines += [f"tag       {printable(key)}: {printable(value)}" for key, value in self.tags.items()]
+        return "\n".join(lines)
+
+
+def file_info(path: str | os.PathLike[str]) -> FileInfo:
+    """What the file at `path` says of itself.
+
+    Raises:
+        FormatError: It is no `.vtok` file, or so damaged that its groups cannot be found.
+    """
+    with opened(path) as file:
+        reader = ContainerReader(file)
+        header, locations = reader.header, reader.read_index()
+        num_bytes, num_audio_bytes = file.seek(0, os.SEEK_END), audio_bytes(file, reader.body_byte_offset)
+        num_frames = locations[-1].end_frame if locations else 0
+        duration = None
+        with suppress(FormatError):  # of a damaged group; all others can still be told
+            if locations:
+                first_pts = reader.read_group_head(locations[0]).first_pts
+                last_pts = reader.read_group(locations[-1]).pts[-1]
+                duration = float(header.seconds_shown(first_pts, last_pts, reader.last_frame_ticks))
+    return FileInfo(
+        path=str(path),
+        num_bytes=num_bytes,
+        num_audio_bytes=num_audio_bytes,
+        writer=header.writer,
+        model_name=header.model_name,
+        model_sha256=header.model_sha256,
+        has_model=model_with_hash(header.model_sha256) is not None,
+        quality=header.quality,
+        entropy_coder=header.entropy_coder,
+        width=header.width,
+        height=header.height,
+        sample_aspect_ratio=str(header.sample_aspect_ratio),
+        color_range=header.color_range,
+        color_matrix=header.color_matrix,
+        color_primaries=header.color_primaries,
+        color_transfer=header.color_transfer,
+        time_base=str(header.time_base),
+        average_rate=str(header.average_rate) if header.average_rate else None,
+        tags=dict(header.tags),
+        num_frames=num_frames,
+        num_latent_frames=sum(header.num_latent_frames(location.num_frames) for location in locations),
+        codes_per_latent_frame=header.codes_per_latent_frame,
+        duration_seconds=duration,
+        kbit_per_second=8e-3 * num_bytes / duration if duration else None,
+        bits_per_pixel=8 * (num_bytes - num_audio_bytes) / (header.width * header.height * num_frames)
+        if num_frames
+        else None,
+        is_complete=reader.totals is not None,
+        audio_tracks=[_track_json(track) for track in header.audio],
+        chapters=[
+            {
+                "start_seconds": float(chapter.start * chapter.time_base),
+                "end_seconds": float(chapter.end * chapter.time_base),
+                "tags": dict(chapter.tags),
+            }
+            for chapter in header.chapters
+        ],
+        groups=[location._asdict() for location in locations],
+    )
+
+
+def _track_json(track: AudioTrack) -> dict[str, Any]:
+    return {
+        "codec": track.codec,
+        "sample_rate": track.sample_rate,
+        "channel_layout": track.channel_layout,
+        "bit_rate": track.bit_rate,
+        "disposition": list(track.disposition),
+        "tags": dict(track.tags),
+    }
+
+
+def _track_line(track: dict[str, Any]) -> str:
+    rate = f", {track['bit_rate'] / 1000:.0f} kbit/s" if track["bit_rate"] else ""
+    names = [track["tags"].get(key, "und") for key in ("language", "title")]
+    named = "".join(f", {printable(name)}" for name in names if name != "und")
+    return f"audio     {track['codec']}, {track['sample_rate']} Hz, {track['channel_layout']}{rate}{named}"
+
+
+def _chapter_line(chapter: dict[str, Any]) -> str:
+    title = f" {printable(chapter['tags']['title'])}" if "title" in chapter["tags"] else ""
+    return f"chapter   {chapter['start_seconds']:.3f} s to {chapter['end_seconds']:.3f} s{title}"

@@ -1,0 +1,1 @@
+"""Quality and cost: PSNR, SSIM, VMAF, code usage, comparisons."""

@@ -1,0 +1,157 @@
+"""What a video file has beside its pictures: audio packets, as they are, and tags and chapters."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
+from typing import Protocol
+
+from av.audio.stream import AudioStream
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Discard, Disposition, Stream
+
+from vtok.errors import ConfigError
+from vtok.video.tracks import AudioPacket, AudioTrack, Chapter
+from vtok.video.values import printable
+
+# What a container says of itself and not of the film, and would be untrue in another.
+_TAGS_OF_THE_CONTAINER = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration", "vendor_id"}
+_TAGS_OF_THE_CONTAINER |= {"bps", "number_of_frames", "number_of_bytes"}
+_MAX_TAG_BYTES = 1 << 16
+
+
+class PacketSink(Protocol):
+    """Where a reader puts the packets of sound that it meets."""
+
+    def start(self, tracks: Sequence[AudioTrack], time_base: Fraction) -> None:
+        """Learn what the packets belong to, and the time base of the pictures; comes first."""
+
+    def push(self, packet: AudioPacket) -> None:
+        """Take a packet; ConfigError if it cannot be held."""
+
+
+class AudioReader:
+    """The audio packets of a file that is being read, on their way to a sink.
+
+    Attributes:
+        streams: The tracks, to be demuxed together with the pictures; none without a sink.
+        tracks: The same as a header describes them.
+
+    Args:
+        streams: All streams of the file.
+        sink: Where the packets go; None leaves the sound out.
+        notices: Where to say what is not carried over.
+        time_base: That of the video.
+    """
+
+    def __init__(
+        self, streams: Iterable[Stream], sink: PacketSink | None, notices: dict[str, str], time_base: Fraction
+    ) -> None:
+        self.streams: list[AudioStream] = []
+        tracks = []
+        for stream in streams:
+            if sink is None or not isinstance(stream, AudioStream):
+                continue
+            try:
+                tracks.append(_track(stream))
+                self.streams.append(stream)
+            except ConfigError as error:
+                notices[f"track {stream.index}"] = f"audio track {stream.index} is not carried over: {error}"
+        self.tracks = tuple(tracks)
+        self._sink = sink
+        if sink is not None:
+            sink.start(self.tracks, time_base)
+        self._numbers = {stream.index: number for number, stream in enumerate(self.streams)}
+        self._next_pts = [0] * len(tracks)
+        self._notices = notices
+
+    def takes(self, packet: "Packet[Stream]") -> bool:
+        """Whether it was a packet of sound, which is copied then."""
+        number = self._numbers.get(packet.stream.index)  # not `stream_index`: the last, empty packets have none
+        if number is None or self._sink is None:
+            return False
+        if packet.size:
+            try:
+                self._sink.push(self._copied(number, packet))
+            except ConfigError as error:  # no reason to give up the video
+                self._notices.setdefault("packet", f"sound left out: {error}")
+        return True
+
+    def _copied(self, number: int, packet: "Packet[Stream]") -> AudioPacket:
+        pts = packet.pts if packet.pts is not None else packet.dts
+        if pts is None:
+            pts = self._next_pts[number]
+            self._notices.setdefault("sound", "timestamps missing in the sound: filled in from the packets' durations")
+        duration = max(0, packet.duration or 0)
+        self._next_pts[number] = pts + duration
+        return AudioPacket(
+            track=number,
+            pts=pts,
+            dts=pts if packet.dts is None else packet.dts,
+            duration=duration,
+            data=bytes(packet),
+            is_key=packet.is_keyframe,
+            is_corrupt=packet.is_corrupt,
+            side_data=tuple((data.data_type, bytes(data)) for data in packet.iter_sidedata()),
+        )
+
+
+def tags_of(metadata: Mapping[str, str], notices: dict[str, str]) -> dict[str, str]:
+    """Title, date and so on, without what is about the container only."""
+    tags = {}
+    for key, value in metadata.items():
+        if key.lower() in _TAGS_OF_THE_CONTAINER or key.lower().startswith("_statistics_"):
+            continue
+        if len(value.encode()) > _MAX_TAG_BYTES:
+            notices[f"tag {key}"] = f"tag {printable(key)} of {len(value.encode())} bytes is not carried over"
+            continue
+        tags[key] = value
+    return tags
+
+
+def chapters_of(container: InputContainer, notices: dict[str, str]) -> tuple[Chapter, ...]:
+    """The chapters of a file."""
+    return tuple(
+        Chapter(
+            start=chapter["start"],
+            end=chapter["end"],
+            time_base=chapter["time_base"] or Fraction(1, 1000),
+            tags=tags_of(chapter["metadata"], notices),
+        )
+        for chapter in container.chapters()
+    )
+
+
+def tracks_left(streams: Iterable[Stream], video: Stream) -> str | None:
+    """Which tracks beside `video` and sound there are, by kind, codec and language; they are not carried over."""
+    left: dict[str, list[str]] = {}
+    for stream in streams:
+        is_chapters = stream.type == "data" and stream.discard == Discard.all  # the same again as the chapters
+        if stream.index != video.index and stream.type != "audio" and not is_chapters:
+            language = stream.language if stream.language != "und" else None
+            name = stream.codec_context.codec.canonical_name if stream.codec_context else getattr(stream, "name", None)
+            left.setdefault(stream.type, []).append(" ".join(filter(None, (name, language))))
+    if not left:
+        return None
+    kinds = (
+        f"{len(names)} {kind}" + (f" ({', '.join(filter(None, names))})" if any(names) else "")
+        for kind, names in sorted(left.items())
+    )
+    return printable(f"tracks not carried over: {', '.join(kinds)}")
+
+
+def _track(stream: AudioStream) -> AudioTrack:
+    """A track as a header describes it, or ConfigError."""
+    context = stream.codec_context
+    if context is None or not context.sample_rate or not context.layout.nb_channels:
+        raise ConfigError("this build of FFmpeg does not know its codec")
+    return AudioTrack(
+        codec=context.codec.canonical_name,
+        time_base=stream.time_base or Fraction(1, context.sample_rate),
+        sample_rate=context.sample_rate,
+        channel_layout=context.layout.name,
+        extradata=context.extradata or b"",
+        bit_rate=context.bit_rate or 0,
+        codec_delay=max(0, context.delay),
+        disposition=tuple(str(flag.name) for flag in Disposition if flag & stream.disposition),
+        tags=tags_of(stream.metadata, {}),
+    )

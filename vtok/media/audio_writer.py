@@ -1,0 +1,244 @@
+"""Audio packets, tags and chapters into a video file that is being written."""
+
+import io
+import struct
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, get_args
+
+import av
+import av.error
+from av.audio.stream import AudioStream
+from av.container import InputContainer, OutputContainer
+from av.packet import Packet, PacketSideData, PktSideDataT, packet_sidedata_type_from_literal
+from av.stream import Disposition
+
+from vtok.video.tracks import AudioPacket, AudioTrack, Extras
+from vtok.video.values import MAX_TERM
+
+FORMATS = {".mkv": "matroska", ".mov": "mov", ".mp4": "mp4", ".webm": "webm"}
+"""FFmpeg's muxers, the one that holds most first."""
+
+_MATROSKA_TICK = Fraction(1, 1000)  # seconds
+
+# PyAV makes the description of a stream that is not encoded here only from a stream that it reads. So a Matroska file
+# without packets is made for it to read, which names the codec; all else is set afterwards. Matroska's names (RFC 9559)
+# with the bits of a sample:
+_MATROSKA_CODECS = {
+    "aac": ("A_AAC", 0),
+    "ac3": ("A_AC3", 0),
+    "alac": ("A_ALAC", 0),
+    "dts": ("A_DTS", 0),
+    "eac3": ("A_EAC3", 0),
+    "flac": ("A_FLAC", 0),
+    "mlp": ("A_MLP", 0),
+    "mp1": ("A_MPEG/L1", 0),
+    "mp2": ("A_MPEG/L2", 0),
+    "mp3": ("A_MPEG/L3", 0),
+    "opus": ("A_OPUS", 0),
+    "pcm_f32le": ("A_PCM/FLOAT/IEEE", 32),
+    "pcm_f64le": ("A_PCM/FLOAT/IEEE", 64),
+    "pcm_s16be": ("A_PCM/INT/BIG", 16),
+    "pcm_s16le": ("A_PCM/INT/LIT", 16),
+    "pcm_s24be": ("A_PCM/INT/BIG", 24),
+    "pcm_s24le": ("A_PCM/INT/LIT", 24),
+    "pcm_s32be": ("A_PCM/INT/BIG", 32),
+    "pcm_s32le": ("A_PCM/INT/LIT", 32),
+    "pcm_u8": ("A_PCM/INT/LIT", 8),
+    "truehd": ("A_TRUEHD", 0),
+    "tta": ("A_TTA1", 0),
+    "vorbis": ("A_VORBIS", 0),
+    "wavpack": ("A_WAVPACK4", 0),
+}
+# Those that only QuickTime has, by its names.
+_QUICKTIME_CODECS = {
+    "adpcm_ima_qt": b"ima4",
+    "amr_nb": b"samr",
+    "amr_wb": b"sawb",
+    "gsm": b"agsm",
+    "mace3": b"MAC3",
+    "mace6": b"MAC6",
+    "pcm_alaw": b"alaw",
+    "pcm_f32be": b"fl32",
+    "pcm_f64be": b"fl64",
+    "pcm_mulaw": b"ulaw",
+    "qdm2": b"QDM2",
+}
+
+
+class AudioWriter:
+    """The audio tracks of a file that is being written.
+
+    Args:
+        container: The file; its video track is there already, its header is not written.
+        suffix: Its suffix, which chose the container.
+        tracks: What to write.
+        notices: Where to say what the file cannot hold.
+    """
+
+    def __init__(
+        self, container: OutputContainer, suffix: str, tracks: Sequence[AudioTrack], notices: list[str]
+    ) -> None:
+        self._container, self._tracks, self._notices = container, tracks, notices
+        self._streams: list[AudioStream | None] = []
+        self._last_dts: list[int | None] = [None] * len(tracks)
+        self._needs_rising_dts = suffix in (".mp4", ".mov")
+        self._begins_below_zero = False
+        for track in tracks:
+            if _can_hold(FORMATS[suffix], track):
+                self._streams.append(_add_stream(container, track))
+                continue
+            self._streams.append(None)
+            others = [other for other, name in FORMATS.items() if _can_hold(name, track)]
+            hint = f"{others[0]} can" if others else "nor can any other container that vtok writes"
+            notices.append(f"sound dropped: {suffix} cannot hold the track {track.name}; {hint}")
+
+    def write(self, packet: AudioPacket, shift: Fraction) -> None:
+        """Write a packet, so many seconds later than it says.
+
+        Raises:
+            av.error.FFmpegError: It cannot be written.
+        """
+        stream = self._streams[packet.track]
+        if stream is None:
+            return
+        track, target = self._tracks[packet.track], stream.time_base
+        assert target is not None
+        source = track.time_base
+        begin = packet.pts * source + shift + Fraction(track.codec_delay, track.sample_rate)
+        if begin <= -_MATROSKA_TICK and not self._needs_rising_dts and not self._begins_below_zero:
+            self._begins_below_zero = True
+            self._notices.append(f"all timestamps moved by {float(-begin):.3g} s, for none may be below zero")
+        pts, dts, end = (
+            round((time * source + shift) / target) for time in (packet.pts, packet.dts, packet.pts + packet.duration)
+        )
+        dts = min(dts, pts)
+        last = self._last_dts[packet.track]
+        if last is not None and dts < last + self._needs_rising_dts:
+            late = last + self._needs_rising_dts - dts
+            pts, dts, end = pts + late, dts + late, end + late
+            if "timestamps of the sound repeat or go back: moved forward" not in self._notices:
+                self._notices.append("timestamps of the sound repeat or go back: moved forward")
+        self._last_dts[packet.track] = dts
+        copy = Packet(packet.data)
+        copy.stream, copy.time_base = stream, target
+        copy.pts, copy.dts, copy.duration = pts, dts, end - pts
+        copy.is_keyframe, copy.is_corrupt = packet.is_key, packet.is_corrupt
+        for kind, data in packet.side_data:
+            if kind in get_args(PktSideDataT):
+                copy.set_sidedata(_side_data(kind, data))
+        self._container.mux(copy)
+
+
+def describe(container: OutputContainer, extras: Extras) -> None:
+    """Give a file that is being written its tags and chapters; of these what is not before time zero."""
+    container.metadata.update(extras.tags)
+    container.set_chapters(
+        [
+            {
+                "id": number,
+                "start": max(0, chapter.start),
+                "end": chapter.end,
+                "time_base": chapter.time_base,
+                "metadata": dict(chapter.tags),
+            }
+            for number, chapter in enumerate(extras.chapters, 1)
+            if max(0, chapter.start) <= chapter.end
+        ]
+    )
+
+
+def lost_tags(path: Path, tags: Mapping[str, str]) -> list[str]:
+    """Which tags a file that was written does not have: what a container holds, only its muxer knows."""
+    with av.open(f"file:{path}", metadata_errors="replace") as container:
+        kept = {(key.lower(), value) for key, value in container.metadata.items()}
+    return [key for key, value in tags.items() if (key.lower(), value) not in kept]
+
+
+def _side_data(kind: Any, data: bytes) -> PacketSideData:
+    make: Any = PacketSideData  # PyAV's stubs do not know of its arguments
+    side_data: PacketSideData = make(packet_sidedata_type_from_literal(kind), len(data))
+    side_data.update(data)
+    return side_data
+
+
+def _add_stream(container: OutputContainer, track: AudioTrack) -> AudioStream:
+    """An audio track whose packets are to be copied.
+
+    Raises:
+        ValueError: FFmpeg does not know the codec or the layout, or the container cannot hold it.
+    """
+    with _template(track) as template:
+        stream = container.add_stream_from_template(template.streams.audio[0])
+    context = stream.codec_context
+    context.extradata = track.extradata or None
+    context.layout = track.channel_layout
+    if 0 < track.bit_rate <= MAX_TERM:
+        context.bit_rate = track.bit_rate
+    stream.time_base = track.time_base
+    for name in track.disposition:
+        stream.disposition |= Disposition.__members__.get(name, Disposition(0))
+    stream.metadata.update(track.tags)
+    return stream
+
+
+def _can_hold(format_name: str, track: AudioTrack) -> bool:
+    """Whether a container of that kind takes the track; only FFmpeg knows, so an empty one is begun in memory."""
+    container = av.open(io.BytesIO(), "w", format=format_name)
+    try:
+        _add_stream(container, track)
+        container.start_encoding()
+    except (av.error.FFmpegError, ValueError):
+        return False
+    finally:
+        with suppress(av.error.FFmpegError):
+            container.close()
+    return True
+
+
+def _template(track: AudioTrack) -> InputContainer:
+    """A Matroska file without packets and with one track, of the codec, sample rate and delay wanted."""
+    if track.codec in _MATROSKA_CODECS:
+        codec, bits = _MATROSKA_CODECS[track.codec]
+        private = b""
+    elif track.codec in _QUICKTIME_CODECS:
+        codec, bits = "A_QUICKTIME", 0
+        private = struct.pack(">I4s28x", 36, _QUICKTIME_CODECS[track.codec])  # the head of a sound sample description
+    else:
+        raise ValueError(f"codec {track.codec} is not known")
+    delay = round(Fraction(track.codec_delay * 10**9, track.sample_rate))
+    entry = _element(
+        0xAE,
+        _element(0xD7, _number(1)),  # number
+        _element(0x73C5, _number(1)),  # unique number
+        _element(0x83, _number(2)),  # an audio track
+        _element(0x86, codec.encode()),
+        _element(0x63A2, private) if private else b"",
+        _element(0x56AA, _number(delay)) if delay else b"",
+        _element(
+            0xE1,
+            _element(0xB5, struct.pack(">d", track.sample_rate)),
+            _element(0x9F, _number(2)),  # channels; set afterwards
+            _element(0x6264, _number(bits)) if bits else b"",
+        ),
+    )
+    segment = _element(
+        0x18538067,
+        _element(0x1549A966, _element(0x2AD7B1, _number(10**6))),  # nanoseconds per unit of time
+        _element(0x1654AE6B, entry),
+        _element(0x1F43B675, _element(0xE7, _number(0))),  # a cluster, without which nothing is read
+    )
+    data = _element(0x1A45DFA3, _element(0x4282, b"matroska")) + segment
+    return av.open(io.BytesIO(data), "r", format="matroska")
+
+
+def _element(number: int, *parts: bytes) -> bytes:
+    """An EBML element (RFC 8794), its length in four bytes."""
+    content = b"".join(parts)
+    return number.to_bytes(-(-number.bit_length() // 8)) + (0x10000000 | len(content)).to_bytes(4) + content
+
+
+def _number(value: int) -> bytes:
+    return value.to_bytes(8)

@@ -1,0 +1,102 @@
+"""What tells of damage that FFmpeg reports as no error: its log, and the sizes, end marks and durations of a file."""
+
+import re
+from fractions import Fraction
+from pathlib import Path
+
+import av.logging
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from vtok.video.times import DEFAULT_RATE
+
+LOG_DAMAGE = ("ffv1", "gif", "mjpeg")  # decoders that conceal damage and mention it only in FFmpeg's log
+_PACKET_SIZES = (188, 192, 204)  # of MPEG transport streams: plain, with a time code (.m2ts), with error correction
+_DURATION = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
+
+
+def decode_packet(stream: VideoStream, packet: "Packet[VideoStream] | None") -> tuple[list[VideoFrame], int]:
+    """The frames that come out of the decoder for a packet, and how many are damaged according to FFmpeg's log.
+
+    Some decoders conceal damage and say so only in that log, which counts errors while it is turned on. It is only on
+    inside of this call.
+
+    Raises:
+        av.error.FFmpegError: The packet cannot be decoded.
+    """
+    assert stream.codec_context is not None
+    if stream.codec_context.name not in LOG_DAMAGE:
+        return stream.decode(packet), 0
+    level = av.logging.get_level()
+    av.logging.set_level(av.logging.ERROR)
+    num_errors = av.logging.get_last_error()[0]
+    try:
+        with av.logging.Capture():
+            frames = stream.decode(packet)
+        is_damaged = av.logging.get_last_error()[0] > num_errors
+        return frames, max(1, len(frames)) if is_damaged else 0
+    finally:
+        av.logging.set_level(level)
+
+
+def missing_end(path: Path, format_name: str, first_packet_bytes: int) -> str | None:
+    """Why a file must have lost its end, or None; `format_name` is that of FFmpeg's demuxer."""
+    if not path.is_file():
+        return None
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        head = file.read(4096)
+        file.seek(max(0, size - 64))
+        tail = file.read()
+    declared = None
+    if "matroska" in format_name:
+        declared = _matroska_bytes(head)
+    elif format_name == "avi" and head[:4] == b"RIFF":
+        declared = 8 + int.from_bytes(head[4:8], "little")
+    if declared is not None and declared > size:
+        return f"{declared - size} bytes are missing"
+    if format_name == "mpegts" and all(size % packet for packet in _PACKET_SIZES):
+        return "the last transport packet is incomplete"
+    if format_name == "gif" and not tail.rstrip(b"\0").endswith(b";"):
+        return "the end mark is missing"
+    if format_name == "yuv4mpegpipe":
+        line = head.find(b"\n") + 1
+        if head[line : line + 6] == b"FRAME\n" and (size - line) % (6 + first_packet_bytes):
+            return "the last frame is incomplete"
+    return None
+
+
+def missing_seconds(declared: str | None, seconds: Fraction, rate: Fraction | None) -> str | None:
+    """Why a track must have lost frames, by the duration that Matroska's statistics tags give, or None.
+
+    Args:
+        declared: The tag, such as 00:00:02.400000000.
+        seconds: When the last frame that was read ends.
+        rate: Frames per second.
+    """
+    match = _DURATION.fullmatch(declared or "")
+    if match is None:
+        return None
+    hours, minutes, rest = match.groups()
+    missing = 3600 * int(hours) + 60 * int(minutes) + Fraction(rest) - seconds
+    if missing < 2 / (rate or DEFAULT_RATE):  # less is a matter of rounding, and of how the last frame is counted
+        return None
+    return f"its last {float(missing):.2f} s are missing"
+
+
+def _matroska_bytes(head: bytes) -> int | None:
+    """How long the file is according to the segment it declares (RFC 9559, RFC 8794), if it does."""
+
+    def sized_element(start: int) -> tuple[int, int | None]:
+        """Return where the content of the element with a 4-byte id at `start` begins, and its size if it is known."""
+        num_bytes = 9 - head[start + 4].bit_length()
+        size = int.from_bytes(head[start + 4 : start + 4 + num_bytes]) & ((1 << 7 * num_bytes) - 1)
+        return start + 4 + num_bytes, None if size == (1 << 7 * num_bytes) - 1 else size
+
+    try:
+        header, header_size = sized_element(0)
+        segment, segment_size = sized_element(header + (header_size or 0))
+    except IndexError:
+        return None
+    return None if segment_size is None else segment + segment_size

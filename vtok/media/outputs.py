@@ -1,0 +1,126 @@
+"""The right writer for an output: by suffix, or by the name of a format for standard output."""
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from vtok.errors import ConfigError, MediaError, VtokError
+from vtok.media.gif import gif_output
+from vtok.media.images import IMAGE_NAMES, images_output
+from vtok.media.raw import RAW_SUFFIXES, RawWriter
+from vtok.media.writer import SUFFIXES, VideoWriter
+from vtok.system.atomic import open_atomically
+from vtok.system.standard_streams import STANDARD, copy_to_standard_output, is_standard, standard_output
+from vtok.video.frame import Frame, VideoInfo
+from vtok.video.tracks import Extras
+
+FORMATS = {suffix[1:]: suffix for suffix in (*SUFFIXES, ".gif", ".y4m", ".png", ".jpg")} | {"raw": ".yuv"}
+"""Names of formats for standard output, and their suffixes."""
+
+
+class FrameWriter(Protocol):
+    """What all writers have in common; see `VideoWriter` for the meaning."""
+
+    notices: list[str]
+    last_frame_ticks: int
+
+    def write(self, frame: Frame) -> None:
+        """Write one frame, later than the one before."""
+
+
+@contextmanager
+def open_output(
+    path: str | os.PathLike[str],
+    info: VideoInfo,
+    *,
+    codec: str | None = None,
+    options: Mapping[str, str] | None = None,
+    output_format: str | None = None,
+    overwrite: bool = False,
+    extras: Extras | None = None,
+) -> Iterator[FrameWriter]:
+    """Write a video, a GIF, images or raw frames: all appear under their names when they are complete, or not at all.
+
+    Args:
+        path: The file to write, a pattern of images such as `frames/%04d.png`, or `-` for standard output.
+        info: Size, times and colours of the frames.
+        codec: Codec of a video; see `VideoWriter`.
+        options: FFmpeg options of that codec.
+        output_format: One of `FORMATS`, for standard output.
+        overwrite: Replace images that exist. (Of other outputs the caller has made sure.)
+        extras: Tags, chapters and audio tracks for a video; other outputs have no place for them.
+
+    Raises:
+        ConfigError: Suffix, format, codec and options do not fit together.
+        MediaError: The output cannot be written.
+    """
+    if is_standard(path):
+        suffix = _suffix_of_format(output_format)
+    elif output_format is not None:
+        raise ConfigError(f"{path}: its suffix says the format; --format is for the output - only")
+    else:
+        suffix = Path(path).suffix.lower()
+    if suffix not in SUFFIXES and (codec or options):
+        raise ConfigError(f"{path}: codec, crf and preset are for {', '.join(SUFFIXES)} only")
+    if is_standard(path):
+        with _standard_output(suffix, info, codec, options, extras) as writer:
+            yield writer
+        return
+    with _output(Path(path), suffix, info, codec, options, overwrite, extras) as writer:
+        yield writer
+
+
+@contextmanager
+def _output(
+    path: Path,
+    suffix: str,
+    info: VideoInfo,
+    codec: str | None,
+    options: Mapping[str, str] | None,
+    overwrite: bool,
+    extras: Extras | None,
+) -> Iterator[FrameWriter]:
+    if suffix in SUFFIXES:
+        with VideoWriter(path, info, codec=codec, options=options, extras=extras) as video:
+            yield video
+    elif suffix == ".gif":
+        with gif_output(path, info) as gif:
+            yield gif
+    elif suffix in IMAGE_NAMES:
+        with images_output(path, info, overwrite=overwrite) as images:
+            yield images
+    elif suffix in RAW_SUFFIXES:
+        with open_atomically(path) as file:
+            yield RawWriter(file, str(path), info, has_headers=suffix == ".y4m")
+    else:
+        known = ", ".join((*SUFFIXES, ".gif", *IMAGE_NAMES, *RAW_SUFFIXES))
+        raise MediaError(f"{path}: unknown suffix {Path(path).suffix!r}. Choose one of {known}.")
+
+
+@contextmanager
+def _standard_output(
+    suffix: str, info: VideoInfo, codec: str | None, options: Mapping[str, str] | None, extras: Extras | None
+) -> Iterator[FrameWriter]:
+    """Raw frames go out as they come; everything else is written to a file first, for which most formats ask."""
+    if suffix in RAW_SUFFIXES:
+        with standard_output() as file:
+            yield RawWriter(file, STANDARD, info, has_headers=suffix == ".y4m")
+        return
+    with tempfile.TemporaryDirectory(prefix="vtok-") as folder:
+        path = Path(folder) / f"stdout{suffix}"
+        try:
+            with _output(path, suffix, info, codec, options, overwrite=False, extras=extras) as writer:
+                yield writer
+        except VtokError as error:
+            raise type(error)(str(error).replace(str(path), STANDARD)) from error
+        copy_to_standard_output(path)
+
+
+def _suffix_of_format(name: str | None) -> str:
+    if name not in FORMATS:
+        what = f"unknown format {name!r}" if name else "the output - needs --format"
+        raise ConfigError(f"{STANDARD}: {what}. Choose one of {', '.join(FORMATS)}")
+    return FORMATS[name]

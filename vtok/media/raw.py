@@ -1,0 +1,59 @@
+"""Video without compression: samples as they are, with the headers of YUV4MPEG2 (.y4m) or none at all (.yuv)."""
+
+from typing import BinaryIO
+
+from vtok.errors import writing
+from vtok.media.timeline import Cadence
+from vtok.video.frame import Frame, VideoInfo
+
+RAW_SUFFIXES = (".y4m", ".yuv")
+
+
+class RawWriter:
+    """Writes frames, 8-bit 4:2:0, plane by plane, without seeking: a pipe will do.
+
+    The header of a .y4m file has no room for the colour matrix.
+
+    Attributes:
+        notices: One line for each thing that the output cannot hold.
+        last_frame_ticks: All writers take it; there are no durations here.
+
+    Args:
+        file: Where to write, the caller's to close.
+        name: What to call it in messages.
+        info: Size, rate, aspect ratio and range of the frames.
+        has_headers: As in .y4m files.
+    """
+
+    def __init__(self, file: BinaryIO, name: str, info: VideoInfo, *, has_headers: bool) -> None:
+        self.notices: list[str] = []
+        self.last_frame_ticks = 0
+        self._file = file
+        self._name = name
+        self._cadence = Cadence(info)
+        self._frame_header = b"FRAME\n" if has_headers else b""
+        aspect = info.sample_aspect_ratio
+        if has_headers:
+            rate, levels = self._cadence.rate, "FULL" if info.is_full_range else "LIMITED"
+            header = (
+                f"YUV4MPEG2 W{info.width} H{info.height} F{rate.numerator}:{rate.denominator} Ip "
+                f"A{aspect.numerator}:{aspect.denominator} C420mpeg2 XYSCSS=420MPEG2 XCOLORRANGE={levels}\n"
+            )
+            with writing(name):
+                file.write(header.encode())
+        else:
+            self.notices.append(
+                f"raw {info.width}x{info.height} yuv420p at {self._cadence.rate}/s: nothing in it says so"
+            )
+
+    def write(self, frame: Frame) -> None:
+        """Write one frame.
+
+        Raises:
+            MediaError: The disk is full, or nobody reads the pipe.
+        """
+        with writing(self._name):
+            self._file.write(self._frame_header)
+            for plane in (frame.y, frame.u, frame.v):
+                self._file.write(plane.tobytes())
+        self._cadence.add(frame.pts, self.notices)

@@ -1,0 +1,335 @@
+"""Video files in: their frames in presentation order, and what was odd about them."""
+
+import os
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import av
+import av.error
+from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Disposition
+from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
+
+from vtok.errors import MediaError
+from vtok.media.audio_reader import AudioReader, PacketSink, chapters_of, tags_of, tracks_left
+from vtok.media.damage import decode_packet, missing_end, missing_seconds
+from vtok.media.images import IMAGE_NAMES, ImageSequence
+from vtok.media.pixels import conversion, converted_colors, planes_420
+from vtok.media.rotation import Turn
+from vtok.media.timeline import Timeline
+from vtok.video.frame import UNSPECIFIED, Frame, VideoInfo, guessed_matrix
+from vtok.video.times import DEFAULT_RATE
+from vtok.video.tracks import Extras
+
+_HDR_TRANSFERS = {16: "PQ", 18: "HLG"}  # H.273 transfer characteristics
+_TEXT_CODEC = "ansi"  # FFmpeg plays any text file as the output of a terminal, which nobody means here
+_PACKETS_ARE_FRAMES = "mp4"  # in its index at the front, so that a file which lost its end gives itself away
+
+
+class VideoReader:
+    """Frames of a video file in presentation order, decoded as they are asked for, in constant memory.
+
+    It can be iterated once. Pictures that are stored turned come upright. The timestamps are those of the file and
+    increase strictly: missing ones are filled in from the average rate, and those that repeat or go back are moved,
+    since to drop a frame or to refuse a file that plays would lose more.
+
+    Example:
+        >>> with VideoReader("clip.mp4") as reader:
+        ...     for frame in reader:
+        ...         print(float(frame.pts * reader.info.time_base), frame.y.mean())
+
+    Attributes:
+        path: The file.
+        name: What it is called in messages.
+        info: What its header says, of pictures that are upright.
+        audio: Packets of its audio tracks, those that came before the frames read so far.
+        extras: What else it has: tags, audio tracks, chapters.
+
+    Args:
+        path: A local file, or the pattern of a sequence of images such as `frames/%04d.png`. Never a URL, and nothing
+            that the file refers to is fetched from a network.
+        name: What to call it in messages instead of `path`.
+        image_rate: Frames per second of a sequence of images; default 25.
+        allow_hdr: Read PQ and HLG video too, its values cut to 8 bits and otherwise as they are.
+        sound: Where packets of audio tracks go as they are met; None leaves them out.
+
+    Raises:
+        MediaError: The file cannot be read as a video; or, while iterating, a frame has another size than the first.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        name: str | os.PathLike[str] | None = None,
+        image_rate: Fraction | None = None,
+        allow_hdr: bool = False,
+        sound: PacketSink | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self.name = str(name or path)
+        self._last: VideoFrame | None = None
+        self._notices: dict[str, str] = {}
+        self._errors: list[str] = []
+        self._cut_short: str | None = None
+        self._num_frames = self._num_damaged = 0
+        self._reformatter = VideoReformatter()
+        self._frames: Iterator[VideoFrame] = iter(())
+        self._images = ImageSequence.find(self.path, self.name)
+        if self._images is None:
+            _check_file(self.path, self.name)
+            if image_rate is not None and self.path.suffix.lower() not in IMAGE_NAMES:
+                raise MediaError(f"{self.name}: is no image, and only a sequence of images needs a rate")
+        try:
+            self._container = self._open(image_rate or DEFAULT_RATE)
+        except (av.error.FFmpegError, ValueError) as error:
+            raise MediaError(f"{self.name}: {_cause(error)}. Is it a video, and whole?") from error
+        try:
+            self._stream = self._pick_stream()
+            time_base = self._stream.time_base or 1 / DEFAULT_RATE
+            self.audio = AudioReader(self._container.streams, sound, self._notices, time_base)
+            if left := tracks_left(self._container.streams, self._stream):
+                self._notices["tracks"] = left
+            self.extras = Extras(
+                tags=tags_of(self._container.metadata, self._notices),
+                audio=self.audio.tracks,
+                chapters=chapters_of(self._container, self._notices),
+            )
+            decoded = self._decode()
+            # Decoded now, because only a frame tells the pixel format and the colours for sure.
+            first = next(decoded, None)
+            if first is None:
+                raise MediaError(
+                    f"{self.name}: no frame can be decoded ({self.decode_error or 'it holds none, or lost its end'})"
+                )
+            self._turn = self._pick_turn(first)
+            self.info = self._describe(first, allow_hdr=allow_hdr)
+        except BaseException:
+            self.close()
+            raise
+        self._frames = chain([first], decoded)
+        self._timeline = Timeline(self.info, self._notices)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Frame]:
+        while (picture := next(self._frames, None)) is not None:
+            if (picture.width, picture.height) != self._stored_size:
+                width, height = self._stored_size
+                raise MediaError(
+                    f"{self.name}: frame {self._num_frames} is {picture.width}x{picture.height}, those before are "
+                    f"{width}x{height}. Cut the video there, or scale it to one size first."
+                )
+            self._note(picture)
+            planes = planes_420(picture, self._reformatter)
+            if self._turn != Turn():
+                planes = self._turn(planes[0]), self._turn(planes[1]), self._turn(planes[2])
+            frame = Frame(*planes, pts=self._timeline.place(picture.pts))
+            self._num_frames += 1
+            self._num_damaged += picture.is_corrupt
+            self._last, self._end_pts = picture, frame.pts + picture.duration
+            yield frame
+
+    def seek(self, pts: int) -> None:
+        """Go on with a frame from which that of timestamp `pts` can be decoded, as far as FFmpeg knows where one is.
+
+        What the reader says of itself (`notices`, `decode_error`, `last_frame_ticks`) is not of use after that.
+
+        Raises:
+            MediaError: The file cannot seek.
+        """
+        try:
+            self._container.seek(pts, stream=self._stream)
+        except av.error.FFmpegError as error:
+            raise MediaError(f"{self.name}: {_cause(error)}") from error
+        self._frames = self._decode()
+        self._timeline = Timeline(self.info, self._notices)
+
+    def close(self) -> None:
+        """Close the file; iterating ends here."""
+        self._frames = iter(())  # PyAV would crash, not fail, on reading from a closed container
+        self._container.close()
+
+    @property
+    def notices(self) -> list[str]:
+        """One line for each thing that was converted, repaired or left out so far."""
+        return list(self._notices.values())
+
+    @property
+    def num_bytes(self) -> int:
+        """Size of the file, or of all images of a sequence."""
+        files = self._images.files if self._images else [self.path]
+        return sum(file.stat().st_size for file in files)
+
+    @property
+    def last_frame_ticks(self) -> int:
+        """How long the last frame is shown, in units of the time base, 0 if that is not known; final after it."""
+        if self._last is None:
+            return 0
+        stream, pts = self._stream, self._last.pts
+        if _PACKETS_ARE_FRAMES in self._container.format.name and stream.duration and pts is not None:
+            # Durations of frames are from one decoding time to the next in MP4, which says little with B-frames.
+            ticks = (stream.start_time or 0) + stream.duration - pts
+            if ticks > 0 and not self._cut_short:
+                return ticks
+        return max(0, self._last.duration)
+
+    @property
+    def decode_error(self) -> str | None:
+        """What was damaged or missing so far, in one line, or None; final after the last frame.
+
+        Damage that the codec itself cannot tell from data (VP9 has no checksums, for one) goes unnoticed;
+        `docs/formats.md` has the list.
+        """
+        parts = []
+        if self._errors:
+            parts.append(f"decoding failed {len(self._errors)} times, first {self._errors[0]}")
+        if self._num_damaged:
+            parts.append(f"{self._num_damaged} decoded frames are damaged")
+        if self._cut_short:
+            parts.append(f"the file is cut short: {self._cut_short}")
+        return "; ".join(parts) or None
+
+    def _open(self, image_rate: Fraction) -> InputContainer:
+        options = {"protocol_whitelist": "file"}
+        if self._images is None:
+            return av.open(f"file:{self.path}", options=options, metadata_errors="replace")
+        rate = f"{image_rate.numerator}/{image_rate.denominator}"
+        options |= {"framerate": rate, "start_number": str(self._images.first_number), "pattern_type": "sequence"}
+        return av.open(f"file:{self.path}", format="image2", options=options)
+
+    def _pick_stream(self) -> VideoStream:
+        """Choose the video track."""
+        streams = self._container.streams
+        stream = streams.best("video")
+        if not isinstance(stream, VideoStream) or stream.disposition & Disposition.attached_pic:
+            raise MediaError(f"{self.name}: has no video track")
+        if stream.codec_context is None or stream.codec_context.name == _TEXT_CODEC:
+            raise MediaError(f"{self.name}: is not a video in a format that this build of FFmpeg decodes")
+        # With threads, decoders give other pictures of damaged video each time, and lose whole frames of it; and a
+        # thread that has something to log waits for Python, which may be waiting for that thread.
+        stream.thread_count = 1
+        return stream
+
+    def _pick_turn(self, first: VideoFrame) -> Turn:
+        """What puts the pictures upright; they are all taken to be as the first one."""
+        self._stored_size = first.width, first.height
+        self._end_pts = 0
+        turn = Turn.of(first)
+        if turn is None:
+            self._notices["turn"] = f"a rotation of {first.rotation} degrees is not applied: only quarter turns are"
+            return Turn()
+        if turn != Turn():
+            self._notices["turn"] = f"pictures {turn}, as the file asks for"
+        return turn
+
+    def _describe(self, frame: VideoFrame, *, allow_hdr: bool) -> VideoInfo:
+        """Gather what the stream and its first frame say."""
+        stream = self._stream
+        hdr = _HDR_TRANSFERS.get(int(frame.color_trc))
+        if hdr and not allow_hdr:
+            raise MediaError(
+                f"{self.name}: is HDR video ({hdr}), which 8 bits cannot hold well. Convert it to SDR first, "
+                "or go on regardless with --allow-hdr."
+            )
+        time_base = stream.time_base or 1 / DEFAULT_RATE
+        duration = stream.duration * time_base if stream.duration else None
+        if duration is None and self._container.duration:
+            duration = Fraction(self._container.duration, av.time_base)
+        color_range, color_matrix = converted_colors(frame)
+        width, height = self._stored_size
+        aspect = stream.sample_aspect_ratio or Fraction(1)
+        if self._turn.transposes:
+            width, height, aspect = height, width, 1 / aspect
+            if color_matrix == UNSPECIFIED and guessed_matrix(width) != guessed_matrix(height):
+                color_matrix = guessed_matrix(width)  # players would guess another one of the upright picture
+        return VideoInfo(
+            width=width,
+            height=height,
+            time_base=time_base,
+            average_rate=stream.average_rate or None,
+            sample_aspect_ratio=aspect,
+            color_range=color_range,
+            color_matrix=color_matrix,
+            color_primaries=int(frame.color_primaries),
+            color_transfer=int(frame.color_trc),
+            num_frames_from_header=stream.frames or None,
+            duration_seconds_from_header=None if duration is None else float(duration),
+        )
+
+    def _note(self, picture: VideoFrame) -> None:
+        """Keep a notice of what a picture loses here."""
+        if (lost := conversion(picture.format)) is not None:
+            self._notices.setdefault(picture.format.name, lost)
+        if picture.interlaced_frame:
+            self._notices.setdefault(
+                "interlaced", "interlaced: its frames are coded as they are, and marked progressive"
+            )
+
+    def _decode(self) -> Iterator[VideoFrame]:
+        """Decode whatever decodes, and keep count of what does not."""
+        format_name = self._container.format.name
+        num_expected = len(self._stream.index_entries) if _PACKETS_ARE_FRAMES in format_name else 0
+        num_packets = first_packet_bytes = 0
+        last_is_cut = False
+        for packet in self._packets():
+            if packet is not None and packet.size:
+                first_packet_bytes = first_packet_bytes or packet.size
+                num_packets, last_is_cut = num_packets + 1, packet.is_corrupt
+            try:
+                pictures, num_damaged = decode_packet(self._stream, packet)
+                self._num_damaged += num_damaged
+                yield from pictures
+            except av.error.FFmpegError as error:
+                self._errors.append(f"near frame {self._num_frames}: {_cause(error)}")
+        if num_packets < num_expected:
+            self._cut_short = f"{num_packets} of {num_expected} frames are there"
+        elif missing := missing_end(self.path, format_name, first_packet_bytes):
+            self._cut_short = missing
+        elif last_is_cut:
+            self._cut_short = "the last frame is incomplete"
+        elif "matroska" in format_name and self._num_frames:
+            end = self._end_pts * self.info.time_base
+            self._cut_short = missing_seconds(self._stream.metadata.get("DURATION"), end, self.info.average_rate)
+
+    def _packets(self) -> Iterator["Packet[Any] | None"]:
+        """Yield the packets of the video track; after an error then None, which flushes the decoder like the end."""
+        try:
+            for packet in self._container.demux(self._stream, *self.audio.streams):
+                if not self.audio.takes(packet):
+                    yield packet
+        except av.error.FFmpegError as error:
+            self._errors.append(f"near frame {self._num_frames}: {_cause(error)}")
+            yield None
+
+
+def _check_file(path: Path, name: str) -> None:
+    """Refuse what is no file with bytes in it, in clearer words than FFmpeg's."""
+    if path.is_dir():
+        raise MediaError(
+            f"{name}: is a folder, not a video file. Images in it are named by a pattern, as {name}/%04d.png"
+        )
+    if not path.exists():
+        raise MediaError(f"{name}: no such file")
+    if path.is_file() and path.stat().st_size == 0:
+        raise MediaError(f"{name}: the file is empty")
+    if not os.access(path, os.R_OK):
+        raise MediaError(f"{name}: may not be read: permission denied")
+
+
+def _cause(error: Exception) -> str:
+    """Return the cause of an error in FFmpeg, in its own words and one line."""
+    return str(getattr(error, "strerror", None) or error).partition("\n")[0]

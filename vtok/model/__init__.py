@@ -1,0 +1,1 @@
+"""`VideoTokenizer`, its weights, and the models at hand."""

@@ -1,0 +1,104 @@
+"""Checks of what `VideoTokenizer` is given, and the model configurations that follow from it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from vtok.errors import ConfigError
+from vtok.networks.causal_layers import KernelSize
+from vtok.networks.latent_model import LatentModelConfig
+
+CONV_LAYERS = ("residual", "compress_space", "compress_time")
+LATENT_LAYERS = ("klt", "latent_residual")
+
+
+def check_layers(layers: tuple[tuple[str, int], ...], allowed: tuple[str, ...]) -> None:
+    """Raise ConfigError unless every layer is a pair of an allowed type and a positive dimension."""
+    for layer in layers:
+        pair = isinstance(layer, tuple) and len(layer) == 2
+        if not pair or layer[0] not in allowed:
+            raise ConfigError(f"layer {layer!r} is not a (type, dimension) pair with a type in {', '.join(allowed)}")
+        if not isinstance(layer[1], int) or layer[1] < 1:
+            raise ConfigError(f"layer {layer!r} has dimension {layer[1]!r}; expected an integer of 1 or more")
+
+
+def latent_model_config(
+    layers: tuple[tuple[str, int], ...],
+    num_codebooks: int,
+    codebook_size: int,
+    channels: int,
+    options: Mapping[str, Any] | None,
+) -> LatentModelConfig:
+    """The sizes of the pretrained kind of model that the parameters of `VideoTokenizer` ask for.
+
+    Raises:
+        ConfigError: They do not fit together.
+    """
+    check_layers(layers, LATENT_LAYERS)
+    (_, num_channels), *blocks = layers
+    dims = {dim for _, dim in blocks}
+    if len(dims) != 1 or any(kind != "latent_residual" for kind, _ in blocks):
+        raise ConfigError(f"layers are {layers}; expected ('klt', n), then ('latent_residual', dim) of one dimension")
+    if num_codebooks != num_channels:
+        raise ConfigError(f"num_codebooks is {num_codebooks}; expected {num_channels}, the dimension of the klt layer")
+    if codebook_size > 256:
+        raise ConfigError(f"codebook_size is {codebook_size}; expected at most 256 with a klt layer")
+    if channels != 3:
+        raise ConfigError(f"channels is {channels}; expected 3 with a klt layer")
+    fields = dict(options or {})
+    fields.setdefault("num_synthesis_blocks", len(blocks))
+    try:
+        return LatentModelConfig(
+            num_channels=num_channels,
+            num_stages=codebook_size.bit_length() - 1,
+            dim=dims.pop(),
+            num_analysis_blocks=len(blocks),
+            **fields,
+        )
+    except TypeError as error:
+        raise ConfigError(f"latent_options has a key that LatentModelConfig does not: {error}") from None
+
+
+def are_pairs(layers: Any) -> bool:
+    """Whether `layers` is made of pairs."""
+    return all(isinstance(layer, tuple | list) and len(layer) == 2 for layer in layers)
+
+
+def check_integer(name: str, value: Any, *, minimum: int) -> None:
+    """Raise ConfigError unless `value` is an integer of at least `minimum`."""
+    if not isinstance(value, int) or value < minimum:
+        raise ConfigError(f"{name} is {value!r}; expected an integer of {minimum} or more")
+
+
+def kernel_size(name: str, size: Any) -> KernelSize:
+    """`size` as three integers; ConfigError unless it is that, positive, and odd in rows and columns."""
+    if not isinstance(size, tuple | list) or len(size) != 3 or not all(isinstance(k, int) and k >= 1 for k in size):
+        raise ConfigError(f"{name} is {size!r}; expected three positive integers: frames, rows, columns")
+    if any(k % 2 == 0 for k in size[1:]):
+        raise ConfigError(f"{name} is {size!r}; expected odd rows and columns")
+    frames, rows, columns = size
+    return frames, rows, columns
+
+
+def checked_video(name: str, video: Tensor, channels: int) -> Tensor:
+    """Video `[b, c, t, h, w]` as it is, images `[b, c, h, w]` as video of one frame; ConfigError if it is neither."""
+    if not video.is_floating_point():
+        raise ConfigError(f"{name} has type {video.dtype}; expected floating point in [-1, 1]")
+    if video.ndim not in (4, 5) or video.shape[1] != channels or 0 in video.shape:
+        raise ConfigError(
+            f"{name} has shape {list(video.shape)}; expected [b, {channels}, t, h, w], or images "
+            f"[b, {channels}, h, w], of at least one frame and pixel"
+        )
+    return video.unsqueeze(2) if video.ndim == 4 else video
+
+
+def check_codes(codes: Tensor, dim: int, codebook_size: int) -> None:
+    """Raise ConfigError unless these are codes below `codebook_size`, or latents, `[b, dim, T, H, W]`."""
+    is_codes = not codes.is_floating_point()
+    what = "codes" if is_codes else "latents"
+    if codes.ndim != 5 or codes.shape[1] != dim or 0 in codes.shape:
+        raise ConfigError(f"{what} have shape {list(codes.shape)}; expected [b, {dim}, T, H, W]")
+    if is_codes and not (int(codes.min()) >= 0 and int(codes.max()) < codebook_size):
+        low, high = int(codes.min()), int(codes.max())
+        raise ConfigError(f"codes range from {low} to {high}; expected 0 to {codebook_size - 1}")

@@ -1,0 +1,72 @@
+"""Weights as files: safetensors with the configuration as JSON beside the tensors, and one hash that names them.
+
+No pickle anywhere: a weights file is data, and reading one runs no code.
+"""
+
+import hashlib
+import json
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from vtok.errors import WeightsError
+from vtok.system.atomic import write_atomically
+
+EXACT_PRIOR = "exact_prior."  # what is stored of it has names that begin so
+_CONFIG_KEY = "vtok_config"
+
+
+def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, types, shapes and values, in order of the names; it does not depend on the file's layout."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        digest.update(f"{name}\0{tensor.dtype}\0{list(tensor.shape)}\0".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def save_weights(path: Path, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
+    """Write tensors and their configuration, all or nothing."""
+    metadata = {_CONFIG_KEY: json.dumps(config, sort_keys=True)}
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_atomically(path, save(contiguous, metadata))
+
+
+def save_card(path: Path, tensors_sha256: str, details: Mapping[str, Any]) -> None:
+    """Write the card of the weights at `path` beside them, by which they are found; see `docs/models.md`."""
+    card = {"name": path.stem, "tensors_sha256": tensors_sha256, **details}
+    write_atomically(path.with_suffix(".json"), f"{json.dumps(card, indent=2)}\n".encode())
+
+
+def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and configuration of a weights file.
+
+    Raises:
+        WeightsError: The file is missing, is not safetensors, or was not written by vtok.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    except FileNotFoundError as error:
+        raise WeightsError(f"{path}: no such weights file") from error
+    except (SafetensorError, OSError, struct.error) as error:
+        raise WeightsError(f"{path}: not a readable safetensors file: {error}") from error
+    if _CONFIG_KEY not in metadata:
+        raise WeightsError(f"{path}: has no vtok configuration; expected a file written by `vtok train`")
+    config = json.loads(metadata[_CONFIG_KEY])
+    return tensors, config
+
+
+def split_tensors(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The networks' tensors, in float32, and those of the exact prior as they are."""
+    networks = {key: tensor.float() for key, tensor in tensors.items() if not key.startswith(EXACT_PRIOR)}
+    exact = {key.removeprefix(EXACT_PRIOR): x for key, x in tensors.items() if key.startswith(EXACT_PRIOR)}
+    return networks, exact

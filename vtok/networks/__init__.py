@@ -1,0 +1,1 @@
+"""PyTorch modules that compute in floating point: planes, transform, networks, quantizer, prior."""

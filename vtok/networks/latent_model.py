@@ -1,0 +1,186 @@
+"""The pretrained model in one piece: planes to latents, latents to codes, codes to planes, and the prior over codes."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+
+from vtok.networks.klt import PATCH, BlockTransform, cells_to_planes, planes_to_blocks
+from vtok.networks.latent_networks import AnalysisNetwork, State, SynthesisNetwork
+from vtok.networks.layers import QualityTable
+from vtok.networks.planes import Planes
+from vtok.networks.prior import Prior
+from vtok.networks.quantizer import ResidualLFQ
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LatentModelConfig:
+    """Sizes of the pretrained model.
+
+    Attributes:
+        num_channels: Latent channels n; each is one codebook.
+        num_stages: Bit planes per channel; 8 make a codebook of 256.
+        dim: Width of the networks on the latent grid.
+        num_analysis_blocks: Residual blocks of the encoder.
+        num_synthesis_blocks: Residual blocks of the decoder.
+        refine_dim: Width of the decoder's refinement on the half-size grid.
+        guide_dim: Channels that the refinement gets from the latent grid.
+        blend_dim: Width of what blends the ends of chunks; 0 leaves them as they are.
+        num_qualities: Trained operating points.
+        finest_step: Step of the quantizer at the highest quality, in units of the orthonormal transform, at the start.
+        coarsest_step: Step at quality 1.
+        finest_lambda: What a bit per pixel costs at the highest quality, in units of the distortion (see
+            `vtok.training.objective`).
+        coarsest_lambda: The same at quality 1; geometric in between.
+        prior_groups: Ends of the channel groups of the prior.
+        prior_context_dim: Width of the prior's temporal context.
+        prior_group_dim: Width of the prior's group networks.
+        prior_single_pass_dim: The same of groups that are coded in one pass.
+        prior_near_channels: Of so many channels of codes the prior's networks see the surroundings of a position.
+        prior_near_context: The same for the hidden layer of its temporal context.
+        prior_num_single_pass: So many of its last groups are coded in one pass.
+    """
+
+    num_channels: int = 384
+    num_stages: int = 8
+    dim: int = 256
+    num_analysis_blocks: int = 3
+    num_synthesis_blocks: int = 3
+    refine_dim: int = 96
+    guide_dim: int = 32
+    blend_dim: int = 0
+    num_qualities: int = 9
+    finest_step: float = 0.13
+    coarsest_step: float = 3.2
+    finest_lambda: float = 0.08
+    coarsest_lambda: float = 80.0
+    prior_groups: tuple[int, ...] = (16, 64, 128, 256, 384)
+    prior_context_dim: int = 160
+    prior_group_dim: int = 128
+    prior_single_pass_dim: int = 128
+    prior_near_channels: int = 384
+    prior_near_context: int = 160
+    prior_num_single_pass: int = 0
+
+    @property
+    def analysis_reach(self) -> int:
+        """So many rows and columns of blocks around a latent have a part in it."""
+        return self.num_analysis_blocks
+
+    @property
+    def synthesis_memory(self) -> int:
+        """So many latent frames before one have a part in its frames."""
+        # Each block sees the one before, and the blend what has become of that.
+        return self.num_synthesis_blocks + (1 if self.blend_dim else 0)
+
+    @property
+    def synthesis_reach(self) -> int:
+        """So many rows and columns of latents around a block have a part in it."""
+        # The three convolutions of the refinement, and that of the blend, see four half-size cells.
+        return self.num_synthesis_blocks + 2
+
+
+class LatentModel(nn.Module):
+    """Analysis, quantization, synthesis and prior at nine qualities in one set of weights.
+
+    Codes are centred here: 0 is zero, the range is that of `ResidualLFQ`. Latent frames are `[b, n, T, H, W]`.
+    """
+
+    def __init__(self, config: LatentModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        n, qualities = config.num_channels, config.num_qualities
+        self.transform = BlockTransform(n)
+        self.analysis = AnalysisNetwork(n, config.dim, config.num_analysis_blocks, qualities)
+        self.synthesis = SynthesisNetwork(
+            n,
+            config.dim,
+            config.num_synthesis_blocks,
+            config.refine_dim,
+            config.guide_dim,
+            config.blend_dim,
+            qualities,
+        )
+        self.quantizer = ResidualLFQ(num_stages=config.num_stages)
+        self.log_gain = QualityTable(qualities, n)
+        with torch.no_grad():
+            steps = torch.linspace(math.log(config.coarsest_step), math.log(config.finest_step), qualities)
+            self.log_gain.rows.copy_(-steps[:, None].expand(-1, n))
+        self.prior = Prior(
+            num_channels=n,
+            groups=config.prior_groups,
+            context_dim=config.prior_context_dim,
+            group_dim=config.prior_group_dim,
+            single_pass_dim=config.prior_single_pass_dim,
+            near_channels=config.prior_near_channels,
+            near_context=config.prior_near_context,
+            num_single_pass=config.prior_num_single_pass,
+            num_qualities=qualities,
+        )
+
+    @torch.no_grad()
+    def set_klt(self, second_moments: Tensor) -> None:
+        """Start from the KLT of the training set, with gains that keep every channel within its codes."""
+        self.transform.set_klt(second_moments)
+        # Eight standard deviations (of the uncentred first channel, three: it is bounded by white) must fit.
+        headroom = torch.full_like(self.transform.scale, 8.0)
+        headroom[0] = 3.0
+        highest = self.quantizer.max_code / (headroom * self.transform.scale)
+        self.log_gain.rows.copy_(torch.minimum(self.log_gain.rows, highest.log()))
+
+    def encode(self, planes: Planes, quality: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Whole blocks of planes to latents in units of one code step, not yet rounded.
+
+        Args:
+            planes: Luma `[b, 8 T, 8 H, 8 W]`.
+            quality: `[b]`.
+            state: What the last call returned, to go on where it stopped.
+
+        Returns:
+            Latents `[b, n, T, H, W]`, float32, and the new state.
+        """
+        parts = []
+        for part in self._portions(planes):
+            latents, state = self.analysis(self.transform, planes_to_blocks(part), quality, state)
+            parts.append(_unfold(latents, len(quality)))
+        return torch.cat(parts, dim=2) * self._gain(quality), state or []
+
+    def decode(self, codes: Tensor, quality: Tensor, state: State | None = None) -> tuple[Planes, State]:
+        """Centred codes (or latents in units of one code step) `[b, n, T, H, W]` to whole blocks of planes."""
+        latents, parts = codes / self._gain(quality), []
+        for part in (latents,) if self.training else torch.split(latents, 1, dim=2):
+            cells, state = self.synthesis(self.transform, _fold(part), quality, state)
+            parts.append(cells_to_planes(cells, len(quality)))
+        return Planes(*(torch.cat(planes, dim=1) for planes in zip(*parts, strict=True))), state or []
+
+    def _portions(self, planes: Planes) -> Iterator[Planes]:
+        """What the networks see at once: all of it in training, else one latent frame at a time.
+
+        Convolutions of another batch size may round differently; like this, a whole video and a stream of its chunks
+        give the same bits.
+        """
+        step = planes.y.shape[1] if self.training else PATCH
+        for start in range(0, planes.y.shape[1], step):
+            yield planes.frames(start, start + step)
+
+    def lagrangian(self, quality: Tensor) -> Tensor:
+        """Lambda `[b]` at `quality [b]`: what a bit per pixel may cost in distortion."""
+        low, high = math.log(self.config.coarsest_lambda), math.log(self.config.finest_lambda)
+        return torch.exp(low + (high - low) * (quality - 1) / (self.config.num_qualities - 1))
+
+    def _gain(self, quality: Tensor) -> Tensor:
+        gain: Tensor = self.log_gain(quality).exp()
+        return gain[:, :, None, None, None]
+
+
+def _fold(video: Tensor) -> Tensor:
+    """`[b, c, T, H, W]` as `[b * T, c, H, W]`, channels last: the layout dense convolutions are fastest in."""
+    return video.transpose(1, 2).flatten(0, 1).contiguous(memory_format=torch.channels_last)
+
+
+def _unfold(frames: Tensor, b: int) -> Tensor:
+    """The inverse of `_fold`."""
+    return rearrange(frames, "(b T) c H W -> b c T H W", b=b)

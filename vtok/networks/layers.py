@@ -1,0 +1,85 @@
+"""Layers that more than one network is built from."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class QualityTable(nn.Module):
+    """One row of parameters per quality, interpolated linearly in between.
+
+    Args:
+        num_qualities: Rows; quality 1 is the first.
+        dim: Values per row.
+    """
+
+    def __init__(self, num_qualities: int, dim: int) -> None:
+        super().__init__()
+        self.rows = nn.Parameter(torch.zeros(num_qualities, dim))
+
+    def forward(self, quality: Tensor) -> Tensor:
+        """Rows `[b, dim]` for `quality [b]`, each in [1, num_qualities]."""
+        position = (quality - 1).clamp(0, len(self.rows) - 1)
+        low = position.floor().long()
+        high = (low + 1).clamp_max(len(self.rows) - 1)
+        return torch.lerp(self.rows[low], self.rows[high], (position - low).unsqueeze(-1))
+
+
+def conv(dim_in: int, dim_out: int, kernel_size: int, *, bias: bool = True) -> "Conv2d":
+    """A 2-D convolution that keeps the size, zeros around the edge."""
+    return Conv2d(dim_in, dim_out, kernel_size, padding=kernel_size // 2, bias=bias)
+
+
+class Conv2d(nn.Conv2d):
+    """A convolution of stride 1, outside training by one kernel whatever it is given; see `convolve`."""
+
+    def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return convolve(x, weight, bias)
+
+
+def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """Convolve `x [b, in, H, W]` with `weight [out, in, k, k]`, k odd, zeros around: `[b, out, H, W]`.
+
+    On a processor, in float32 and outside training, oneDNN is called by name. PyTorch would leave to it what is large
+    or has several threads and multiply matrices for the rest, which sums in another order: a result would depend on the
+    height of a strip and on the number of threads.
+    """
+    padding = [weight.shape[-1] // 2] * 2
+    by_name = (
+        x.device.type == "cpu"
+        and x.dtype == weight.dtype == torch.float32
+        and not torch.is_grad_enabled()
+        and not torch.is_autocast_enabled("cpu")
+        and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    )
+    if by_name:
+        return torch.mkldnn_convolution(x, weight, bias, padding, (1, 1), (1, 1), 1)
+    return F.conv2d(x, weight, bias, padding=padding)
+
+
+def zero_conv(dim_in: int, dim_out: int, kernel_size: int) -> nn.Conv2d:
+    """The same, starting as zero: a residual branch that ends in it starts as nothing."""
+    layer = conv(dim_in, dim_out, kernel_size)
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return layer
+
+
+class NearConv2d(Conv2d):
+    """A 3x3 convolution that sees the first input channels around a position, and the others at the position only.
+
+    Args:
+        dim_in: Input channels.
+        dim_out: Output channels.
+        num_near: Input channels that it sees around a position; if that is all of them, it is a plain convolution.
+    """
+
+    def __init__(self, dim_in: int, dim_out: int, num_near: int) -> None:
+        self.num_near = min(num_near, dim_in)
+        super().__init__(self.num_near, dim_out, 3, padding=1)
+        self.far = conv(dim_in - self.num_near, dim_out, 1, bias=False) if dim_in > self.num_near else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`[b, dim_in, H, W]` to `[b, dim_out, H, W]`."""
+        near = super().forward(x[:, : self.num_near])
+        return near if self.far is None else near + self.far(x[:, self.num_near :])

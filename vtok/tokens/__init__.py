@@ -1,0 +1,1 @@
+"""Files as training data: windows of codes, and archives of them."""

@@ -1,0 +1,98 @@
+"""Tokens from a `.vtok` file to NumPy's `.npz`; `docs/tokens.md` lists the arrays."""
+
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.lib import format as npy
+
+from vtok.codec.chunk_coder import FRAMES_PER_CHUNK
+from vtok.codec.token_reader import TokenReader
+from vtok.errors import ConfigError, TruncatedError
+from vtok.model.tokenizer import VideoTokenizer
+from vtok.system.atomic import check_target, open_atomically
+from vtok.system.paths import StrPath
+from vtok.tokens.npz_arrays import COLOR_ARRAYS, TokenFileResult
+
+_DATE = (1980, 1, 1, 0, 0, 0)  # so that the same tokens make the same archive
+
+
+def export_npz(
+    source: StrPath, target: StrPath, *, tokenizer: VideoTokenizer | None = None, overwrite: bool = False
+) -> TokenFileResult:
+    """Write the tokens of a `.vtok` file, and what it takes to make such a file of them again.
+
+    Args:
+        source: The `.vtok` file.
+        target: The `.npz` file, compressed as by `numpy.savez_compressed`.
+        tokenizer: Default: the one in this package that the file names.
+        overwrite: Replace an existing target.
+
+    Raises:
+        VtokError: Of any kind; then nothing was written and an existing target is as it was.
+    """
+    if Path(target).suffix != ".npz":
+        raise ConfigError(f"{target}: unknown suffix {Path(target).suffix!r}. The name of the output ends in .npz")
+    check_target(target, [source], overwrite=overwrite)
+    tokens = TokenReader(source, tokenizer=tokenizer)
+    if not tokens.is_complete:
+        raise TruncatedError(f"{source}: the end of the file is missing")
+    with open_atomically(target) as file:
+        with zipfile.ZipFile(file, "w") as archive:
+            arrays = _write_codes(archive, tokens) | _described(tokens)
+            for name, array in arrays.items():
+                with _member(archive, name) as member:
+                    npy.write_array(member, array, allow_pickle=False)
+        num_bytes = file.tell()
+    return TokenFileResult(
+        source=str(source),
+        target=str(target),
+        num_latent_frames=len(tokens),
+        num_frames=tokens.num_frames,
+        num_bytes=num_bytes,
+    )
+
+
+def _write_codes(archive: zipfile.ZipFile, tokens: TokenReader) -> dict[str, np.ndarray[Any, Any]]:
+    """Write the codes, group by group; returned is what else the groups say."""
+    pts: list[int] = []
+    frames_of_latent: list[int] = []
+    is_restart: list[bool] = []
+    with _member(archive, "codes") as member:
+        npy.write_array_header_1_0(member, {"descr": "|u1", "fortran_order": False, "shape": tokens.shape})
+        for group in map(tokens.group, range(tokens.num_groups)):
+            for i, codes in enumerate(group.codes):
+                member.write(codes.data)
+                frames_of_latent.append(min(FRAMES_PER_CHUNK, len(group.pts) - FRAMES_PER_CHUNK * i))
+                is_restart.append(group.is_restart and i == 0)
+            pts += group.pts
+    return {
+        "pts": np.array(pts, np.int64),
+        "frames_of_latent": np.array(frames_of_latent, np.uint8),
+        "is_restart": np.array(is_restart, np.bool_),
+    }
+
+
+def _described(tokens: TokenReader) -> dict[str, np.ndarray[Any, Any]]:
+    """What the header says, as arrays."""
+    header = tokens.header
+    names = ("width", "height", "quality", "model_name", "model_sha256", *COLOR_ARRAYS)
+    arrays = {name: np.array(getattr(header, name)) for name in names}
+    for name in ("time_base", "average_rate", "sample_aspect_ratio"):
+        value = getattr(header, name)
+        if value is not None:
+            arrays[name] = np.array([value.numerator, value.denominator], np.int64)
+    arrays["last_frame_ticks"] = np.array(tokens.last_frame_ticks)
+    return arrays
+
+
+@contextmanager
+def _member(archive: zipfile.ZipFile, name: str) -> Iterator[Any]:
+    """An array that is written piece by piece."""
+    info = zipfile.ZipInfo(f"{name}.npy", _DATE)
+    info.compress_type = zipfile.ZIP_DEFLATED
+    with archive.open(info, "w", force_zip64=True) as member:
+        yield member

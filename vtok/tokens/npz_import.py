@@ -1,0 +1,165 @@
+"""Tokens from an `.npz` archive to a `.vtok` file, which decodes to a video: so a generative model is seen."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+from vtok.codec.chunk_coder import FRAMES_PER_CHUNK, latent_size
+from vtok.codec.file_model import check_header, file_prior, tokenizer_of
+from vtok.codec.group_encoder import GroupEncoder, chunks_per_group
+from vtok.container.reader import FileHeader, VideoGroup
+from vtok.container.writer import ContainerWriter
+from vtok.entropy.exact_prior import ExactPrior
+from vtok.entropy.frame_coder import ENTROPY_CODER, Codes
+from vtok.errors import ConfigError
+from vtok.model.tokenizer import VideoTokenizer
+from vtok.system.atomic import check_target, open_atomically
+from vtok.system.paths import StrPath, is_vtok
+from vtok.tokens.npz_arrays import COLOR_ARRAYS, ArrayReader, TokenFileResult, opened_arrays
+from vtok.video.frame import VideoInfo
+from vtok.video.times import DEFAULT_RATE
+
+
+def import_npz(
+    source: StrPath,
+    target: StrPath,
+    *,
+    tokenizer: VideoTokenizer | None = None,
+    keyframe_seconds: float = 4.0,
+    overwrite: bool = False,
+) -> TokenFileResult:
+    """Make a `.vtok` file of tokens, as a generative model made them or `export_npz` wrote them.
+
+    Args:
+        source: The `.npz` file; see `docs/tokens.md` for its arrays.
+        target: The file to write; its name ends in `.vtok`.
+        tokenizer: Default: the one in this package that the arrays name.
+        keyframe_seconds: Length of the groups that can be decoded on their own.
+        overwrite: Replace an existing target.
+
+    Raises:
+        MediaError: `source` is no such archive.
+        ConfigError: An array is missing, or has another shape, type or value than it must have.
+        ModelMismatchError: The tokens are of a model that is not at hand.
+    """
+    if not is_vtok(target):
+        raise ConfigError(f"{target}: unknown suffix {Path(target).suffix!r}. The name of the output ends in .vtok")
+    check_target(target, [source], overwrite=overwrite)
+    with opened_arrays(source) as arrays:
+        header, layout = _header_from(arrays), _layout_from(arrays)
+        tokenizer = tokenizer_of(header, tokenizer)
+        check_header(header, tokenizer)
+        longest = _latents_per_group(header, layout, keyframe_seconds)
+        with open_atomically(target) as file:
+            writer = ContainerWriter(file, header)
+            for group in _groups(arrays.codes(), layout, longest, file_prior(tokenizer), header.quality):
+                writer.write_group(group)
+            totals = writer.finish(last_frame_ticks=layout.last_frame_ticks)
+    return TokenFileResult(
+        source=str(source),
+        target=str(target),
+        num_latent_frames=totals.num_latent_frames,
+        num_frames=totals.num_frames,
+        num_bytes=writer.num_bytes,
+    )
+
+
+class _Layout(NamedTuple):
+    """Timestamps, and for each latent frame the number of its first frame and whether the networks begin anew."""
+
+    pts: list[int]
+    starts: list[int]  # T + 1
+    is_restart: list[bool]
+    last_frame_ticks: int
+
+    def pts_of(self, i: int) -> list[int]:
+        return self.pts[self.starts[i] : self.starts[i + 1]]
+
+    def begins_group(self, i: int) -> bool:
+        """Only the last latent frame of a group may stand for fewer frames than others, and only its first restart."""
+        return self.is_restart[i] or len(self.pts_of(i - 1)) < FRAMES_PER_CHUNK
+
+
+def _groups(
+    latents: Iterable[Codes], layout: _Layout, longest: int, prior: ExactPrior, quality: float
+) -> Iterator[VideoGroup]:
+    """Groups of at most `longest` latent frames."""
+    encoder, first = GroupEncoder(prior, quality), 0
+    for i, codes in enumerate(latents):
+        if encoder.num_chunks and (encoder.num_chunks == longest or layout.begins_group(i)):
+            yield replace(encoder.finish(layout.starts[first]), is_restart=layout.is_restart[first])
+            encoder, first = GroupEncoder(prior, quality), i
+        encoder.push(codes, layout.pts_of(i))
+    yield replace(encoder.finish(layout.starts[first]), is_restart=layout.is_restart[first])
+
+
+def _header_from(arrays: ArrayReader) -> FileHeader:
+    """The header of the file to be; ConfigError if an array is not what it must be."""
+    shape = arrays.shape_of_codes()
+    (width,), (height,) = (arrays.integers(name, ()) for name in ("width", "height"))
+    rate = arrays.fraction("average_rate") if arrays.has("average_rate") else None
+    if arrays.has("fps"):
+        if arrays.has("pts") or arrays.has("time_base"):
+            raise ConfigError("there are fps and pts or time_base: must be one or the other")
+        rate = arrays.fraction("fps")
+        time_base = 1 / rate
+    else:
+        time_base = arrays.fraction("time_base")
+    header = FileHeader(
+        model_name=arrays.text("model_name"),
+        model_sha256=arrays.text("model_sha256"),
+        quality=arrays.number("quality"),
+        width=width,
+        height=height,
+        num_codebooks=shape[1],
+        frames_per_latent=FRAMES_PER_CHUNK,
+        patch_size=FRAMES_PER_CHUNK,
+        entropy_coder=ENTROPY_CODER,
+        time_base=time_base,
+        average_rate=rate,
+        sample_aspect_ratio=(
+            arrays.fraction("sample_aspect_ratio") if arrays.has("sample_aspect_ratio") else Fraction(1)
+        ),
+        **{name: arrays.integers(name, ())[0] for name in COLOR_ARRAYS if arrays.has(name)},  # type: ignore[arg-type]
+    )
+    expected = latent_size(height, width)
+    if shape[2:] != expected:
+        raise ConfigError(f"codes is uint8 {list(shape)}: H and W of {width}x{height} pixels must be {expected}")
+    return header
+
+
+def _layout_from(arrays: ArrayReader) -> _Layout:
+    num_latents = arrays.shape_of_codes()[0]
+    pts = None if arrays.has("fps") else arrays.integers("pts", (-1,))
+    if arrays.has("frames_of_latent"):
+        counts = arrays.integers("frames_of_latent", (num_latents,))
+        if not all(1 <= count <= FRAMES_PER_CHUNK for count in counts):
+            raise ConfigError(f"frames_of_latent is from {min(counts)} to {max(counts)}: must be 1 to 8")
+    else:
+        last = FRAMES_PER_CHUNK if pts is None else len(pts) - FRAMES_PER_CHUNK * (num_latents - 1)
+        counts = [FRAMES_PER_CHUNK] * (num_latents - 1) + [last]
+        if not 1 <= last <= FRAMES_PER_CHUNK:
+            raise ConfigError(f"pts has {len(pts or [])} entries for {num_latents} latent frames: must be 8 for each")
+    starts = [0]
+    for count in counts:
+        starts.append(starts[-1] + count)
+    pts = list(range(starts[-1])) if pts is None else pts
+    if len(pts) != starts[-1]:
+        raise ConfigError(f"pts has {len(pts)} entries: must be {starts[-1]}, the sum of frames_of_latent")
+    if any(later <= earlier for earlier, later in pairwise(pts)):
+        raise ConfigError("pts do not rise: each must be greater than the one before")
+    restarts = [False] * num_latents
+    if arrays.has("is_restart"):
+        restarts = [bool(value) for value in arrays.integers("is_restart", (num_latents,))]
+    ticks = arrays.integers("last_frame_ticks", ())[0] if arrays.has("last_frame_ticks") else int(arrays.has("fps"))
+    return _Layout(pts, starts, restarts, max(0, ticks))
+
+
+def _latents_per_group(header: FileHeader, layout: _Layout, keyframe_seconds: float) -> int:
+    seconds = (layout.pts[-1] - layout.pts[0]) * header.time_base
+    rate = header.average_rate or (len(layout.pts) / seconds if seconds else DEFAULT_RATE)
+    info = VideoInfo(width=header.width, height=header.height, time_base=header.time_base, average_rate=rate)
+    return chunks_per_group(info, keyframe_seconds)

@@ -1,0 +1,101 @@
+"""Windows of tokens as tar shards in the form of WebDataset, for training that reads file after file.
+
+A sample has `KEY.tokens.npy`, uint8 `[T, n, H, W]`, and `KEY.json`, what `TokenDataset` says of the window.
+"""
+
+import importlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from vtok.errors import ConfigError, MediaError
+from vtok.system.atomic import check_target, open_atomically
+from vtok.system.paths import StrPath
+from vtok.tokens.dataset import TokenDataset
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShardResult:
+    """What `export_shards` did.
+
+    Attributes:
+        target: The folder.
+        shards: The files that were written, in order.
+        num_samples: Samples in them.
+        num_bytes: Their size.
+        skipped: Files that are left out: `path` and `reason` of each.
+    """
+
+    target: str
+    shards: list[str]
+    num_samples: int
+    num_bytes: int
+    skipped: list[dict[str, str]]
+
+    def summary(self) -> str:
+        """One line for people."""
+        return f"{self.target}: {self.num_samples} samples in {len(self.shards)} shards, {self.num_bytes} bytes"
+
+
+def export_shards(
+    dataset: TokenDataset, folder: StrPath, *, samples_per_shard: int = 256, overwrite: bool = False
+) -> ShardResult:
+    """Write all windows of a data set, in order, as `tokens-000000.tar`, `tokens-000001.tar` and so on.
+
+    Args:
+        dataset: The windows.
+        folder: Where to; made if it is missing.
+        samples_per_shard: Windows per file.
+        overwrite: Replace existing shards.
+
+    Raises:
+        ConfigError: The package webdataset is not installed, or there are shards already.
+        VtokError: Of any other kind; then what was written is removed.
+    """
+    webdataset = _webdataset()
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise MediaError(f"{folder}: cannot be made: {error.strerror}") from error
+    starts = range(0, len(dataset), samples_per_shard)
+    shards = [folder / f"tokens-{number:06d}.tar" for number in range(len(starts))]
+    for shard in shards:
+        check_target(shard, [], overwrite=overwrite)
+    if others := sorted(set(folder.glob("tokens-*.tar")) - set(shards)):
+        raise ConfigError(f"{others[0]}: is of another, longer export. Give a folder without shards")
+    done: list[Path] = []
+    try:
+        for shard, start in zip(shards, starts, strict=True):
+            samples = range(start, min(start + samples_per_shard, len(dataset)))
+            with open_atomically(shard) as file, webdataset.TarWriter(file, user="", group="", mtime=0) as tar:
+                for index in samples:
+                    tar.write(_sample(dataset, index))
+            done.append(shard)
+    except BaseException:
+        for shard in done:
+            shard.unlink(missing_ok=True)
+        raise
+    return ShardResult(
+        target=str(folder),
+        shards=[str(shard) for shard in shards],
+        num_samples=len(dataset),
+        num_bytes=sum(shard.stat().st_size for shard in shards),
+        skipped=[file._asdict() for file in dataset.skipped],
+    )
+
+
+def _sample(dataset: TokenDataset, index: int) -> dict[str, Any]:
+    """A window as WebDataset has it. What follows the first dot of a key would be taken for a suffix."""
+    item: dict[str, Any] = {**dataset[index]}
+    tokens = item.pop("tokens").numpy()
+    name = re.sub(r"[^\w-]", "_", Path(item["path"]).stem, flags=re.ASCII)[:40]
+    return {"__key__": f"{index:09d}-{name}-{item['first_latent']:06d}", "tokens.npy": tokens, "json": item}
+
+
+def _webdataset() -> Any:
+    try:
+        return importlib.import_module("webdataset")
+    except ImportError as error:
+        raise ConfigError("shards need the package webdataset: pip install 'vtok[webdataset]'") from error
