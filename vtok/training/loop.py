@@ -90,8 +90,7 @@ class TrainingRun:
             self._start = "klt"
             self.model.set_klt(self._second_moments())
         self.model.to(self.arithmetic.device)
-        for cache in (train, validation):
-            cache.move_to(self.arithmetic.device)
+        self.train, self.validation = (cache.on(self.arithmetic.device) for cache in (train, validation))
         if compile_prior:
             self.model.prior.compile_elementwise()
         if config.schedule.prior_only:
