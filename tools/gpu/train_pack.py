@@ -58,9 +58,8 @@ def train_pack(
     # It is six times as large as the weights, and the cosine of the learning rate is over.
     (output / "checkpoint.pt").unlink()
     events = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
-    print(
-        f"{run.step} steps on {run.arithmetic.device}, {run.step / run.elapsed_seconds:.2f} per second, validation included"
-    )
+    speed = run.step / run.elapsed_seconds
+    print(f"{run.step} steps on {run.arithmetic.device}, {speed:.2f} per second, validation included")
     costs = [f"{event['mean_log_cost']:.4f}" for event in events if event["event"] == "validation"]
     print(f"mean log cost {' to '.join(costs)}")
     print(f"done {ended - BEGUN:.1f} s after the start, of {seconds:g} s: {output}")
