@@ -21,7 +21,7 @@ def pack_clips(
     validation: Annotated[Path, typer.Argument(help="Folder of videos to validate on; none of them in VIDEOS.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the pack.")],
     megabytes: Annotated[float, typer.Option(help="The clips take no more, in units of 1,000,000 bytes.", min=0)] = 40,
-    crf: Annotated[int, typer.Option(help="Constant rate factor of AV1; the lower, the better.", min=1, max=63)] = 28,
+    crf: Annotated[int, typer.Option(help="Constant rate factor of AV1; the lower, the better.", min=1, max=63)] = 20,
     config: Annotated[Path | None, typer.Option(help="TOML file; see vtok/training/gpu.toml.")] = None,
 ) -> None:
     """Make a pack of the clips of two folders of videos."""
