@@ -3,13 +3,12 @@
 import pytest
 import torch
 
+from support.devices import needs_cuda
 from support.videos import cut_sample
 from vtok.codec.chunk_coder import ChunkDecoder, ChunkEncoder
 from vtok.errors import ConfigError
 from vtok.media.reader import VideoReader
 from vtok.networks.arithmetic import choose_arithmetic, has_fast_bfloat16
-
-needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="PyTorch finds no CUDA device")
 
 
 def test_the_user_decides_and_auto_asks_the_hardware():

@@ -5,6 +5,8 @@ import json
 import av
 import numpy as np
 
+from vtok.training.loop import TrainingRun
+
 TINY = """
 [model]
 num_channels = 24
@@ -58,3 +60,8 @@ def write_video(path, *, num_frames=40, size=(96, 64), seed=0):
 def events(folder, kind):
     lines = (folder / "log.jsonl").read_text().splitlines()
     return [event for event in map(json.loads, lines) if event["event"] == kind]
+
+
+def new_run(folders, folder, **options):
+    _, config, caches = folders
+    return TrainingRun(config, folder, train=caches["train"], validation=caches["validation"], **options)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from vtok.networks.arithmetic import choose_arithmetic
 from vtok.training.clip_cache import ClipCache
 from vtok.training.config import load_config
 from vtok.training.loop import TrainingRun
@@ -18,7 +19,7 @@ def main(config, caches, folder):
     with joined_processes() as processes:
         train, validation = ClipCache(caches / "train"), ClipCache(caches / "validation")
         run = TrainingRun(load_config(config), folder, train=train, validation=validation, processes=processes)
-        run.bfloat16 = False  # half a batch and a whole one round differently in it
+        run.arithmetic = choose_arithmetic("cpu", "float32")  # half a batch and a whole one round differently in it
         outcome = run._compute_gradients()
         if processes.is_first:
             gradients = {name: parameter.grad for name, parameter in run.model.named_parameters()}

@@ -10,7 +10,7 @@ import torch
 from blend_strength import MAX_STRENGTH, STRENGTHS, TARGET, blend_strength, change_ratio
 
 from support.models import new_tiny_tokenizer
-from support.training_runs import TINY, events, write_video
+from support.training_runs import TINY, events, new_run, write_video
 from vtok.cli.app import app
 from vtok.errors import ConfigError, MediaError
 from vtok.model.tokenizer import VideoTokenizer
@@ -21,11 +21,6 @@ from vtok.training.config import load_config
 from vtok.training.loop import TrainingRun
 from vtok.training.objective import evaluate
 from vtok.training.optimizers import Muon, orthogonalize
-
-
-def new_run(folders, folder, **options):
-    _, config, caches = folders
-    return TrainingRun(config, folder, train=caches["train"], validation=caches["validation"], **options)
 
 
 def test_clips_are_the_pixels_of_the_video(folders):

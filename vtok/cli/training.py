@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from vtok.cli.loading import set_threads
-from vtok.cli.options import Threads
+from vtok.cli.options import Device, Threads
 from vtok.cli.output import print_json
 
 
@@ -24,6 +24,7 @@ def train(
     compile_prior: Annotated[
         bool, typer.Option("--compile", help="Fuse elementwise arithmetic: 12 % faster, needs a C++ compiler.")
     ] = False,
+    device: Device = "auto",
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object: the path `weights`, and the last line of log.jsonl.")
     ] = False,
@@ -52,6 +53,7 @@ def train(
             weights=weights,
             cache_folder=cache,
             compile_prior=compile_prior,
+            device=device,
         )
     if as_json and is_first:
         last_line = (output / "log.jsonl").read_text().splitlines()[-1]

@@ -94,10 +94,11 @@ def spread_over_cells(channels: Tensor) -> Tensor:
 
 
 @cache
-def _cell_order() -> Tensor:
+def _cell_order(device: torch.device) -> Tensor:
     """Where in a block vector the values of its four cells are, one cell after the other, `[768]`."""
     with torch.inference_mode(False):  # or it could not be used in training later
-        return blocks_to_cells(torch.arange(BLOCK_VALUES).view(1, -1, 1, 1))[0].permute(1, 2, 0).flatten()
+        number = torch.arange(BLOCK_VALUES, device=device).view(1, -1, 1, 1)
+        return blocks_to_cells(number)[0].permute(1, 2, 0).flatten()
 
 
 class BlockTransform(nn.Module):
@@ -139,4 +140,6 @@ class BlockTransform(nn.Module):
 
     def synthesise(self, coefficients: Tensor) -> Tensor:
         """Coefficients `[b, num_channels, H, W]` to cells `[b, 192, 2H, 2W]`."""
-        return spread_over_cells(convolve(coefficients, self.synthesis[_cell_order(), :, None, None]))
+        return spread_over_cells(
+            convolve(coefficients, self.synthesis[_cell_order(self.synthesis.device), :, None, None])
+        )

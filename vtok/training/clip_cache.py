@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from copy import copy
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from av.video.reformatter import ColorRange, Interpolation
 from einops import rearrange
 from rich.console import Console
 from rich.progress import Progress
+from torch import Tensor
 
 from vtok.errors import MediaError, writing
 from vtok.networks.planes import Planes
@@ -174,7 +176,11 @@ def _crop_i420(frames: Plane, h: int, w: int, top: int, left: int, size: int) ->
 
 
 class ClipCache:
-    """A clip cache on disk, read through a memory map."""
+    """A clip cache on disk, read through a memory map, or the copy of it on a GPU.
+
+    Attributes:
+        device: Where its planes are computed.
+    """
 
     def __init__(self, folder: Path) -> None:
         meta = json.loads((folder / "cache.json").read_text())
@@ -182,11 +188,28 @@ class ClipCache:
         self.num_frames, self.size = config.num_frames, config.size
         self.clips_per_video: list[tuple[str, int]] = [(name, n) for name, n in meta["clips_per_video"]]
         frame_bytes = 3 * self.size**2 // 2
-        flat = np.memmap(folder / "clips.bin", np.uint8, "r")
+        flat = np.memmap(folder / "clips.bin", np.uint8, "c")  # writable for PyTorch's sake; nothing is written
         self.clips = flat.reshape(-1, self.num_frames, frame_bytes)
+        self.device = torch.device("cpu")
+        self._packed = torch.from_numpy(self.clips)
 
     def __len__(self) -> int:
         return len(self.clips)
+
+    def on(self, device: torch.device) -> "ClipCache":
+        """The same cache for `device`, with a copy of all clips there if half of its free memory holds them.
+
+        What does not fit is cut here, and only what a batch needs goes there.
+        """
+        moved = copy(self)
+        moved.device = device
+        if device.type == "cuda" and self.clips.nbytes <= torch.cuda.mem_get_info(device)[0] // 2:
+            moved._packed = self._packed.to(device)
+        return moved
+
+    def planes(self, start: int, stop: int) -> Planes:
+        """Whole clips `start` to `stop` (exclusive) as float `Planes` on the cache's device."""
+        return unpack_i420(self._packed[start:stop].to(self.device), self.size)
 
     def batch(
         self,
@@ -209,29 +232,45 @@ class ClipCache:
             share: Which of the clips are wanted; default: all.
 
         Returns:
-            `Planes` of float32 in about [-1, 1], luma `[b, t, size, size]`.
+            `Planes` of float32 in about [-1, 1], luma `[b, t, size, size]`, on the cache's device.
         """
-        samples = []
-        for number in range(batch_size):
-            clip = self.clips[rng.integers(len(self))]
+        draws = []
+        for _ in range(batch_size):
+            clip = int(rng.integers(len(self)))
             start = int(rng.integers(0, self.num_frames - num_frames + 1))
             top, left = (2 * int(rng.integers(0, (self.size - size) // 2 + 1)) for _ in range(2))
-            is_flipped = flip and rng.random() < 0.5
-            if share is not None and number not in share:
-                continue
-            crop = _crop_i420(clip[start : start + num_frames], self.size, self.size, top, left, size)
-            planes = unpack_i420(crop[None], size)
-            samples.append(planes.flip_horizontally() if is_flipped else planes)
-        return Planes(*(torch.cat(parts) for parts in zip(*samples, strict=True)))
+            draws.append((clip, start, top, left, flip and rng.random() < 0.5))
+        wanted = draws if share is None else [draws[number] for number in share]
+        samples = [self._crop(*draw, num_frames=num_frames, size=size) for draw in wanted]
+        y, u, v = (to_device(torch.stack(parts), self.device) for parts in zip(*samples, strict=True))
+        return Planes.from_uint8(y, u, v, full_range=False)
+
+    def _crop(
+        self, clip: int, start: int, top: int, left: int, is_flipped: bool, *, num_frames: int, size: int
+    ) -> list[Tensor]:
+        """The planes of a crop, uint8 `[t, size, size]` and half of that, where the clips are."""
+        planes = split_i420(self._packed[clip, start : start + num_frames], self.size)
+        halves = ((top, left, size), *[(top // 2, left // 2, size // 2)] * 2)
+        crops = [p[:, y : y + side, x : x + side] for p, (y, x, side) in zip(planes, halves, strict=True)]
+        return [crop.flip(-1) for crop in crops] if is_flipped else crops
 
 
-def unpack_i420(clips: Plane, size: int) -> Planes:
+def split_i420(packed: Tensor, size: int) -> list[Tensor]:
+    """Views of the planes of packed frames `[..., 3 * size * size / 2]`: `[..., size, size]`, and two of half that."""
+    planes = torch.split(packed, [size**2, size**2 // 4, size**2 // 4], dim=-1)
+    sides = (size, size // 2, size // 2)
+    return [rearrange(p, "... (h w) -> ... h w", h=side) for p, side in zip(planes, sides, strict=True)]
+
+
+def unpack_i420(clips: Plane | Tensor, size: int) -> Planes:
     """Packed uint8 clips `[b, t, 3 * size * size / 2]`, limited range, as float `Planes`."""
-    packed = torch.from_numpy(np.array(clips))  # a copy: the memory map is read-only
-    y, u, v = torch.split(packed, [size**2, size**2 // 4, size**2 // 4], dim=-1)
-    return Planes.from_uint8(
-        rearrange(y, "b t (h w) -> b t h w", h=size),
-        rearrange(u, "b t (h w) -> b t h w", h=size // 2),
-        rearrange(v, "b t (h w) -> b t h w", h=size // 2),
-        full_range=False,
-    )
+    packed = clips if isinstance(clips, Tensor) else torch.from_numpy(np.asarray(clips))
+    y, u, v = split_i420(packed, size)
+    return Planes.from_uint8(y, u, v, full_range=False)
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """`tensor` on `device`; from here to a GPU through pinned memory, so that nothing waits for what runs there."""
+    if tensor.device.type == "cpu" and device.type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)

@@ -5,7 +5,6 @@ A run folder holds `log.jsonl` (one object per event), `curves.png`, `checkpoint
 processes share one run; see `vtok.training.processes`.
 """
 
-import io
 import json
 import math
 import signal
@@ -22,19 +21,18 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from vtok.entropy.exact_prior import ExactPrior
-from vtok.errors import ConfigError, writing
-from vtok.model.weights import EXACT_PRIOR, load_weights, save_card, save_weights, split_tensors, tensors_sha256
-from vtok.networks.arithmetic import has_fast_bfloat16
+from vtok.errors import ConfigError
+from vtok.model.weights import load_weights, split_tensors
 from vtok.networks.klt import BLOCK_VALUES, planes_to_blocks
 from vtok.networks.latent_model import LatentModel
-from vtok.system.atomic import write_atomically
-from vtok.training.clip_cache import ClipCache, build_clip_cache, find_videos, unpack_i420
+from vtok.training.checkpoint import load_checkpoint, model_of, save_average, save_checkpoint
+from vtok.training.clip_cache import ClipCache, build_clip_cache, find_videos, to_device
 from vtok.training.config import TrainConfig
 from vtok.training.curves import plot_curves
 from vtok.training.objective import Objective, Outcome
 from vtok.training.optimizers import build_optimizers, set_learning_rate
-from vtok.training.processes import Processes, is_first_process, joined_processes
+from vtok.training.processes import Processes, arithmetic_of, is_first_process, joined_processes, num_processes
+from vtok.training.run_log import RunLog
 from vtok.training.validation import validate
 
 KLT_CLIPS = 1000
@@ -52,6 +50,7 @@ class TrainingRun:
         weights: Weights to start from instead of the KLT, such as the released ones.
         compile_prior: Fuse the prior's elementwise arithmetic with `torch.compile`: a step takes 12 % less time, but
             the machine needs a C++ compiler and the first step half a minute.
+        device: Where to train: "auto", "cpu" or "cuda".
         console: Where progress is told.
         processes: This process among those of the run; they share the folder.
     """
@@ -65,6 +64,7 @@ class TrainingRun:
         validation: ClipCache,
         weights: Path | None = None,
         compile_prior: bool = False,
+        device: str = "auto",
         console: Console | None = None,
         processes: Processes = Processes(),  # noqa: B008 (a constant)
     ) -> None:
@@ -73,8 +73,9 @@ class TrainingRun:
         self.config, self.folder = config, folder
         self.train, self.validation = train, validation
         self.console = console or Console(stderr=True, quiet=not processes.is_first)
-        self.bfloat16 = has_fast_bfloat16()
+        self.arithmetic = arithmetic_of(device, processes.count)
         folder.mkdir(parents=True, exist_ok=True)
+        self.log = RunLog(folder / "log.jsonl", self.console, processes)
         self.rng = np.random.default_rng(config.schedule.seed)
         torch.manual_seed(config.schedule.seed)
         self.model = LatentModel(config.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -88,6 +89,8 @@ class TrainingRun:
         else:
             self._start = "klt"
             self.model.set_klt(self._second_moments())
+        self.model.to(self.arithmetic.device)
+        self.train, self.validation = (cache.on(self.arithmetic.device) for cache in (train, validation))
         if compile_prior:
             self.model.prior.compile_elementwise()
         if config.schedule.prior_only:
@@ -104,8 +107,15 @@ class TrainingRun:
 
         SIGINT and SIGTERM end the run early, after it has validated and saved.
         """
-        self._log(event="start", start=self._start, minutes=minutes, bfloat16=self.bfloat16, config=asdict(self.config))
-        with _stop_on_signals() as stop:
+        self._log(
+            event="start",
+            start=self._start,
+            minutes=minutes,
+            device=self.arithmetic.device.type,
+            bfloat16=self.arithmetic.bfloat16,
+            config=asdict(self.config),
+        )
+        with _stop_on_signals() as stop, _fast_arithmetic(self.arithmetic.device):
             self._train(minutes * 60, stop)
             self.save()  # first: who stops a run may not wait for what is only told
             self._validate()
@@ -126,7 +136,7 @@ class TrainingRun:
             recent.append(self._train_step(self.elapsed_seconds / budget_seconds))
             self.elapsed_seconds, is_stopped = self._agreed(time.monotonic() - begun, stop())
             if self.step % schedule.log_every_steps == 0:
-                self._log_recent(recent)
+                self._log(event="train", **self.log.mean(recent))
 
     def _agreed(self, elapsed_seconds: float, is_stopped: bool) -> tuple[float, bool]:
         """The slowest clock of all processes, and whether one of them is to stop: what all have to act upon alike."""
@@ -141,8 +151,8 @@ class TrainingRun:
         )
         qualities = self.rng.integers(1, self.config.model.num_qualities + 1, data.batch_size)
         seeds = self.rng.integers(0, 2**63, data.batch_size)
-        quality = torch.from_numpy(qualities[self._share]).float()
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.bfloat16):
+        quality = to_device(torch.from_numpy(qualities[self._share]).float(), planes.y.device)
+        with self.arithmetic.autocast():
             outcome: Outcome = self.objective(planes, quality, seeds[self._share].tolist())
         outcome.loss.mean().backward()  # type: ignore[no-untyped-call]
         return outcome
@@ -155,9 +165,10 @@ class TrainingRun:
         optimizer = self.config.optimizer
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), optimizer.max_gradient_norm)
         set_learning_rate(self.optimizers, optimizer, step=self.step, progress=progress)
+        # A single broken batch must not end hours of training: skip what is not finite.
+        is_finite = math.isfinite(norm)
         for each in self.optimizers:
-            # A single broken batch must not end hours of training: skip what is not finite.
-            if math.isfinite(norm):
+            if is_finite:
                 each.step()
             each.zero_grad()
         self.step += 1
@@ -193,29 +204,28 @@ class TrainingRun:
         num_blocks = 0
         size = self.train.size // 8 * 8
         for index in self.rng.permutation(len(self.train))[:KLT_CLIPS]:
-            planes = unpack_i420(self.train.clips[index : index + 1], self.train.size).crop(size, size)
+            planes = self.train.planes(index, index + 1).crop(size, size)
             blocks = planes_to_blocks(planes.frames(0, self.train.num_frames // 8 * 8)).transpose(0, 1).flatten(1)
             moments += (blocks @ blocks.T).double()
             num_blocks += blocks.shape[1]
         return moments / num_blocks
 
-    def _averaged_model(self) -> LatentModel:
-        model = LatentModel(self.config.model)
-        model.load_state_dict(self.average)
-        return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
-
     def _validate(self) -> None:
         if not self.processes.is_first:
             return
         points = validate(
-            self._averaged_model(), self.validation, LOGGED_QUALITIES, self.config.objective, bfloat16=self.bfloat16
+            model_of(self.average, self.config.model),
+            self.validation,
+            LOGGED_QUALITIES,
+            self.config.objective,
+            self.arithmetic,
         )
         self._log(
             event="validation",
             points=[asdict(point) for point in points],
             mean_log_cost=sum(point.log_cost for point in points) / len(points),
         )
-        plot_curves(self.folder / "log.jsonl", self.folder / "curves.png")
+        plot_curves(self.log.path, self.folder / "curves.png")
 
     def save(self) -> None:
         """Write checkpoint and weights; of several processes the first does."""
@@ -229,54 +239,20 @@ class TrainingRun:
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "rng": json.dumps(self.rng.bit_generator.state),
         }
-        data = io.BytesIO()
-        torch.save(state, data)  # to memory first: of a full disk torch only says that something failed
-        write_atomically(self.folder / "checkpoint.pt", data.getbuffer())
-        half = {name: tensor.half() for name, tensor in self.average.items()}
-        exact = ExactPrior.quantize(self._averaged_model().prior).tensors()
-        half |= {EXACT_PRIOR + name: tensor for name, tensor in exact.items()}
-        path, model = self.folder / "weights.safetensors", asdict(self.config.model)
-        save_weights(path, half, model)
-        save_card(path, tensors_sha256(half), {"configuration": model})
+        save_checkpoint(self.folder / "checkpoint.pt", state)
+        save_average(self.folder / "weights.safetensors", self.average, self.config.model)
 
     def _resume(self, checkpoint: Path) -> None:
-        state = torch.load(checkpoint, weights_only=True)
+        state = load_checkpoint(checkpoint)
         self.model.load_state_dict(state["model"])
-        self.average = state["average"]
+        self.average = {name: tensor.to(self.arithmetic.device) for name, tensor in state["average"].items()}
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         self.rng.bit_generator.state = json.loads(state["rng"])
         self.step, self.elapsed_seconds = state["step"], state["elapsed_seconds"]
 
     def _log(self, **event: Any) -> None:
-        if not self.processes.is_first:
-            return
-        event = {"minutes": round(self.elapsed_seconds / 60, 3), "step": self.step} | event
-        log = self.folder / "log.jsonl"
-        with writing(log), log.open("a") as file:
-            file.write(json.dumps(event) + "\n")
-        if "config" not in event:
-            self.console.print(_summary(event), highlight=False)
-
-    def _log_recent(self, recent: deque[Outcome]) -> None:
-        steps = [
-            [
-                outcome.loss.mean(),
-                outcome.cost.log().mean(),
-                outcome.bits_per_pixel.mean(),
-                *outcome.squared_error.mean(1),
-            ]
-            for outcome in recent
-        ]
-        loss, log_cost, bits_per_pixel, *errors = self.processes.mean(torch.tensor(steps).mean(0)).tolist()
-        psnr = (10 * torch.log10(4 / torch.tensor(errors))).tolist()
-        self._log(
-            event="train",
-            loss=round(loss, 5),
-            log_cost=round(log_cost, 4),
-            bits_per_pixel=round(bits_per_pixel, 5),
-            psnr_yuv=round((6 * psnr[0] + psnr[1] + psnr[2]) / 8, 3),
-        )
+        self.log.write(elapsed_seconds=self.elapsed_seconds, step=self.step, **event)
 
 
 def train(
@@ -289,6 +265,7 @@ def train(
     weights: Path | None = None,
     cache_folder: Path | None = None,
     compile_prior: bool = False,
+    device: str = "auto",
 ) -> bool:
     """Train on every video below `videos` for `minutes`; see `TrainingRun`. The clip caches are reused if they fit.
 
@@ -302,6 +279,7 @@ def train(
     sources = find_videos(videos), find_videos(validation_videos)
     if weights is not None:
         load_weights(weights)
+    arithmetic_of(device, num_processes())
 
     def caches() -> tuple[ClipCache, ClipCache]:
         return (
@@ -321,6 +299,7 @@ def train(
             validation=validation_cache,
             weights=weights,
             compile_prior=compile_prior,
+            device=device,
             processes=processes,
         )
         run.run(minutes)
@@ -350,10 +329,15 @@ def _stop_on_signals() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def _summary(event: dict[str, Any]) -> str:
-    head = f"{event['minutes']:7.1f} min  step {event['step']:6d}  {event['event']:10s}"
-    if event["event"] == "validation":
-        points = "  ".join(f"q{p['quality']} {p['bits_per_pixel']:.4f}/{p['psnr_yuv']:.2f}" for p in event["points"])
-        return f"{head}  log cost {event['mean_log_cost']:.4f}  {points}"
-    values = "  ".join(f"{key} {event[key]}" for key in event if key not in ("minutes", "step", "event"))
-    return f"{head}  {values}"
+@contextmanager
+def _fast_arithmetic(device: torch.device) -> Iterator[None]:
+    """While inside, a GPU multiplies float32 as TF32 and looks for its fastest convolutions; a processor is as ever."""
+    before = torch.get_float32_matmul_precision(), torch.backends.cudnn.benchmark
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")
+        torch.backends.cudnn.benchmark = True
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before[0])
+        torch.backends.cudnn.benchmark = before[1]

@@ -13,6 +13,7 @@ one, as in BD-rate, which averages percentages over clips and qualities; the flo
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -62,11 +63,17 @@ def evaluate(
     differences = [a - b for a, b in zip(planes, decoded, strict=True)]
     errors = torch.stack([(x**2).mean((1, 2, 3)) for x in differences])
     jumps = torch.stack([_jumps(x) for x in differences])
-    weights = config.distortion_weight * errors.new_tensor(PLANE_WEIGHTS)[:, None]
+    weights = config.distortion_weight * _plane_weights(errors.device)[:, None]
     lam = model.lagrangian(quality)
     cost = (weights * errors).sum(0) + lam * bits_per_pixel
     loss = (cost + config.jump_weight * (weights * jumps).sum(0)) / (cost.detach() + config.balance_floor * lam.sqrt())
     return Outcome(loss, cost, bits_per_pixel, errors, quality)
+
+
+@cache
+def _plane_weights(device: torch.device) -> Tensor:
+    """`PLANE_WEIGHTS` on a device, copied there once: a step of training that copies has to wait for a GPU."""
+    return torch.tensor(PLANE_WEIGHTS, device=device)
 
 
 def _jumps(errors: Tensor) -> Tensor:
@@ -90,15 +97,16 @@ def code_length(
     if not latents.requires_grad:
         return length
     low, high = model.quantizer.min_code, model.quantizer.max_code
-    noise = torch.stack([torch.rand(latents.shape[1:], generator=_generator(seed)) for seed in noise_seeds])
+    noise = torch.stack([_noise(latents.shape[1:], seed, latents.device) for seed in noise_seeds])
     noisy = latents.clamp(low, high) + noise - 0.5
     frozen = Distribution(distribution.location.detach(), distribution.log2_scale.detach())
     noisy_length = model.prior.bits(noisy, frozen)
     return length + (noisy_length - noisy_length.detach())
 
 
-def _generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+def _noise(shape: torch.Size, seed: int, device: torch.device) -> Tensor:
+    """Uniform in [0, 1); of one seed a GPU draws other numbers than a processor, but the same each time."""
+    return torch.rand(shape, generator=torch.Generator(device).manual_seed(seed), device=device)
 
 
 class Objective(nn.Module):

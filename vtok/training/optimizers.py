@@ -1,6 +1,7 @@
 """Muon for convolutions, Adam for everything else, one learning-rate schedule over both."""
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable
 from typing import cast
 
@@ -29,29 +30,41 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """One update of every parameter that has a gradient."""
         for group in self.param_groups:
-            for param in group["params"]:
-                if param.grad is None:
-                    continue
-                state = self.state[param]
-                if not state:
-                    state["momentum"] = torch.zeros_like(param)
-                state["momentum"].lerp_(param.grad, 1 - group["momentum"])
-                direction = param.grad.lerp(state["momentum"], group["momentum"])
-                matrix = direction.flatten(1)
-                size = 0.2 * max(matrix.shape) ** 0.5
-                param.sub_(orthogonalize(matrix).reshape(param.shape), alpha=group["lr"] * size)
+            params = [param for param in group["params"] if param.grad is not None]
+            if not params:
+                continue
+            for param in params:
+                if not self.state[param]:
+                    self.state[param]["momentum"] = torch.zeros_like(param)
+            momenta = [self.state[param]["momentum"] for param in params]
+            torch._foreach_lerp_(momenta, [param.grad for param in params], 1 - group["momentum"])
+            directions = torch._foreach_lerp([param.grad for param in params], momenta, group["momentum"])
+            same_shape: dict[torch.Size, list[tuple[Tensor, Tensor]]] = defaultdict(list)
+            for param, direction in zip(params, directions, strict=True):
+                same_shape[param.shape].append((param, direction.flatten(1)))
+            for kernels, matrices in (zip(*pairs, strict=True) for pairs in same_shape.values()):
+                size = 0.2 * max(matrices[0].shape) ** 0.5
+                # A GPU takes longer to start a product than to compute it, a processor does not.
+                at_once = orthogonalize(torch.stack(matrices)) if kernels[0].is_cuda else map(orthogonalize, matrices)
+                updates = [update.reshape(kernels[0].shape) for update in at_once]
+                torch._foreach_sub_(kernels, updates, alpha=group["lr"] * size)
 
 
 def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:
-    """About the nearest semi-orthogonal matrix (singular values in about [0.7, 1.2]), by a quintic Newton-Schulz."""
+    """About the nearest semi-orthogonal matrix (singular values in about [0.7, 1.2]), by a quintic Newton-Schulz.
+
+    Args:
+        matrix: `[..., rows, columns]`, each matrix by itself.
+        steps: How often it is iterated.
+    """
     a, b, c = 3.4445, -4.7750, 2.0315
-    tall = matrix.shape[0] > matrix.shape[1]
-    x = (matrix.T if tall else matrix).bfloat16()
-    x = x / (x.norm() + 1e-7)
+    tall = matrix.shape[-2] > matrix.shape[-1]
+    x = (matrix.mT if tall else matrix).bfloat16()
+    x = x / (torch.linalg.vector_norm(x, dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(steps):
-        gram = x @ x.T
+        gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
-    result: Tensor = (x.T if tall else x).to(matrix.dtype)
+    result: Tensor = (x.mT if tall else x).to(matrix.dtype)
     return result
 
 

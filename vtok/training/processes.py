@@ -17,6 +17,7 @@ from torch import distributed as dist
 from torch.nn.parallel import DistributedDataParallel
 
 from vtok.errors import ConfigError
+from vtok.networks.arithmetic import Arithmetic, choose_arithmetic
 
 _PATIENCE = timedelta(days=1)  # of a process for another, which may be cutting clips or validating
 
@@ -67,6 +68,24 @@ class Processes:
         return values
 
 
+def num_processes() -> int:
+    """How many processes `torchrun` started this one among; 1 if it did not."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def arithmetic_of(device: str, num_processes: int) -> Arithmetic:
+    """How each of a run's processes computes on `device`; several compute on processors, as gloo averages there.
+
+    Raises:
+        ConfigError: There is no such device, or it cannot be shared.
+    """
+    if num_processes > 1 and device == "cuda":
+        raise ConfigError(
+            f"device is 'cuda' for {num_processes} processes; expected auto or cpu. Use one process on a GPU"
+        )
+    return choose_arithmetic("cpu" if num_processes > 1 and device == "auto" else device)
+
+
 def is_first_process() -> bool:
     """Whether this process will be the first of those that `torchrun` started; true of one alone."""
     return int(os.environ.get("RANK", "0")) == 0
@@ -75,7 +94,7 @@ def is_first_process() -> bool:
 @contextmanager
 def joined_processes() -> Iterator[Processes]:
     """Join the other processes that `torchrun` started, if it started this one."""
-    count = int(os.environ.get("WORLD_SIZE", "1"))
+    count = num_processes()
     if count == 1:
         yield Processes()
         return

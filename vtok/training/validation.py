@@ -4,8 +4,9 @@ from dataclasses import dataclass
 
 import torch
 
+from vtok.networks.arithmetic import Arithmetic
 from vtok.networks.latent_model import LatentModel
-from vtok.training.clip_cache import ClipCache, unpack_i420
+from vtok.training.clip_cache import ClipCache
 from vtok.training.config import ObjectiveConfig
 from vtok.training.objective import evaluate
 
@@ -24,16 +25,21 @@ class OperatingPoint:
 
 @torch.no_grad()
 def validate(
-    model: LatentModel, cache: ClipCache, qualities: tuple[int, ...], objective: ObjectiveConfig, *, bfloat16: bool
+    model: LatentModel,
+    cache: ClipCache,
+    qualities: tuple[int, ...],
+    objective: ObjectiveConfig,
+    arithmetic: Arithmetic,
 ) -> list[OperatingPoint]:
     """One operating point per quality, over every clip of `cache`, trimmed to whole chunks of eight frames."""
+    model.to(arithmetic.device)
     points = []
     for quality in qualities:
         rates, psnrs, costs = [], [], []
         for start in range(0, len(cache), BATCH_SIZE):
-            planes = unpack_i420(cache.clips[start : start + BATCH_SIZE], cache.size)
-            batch_quality = torch.full((len(planes.y),), float(quality))
-            with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+            planes = cache.planes(start, start + BATCH_SIZE)
+            batch_quality = torch.full((len(planes.y),), float(quality), device=planes.y.device)
+            with arithmetic.autocast():
                 outcome = evaluate(model, planes, batch_quality, objective)
             psnr = 10 * torch.log10(4 / outcome.squared_error.clamp_min(1e-8))  # the range [-1, 1] is 2 wide
             rates.append(outcome.bits_per_pixel)

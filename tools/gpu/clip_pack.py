@@ -1,0 +1,188 @@
+"""A pack of clips: clip caches compressed to a few files, for a machine that has no videos.
+
+A pack is a folder of `train.av1` and `validation.av1`, clips one after the other, each an AV1 stream of its own, and
+`pack.json`, which says how many bytes each clip has and what the caches were made from.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from fractions import Fraction
+from itertools import accumulate, pairwise
+from pathlib import Path
+from typing import Any, cast
+
+import av
+import numpy as np
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorRange
+
+from vtok.errors import ConfigError, MediaError, writing
+from vtok.system.atomic import write_atomically
+from vtok.training.clip_cache import ClipCache
+from vtok.video.frame import Plane
+
+SPLITS = ("train", "validation")
+MANIFEST = "pack.json"
+VALIDATION_SHARE = 0.25  # of a pack, at most
+ENCODER, DECODER = "libsvtav1", "libdav1d"
+PRESET = "4"  # slower ones save a few percent
+PEAK = 255.0
+
+
+@dataclass(frozen=True, slots=True)
+class PackedClips:
+    """How one cache was packed.
+
+    Attributes:
+        count: Clips in the pack.
+        available: Clips in the cache.
+        num_bytes: Size of the file.
+        psnr: Mean over the packed clips, in dB, of all samples of luma and chroma alike.
+    """
+
+    count: int
+    available: int
+    num_bytes: int
+    psnr: float
+
+
+def pack(caches: dict[str, Path], folder: Path, *, crf: int, num_bytes: int) -> dict[str, PackedClips]:
+    """Compress clip caches to a pack.
+
+    Args:
+        caches: Folders of the caches, by `SPLITS`.
+        folder: Where the pack goes.
+        crf: Constant rate factor of AV1, 1 to 63; the lower, the better.
+        num_bytes: The pack's clips have no more; of each cache as many are taken as fit, evenly spread.
+
+    Raises:
+        ConfigError: Not one clip fits.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    manifest, packed, left = {}, {}, num_bytes
+    for split in reversed(SPLITS):
+        limit = int(VALIDATION_SHARE * num_bytes) if split == "validation" else left
+        manifest[split], packed[split] = _pack_cache(caches[split], folder / f"{split}.av1", crf=crf, limit=limit)
+        left -= packed[split].num_bytes
+    write_atomically(folder / MANIFEST, json.dumps(manifest).encode())
+    return packed
+
+
+def _pack_cache(cache_folder: Path, path: Path, *, crf: int, limit: int) -> tuple[dict[str, Any], PackedClips]:
+    cache = ClipCache(cache_folder)
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        jobs = [pool.submit(_encode_and_measure, cache_folder, number, crf) for number in range(len(cache))]
+        streams, psnrs = zip(*(job.result() for job in jobs), strict=True)
+    chosen = _evenly_chosen([len(stream) for stream in streams], limit)
+    if not chosen:
+        raise ConfigError(f"{path}: not one clip fits into {limit} bytes at crf {crf}; take more megabytes")
+    data = b"".join(streams[number] for number in chosen)
+    write_atomically(path, data)
+    manifest = {
+        "made_from": json.loads((cache_folder / "cache.json").read_text())["made_from"],
+        "clips_per_video": _clips_per_video(cache, chosen),
+        "bytes": [len(streams[number]) for number in chosen],
+        "sha256": hashlib.sha256(data).hexdigest(),
+    }
+    psnr = float(np.mean([psnrs[number] for number in chosen]))
+    return manifest, PackedClips(len(chosen), len(cache), len(data), psnr)
+
+
+def _evenly_chosen(sizes: list[int], limit: int) -> list[int]:
+    """As many indices as there can be, evenly spread, of which the sizes sum to no more than `limit`."""
+    for count in range(len(sizes), 0, -1):
+        chosen = [round(i * len(sizes) / count) for i in range(count)]
+        if sum(sizes[number] for number in chosen) <= limit:
+            return chosen
+    return []
+
+
+def _clips_per_video(cache: ClipCache, chosen: list[int]) -> list[tuple[str, int]]:
+    names = [name for name, count in cache.clips_per_video for _ in range(count)]
+    taken = [names[number] for number in chosen]
+    return [(name, taken.count(name)) for name in dict.fromkeys(taken)]
+
+
+def _encode_and_measure(cache_folder: Path, number: int, crf: int) -> tuple[bytes, float]:
+    cache = ClipCache(cache_folder)
+    clip = np.asarray(cache.clips[number])
+    stream = encode_clip(clip, cache.size, crf)
+    error = np.mean((clip.astype(np.float32) - decode_clip(stream)) ** 2)
+    return stream, float(10 * np.log10(PEAK**2 / max(error, 1e-2)))
+
+
+def encode_clip(clip: Plane, size: int, crf: int) -> bytes:
+    """A clip, uint8 `[t, 3 * size * size / 2]`, as an AV1 stream."""
+    os.environ.setdefault("SVT_LOG", "1")  # errors only
+    encoder = cast(VideoCodecContext, av.CodecContext.create(ENCODER, "w"))
+    encoder.width = encoder.height = size
+    encoder.pix_fmt, encoder.time_base = "yuv420p", Fraction(1, 25)
+    encoder.color_range = ColorRange.MPEG
+    encoder.options = {"crf": str(crf), "preset": PRESET, "svtav1-params": "tune=1:lp=1:keyint=-1"}  # tuned for PSNR
+    packets = []
+    for number, samples in enumerate(clip):
+        frame = VideoFrame.from_ndarray(samples.reshape(3 * size // 2, size), format="yuv420p")
+        frame.pts = number
+        packets += encoder.encode(frame)
+    return b"".join(bytes(packet) for packet in packets + encoder.encode(None))
+
+
+def decode_clip(stream: bytes) -> Plane:
+    """The clip of an AV1 stream, uint8 `[t, 3 * size * size / 2]`."""
+    decoder = cast(VideoCodecContext, av.CodecContext.create(DECODER, "r"))
+    decoder.thread_count = 1
+    packets = decoder.parse(stream) + decoder.parse(None)
+    frames = [frame for packet in [*packets, None] for frame in decoder.decode(packet)]
+    return np.stack([frame.to_ndarray().reshape(-1) for frame in frames])
+
+
+def unpack(folder: Path, caches: Path, *, num_workers: int | None = None) -> dict[str, ClipCache]:
+    """Write the clip caches of a pack to `caches/train` and `caches/validation`.
+
+    Args:
+        folder: The pack.
+        caches: Where the caches go.
+        num_workers: Processes that decode; default: one for each processor core.
+
+    Raises:
+        MediaError: The pack is not whole.
+    """
+    manifest = _manifest(folder)
+    with ProcessPoolExecutor(num_workers or os.cpu_count()) as pool:
+        for split in SPLITS:
+            entry, cache = manifest[split], caches / split
+            cache.mkdir(parents=True, exist_ok=True)
+            streams = _streams(folder / f"{split}.av1", entry)
+            config = entry["made_from"]["config"]
+            shape = config["num_frames"], 3 * config["size"] ** 2 // 2
+            with (cache / "clips.bin").open("wb") as file, writing(file.name):
+                for clip in pool.map(decode_clip, streams, chunksize=4):
+                    if clip.shape != shape:
+                        raise MediaError(f"{folder / split}.av1: a clip is {clip.shape}; expected {shape}")
+                    file.write(clip.tobytes())
+            # The hash keeps a run from taking these clips for all that the videos have.
+            made_from = entry["made_from"] | {"pack": entry["sha256"]}
+            meta = {"made_from": made_from, "clips_per_video": entry["clips_per_video"]}
+            write_atomically(cache / "cache.json", json.dumps(meta).encode())
+    return {split: ClipCache(caches / split) for split in SPLITS}
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    try:
+        manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text())
+    except (OSError, ValueError) as error:
+        raise MediaError(f"{folder / MANIFEST}: cannot be read: {error}; make it with pack_clips.py") from error
+    return manifest
+
+
+def _streams(path: Path, entry: dict[str, Any]) -> Iterator[bytes]:
+    data = path.read_bytes()
+    if hashlib.sha256(data).hexdigest() != entry["sha256"]:
+        raise MediaError(f"{path}: is not the file that {MANIFEST} describes; copy the pack again")
+    for start, end in pairwise(accumulate(entry["bytes"], initial=0)):
+        yield data[start:end]
