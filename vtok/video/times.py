@@ -1,11 +1,15 @@
 """Times: as people type them (seconds, or hours, minutes and seconds between colons), and stretches between two."""
 
+import math
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 from vtok.errors import ConfigError
-from vtok.video.frame import VideoInfo
+
+if TYPE_CHECKING:
+    from vtok.video.frame import VideoInfo
 
 DEFAULT_RATE = Fraction(25)
 """Frames per second, where a file has neither timestamps nor a rate."""
@@ -52,7 +56,12 @@ def exact_seconds(seconds: Fraction | float) -> Fraction:
     Example:
         >>> exact_seconds(1.28), Fraction(1.28) > Fraction(32, 25)
         (Fraction(32, 25), True)
+
+    Raises:
+        ConfigError: `seconds` is negative or not finite.
     """
+    if not 0 <= seconds < math.inf:
+        raise ConfigError(f"{float(seconds):g} s is no time in a video: must be at least 0 and finite")
     return Fraction(str(seconds)) if isinstance(seconds, float) else Fraction(seconds)
 
 
@@ -85,7 +94,7 @@ class Span:
         return (self.begin is None or seconds >= self.begin) and (self.end is None or seconds < self.end)
 
 
-def played_seconds(info: VideoInfo, first_pts: int, last_pts: int, last_frame_ticks: int) -> float:
+def played_seconds(info: "VideoInfo", first_pts: int, last_pts: int, last_frame_ticks: int) -> float:
     """From the first frame's timestamp to the end of the last; if its ticks are 0, as long as the average rate says."""
     last_frame = last_frame_ticks * info.time_base
     if not last_frame and info.average_rate:
