@@ -34,8 +34,8 @@ from vtok.networks.arithmetic import choose_arithmetic
 from vtok.system.atomic import check_target, open_atomically
 from vtok.system.paths import StrPath, is_vtok
 from vtok.system.pipeline import DEPTH, ahead
-from vtok.system.sources import ByteSource, Readable, Sink, Writable, name_of
-from vtok.system.standard_streams import is_standard, local_file, standard_output
+from vtok.system.sources import Readable, Sink, Writable, name_of
+from vtok.system.standard_streams import is_standard, local_file, local_source, standard_output
 from vtok.system.threads import num_threads
 from vtok.video.frame import Progress
 from vtok.video.times import played_seconds
@@ -274,7 +274,7 @@ def decode_file(
     arithmetic = choose_arithmetic(device, precision)
     with (
         _hint_at_recovery(recover),
-        _local_source(source) as local,
+        local_source(source) as local,
         opened(local, tokenizer=tokenizer, arithmetic=arithmetic) as video,
     ):
         part = video_part(video, start_seconds, end_seconds, with_audio=with_audio)
@@ -319,16 +319,6 @@ def _hint_at_recovery(recover: bool) -> Iterator[None]:
         if recover:
             raise
         raise type(error)(f"{error}. What is intact can be had with --recover") from error
-
-
-@contextmanager
-def _local_source(source: Readable) -> Iterator[ByteSource]:
-    """What is read of a source; for `-` a copy."""
-    if not isinstance(source, str | os.PathLike):
-        yield ByteSource(source)
-        return
-    with local_file(source) as path:
-        yield ByteSource(path, name=source)
 
 
 @contextmanager

@@ -2,8 +2,9 @@
 
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, BinaryIO, Protocol
@@ -45,14 +46,14 @@ class ByteSource:
 
     def __init__(self, source: Readable, *, name: StrPath | None = None) -> None:
         self.name = os.fspath(name) if name is not None else name_of(source)
-        self._source: Path | bytes | _SharedFile
+        self._open: Callable[[], BinaryIO]
         if isinstance(source, str | os.PathLike):
-            self._source = Path(source)
+            self._open = partial(_open_path, Path(source), self.name)
         elif isinstance(source, bytes | bytearray | memoryview):
-            self._source = bytes(source)
+            self._open = partial(io.BytesIO, bytes(source))
         else:
             _check_binary(source, "read", "seek", "tell", "seekable")
-            self._source = _SharedFile(source)
+            self._open = partial(_open_handle, source, Lock())
 
     @classmethod
     def of(cls, source: "Readable | ByteSource") -> "ByteSource":
@@ -62,9 +63,6 @@ class ByteSource:
     @contextmanager
     def held(self) -> Iterator["ByteSource"]:
         """The same file, open all the time, so that it is read whatever becomes of its path."""
-        if not isinstance(self._source, Path):
-            yield self
-            return
         with self._open() as file:
             yield ByteSource(file, name=self.name)
 
@@ -82,16 +80,6 @@ class ByteSource:
                 yield file
             except OSError as error:
                 raise MediaError(f"{self.name}: cannot be read: {error.strerror or error}") from error
-
-    def _open(self) -> BinaryIO:
-        if isinstance(self._source, bytes):
-            return io.BytesIO(self._source)
-        if isinstance(self._source, _SharedFile):
-            return io.BufferedReader(_Handle(self._source))
-        try:
-            return self._source.open("rb")
-        except OSError as error:
-            raise MediaError(f"{self.name}: cannot be opened: {error.strerror}") from error
 
 
 class Sink:
@@ -131,41 +119,23 @@ def name_of(file: Readable | Writable) -> str:
     return name if isinstance(name, str) else f"<{type(file).__name__}>"
 
 
-class _SharedFile:
-    """A file object of which several handles are open."""
+def _open_path(path: Path, name: str) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise MediaError(f"{name}: cannot be opened: {error.strerror}") from error
 
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._lock = Lock()
 
-    def seekable(self) -> bool:
-        return self._file.seekable()
-
-    def size(self) -> int:
-        with self._locked() as file:
-            file.seek(0, os.SEEK_END)
-            return file.tell()
-
-    def read(self, byte_offset: int, size: int) -> bytes:
-        with self._locked() as file:
-            file.seek(byte_offset)
-            return file.read(size) or b""
-
-    @contextmanager
-    def _locked(self) -> Iterator[BinaryIO]:
-        with self._lock:
-            position = self._file.tell()
-            try:
-                yield self._file
-            finally:
-                self._file.seek(position)
+def _open_handle(file: BinaryIO, lock: Lock) -> BinaryIO:
+    return io.BufferedReader(_Handle(file, lock))
 
 
 class _Handle(io.RawIOBase):
-    """One position in a shared file."""
+    """A position of its own in a file that others read too, all of them under `lock`."""
 
-    def __init__(self, file: _SharedFile) -> None:
+    def __init__(self, file: BinaryIO, lock: Lock) -> None:
         self._file = file
+        self._lock = lock
         self._position = 0
 
     def readable(self) -> bool:
@@ -178,24 +148,36 @@ class _Handle(io.RawIOBase):
         return self._position
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position}
-        self._position = offset + (self._file.size() if whence == os.SEEK_END else start[whence])
+        if whence == os.SEEK_END:
+            with self._at(offset, whence) as file:
+                self._position = file.tell()
+        else:
+            self._position = offset + (self._position if whence == os.SEEK_CUR else 0)
         return self._position
 
     def readinto(self, buffer: "WriteableBuffer", /) -> int:
-        view = memoryview(buffer).cast("B")
-        data = self._file.read(self._position, len(view))
+        view = memoryview(buffer)
+        with self._at(self._position) as file:
+            data = file.read(len(view)) or b""
         view[: len(data)] = data
         self._position += len(data)
         return len(data)
 
+    @contextmanager
+    def _at(self, offset: int, whence: int = os.SEEK_SET) -> Iterator[BinaryIO]:
+        """The file at a place; afterwards it stands where it stood."""
+        with self._lock:
+            position = self._file.tell()
+            try:
+                self._file.seek(offset, whence)
+                yield self._file
+            finally:
+                self._file.seek(position)
 
-def _check_binary(file: object, *methods: str) -> None:
+
+def _check_binary(file: Readable | Writable, *methods: str) -> None:
     if isinstance(file, io.TextIOBase):
-        raise ConfigError(f"{name_of(file)}: is open as text. Open it in binary mode")  # type: ignore[arg-type]
+        raise ConfigError(f"{name_of(file)}: is open as text. Open it in binary mode")
     if not all(hasattr(file, method) for method in methods):
-        raise ConfigError(
-            f"{file!r:.80}: expected a path, bytes or a binary file object"
-            if "read" in methods
-            else f"{file!r:.80}: expected a path or a binary file object with `write`"
-        )
+        what = "a path, bytes or a binary file object" if "read" in methods else "a path or an object with `write`"
+        raise ConfigError(f"{file!r:.80}: expected {what}")
