@@ -63,7 +63,7 @@ def made(tmp_path_factory):
     truncated(folder / "good.vtok", folder / "truncated.vtok", share=0.6)
     data = bytearray((folder / "good.vtok").read_bytes())
     with (folder / "good.vtok").open("rb") as file:
-        second = ContainerReader(file).read_index()[1]
+        second = ContainerReader(file).read_index().locations[1]
     data[second.byte_offset + 70] ^= 4
     (folder / "flipped_bit.vtok").write_bytes(data)
     return folder

@@ -85,7 +85,7 @@ def test_a_stretch_of_time(start, end, latents, tokens):
     np.testing.assert_array_equal(tokens.between_seconds(start, end), CODES[list(latents)])
 
 
-@pytest.mark.parametrize(("start", "end"), [(9, None), (1, 1), (2, 1), (-1, 1), (0.001, 0.002)])
+@pytest.mark.parametrize(("start", "end"), [(9, None), (1, 1), (2, 1), (0.001, 0.002)])
 def test_a_stretch_of_time_has_frames(start, end, tokens, path):
     with pytest.raises(ConfigError, match=f"{path}: no frame begins from {start}"):
         tokens.between_seconds(start, end)
@@ -124,7 +124,7 @@ def test_only_the_groups_that_are_needed_are_read_and_only_once(tokens, monkeypa
 
 def test_damage_elsewhere_does_not_matter(path, tokens):
     with path.open("rb") as file:
-        location = ContainerReader(file).read_index()[1]
+        location = ContainerReader(file).read_index().locations[1]
     data = bytearray(path.read_bytes())
     data[location.byte_offset + 70] ^= 1
     path.write_bytes(data)

@@ -195,7 +195,7 @@ def test_damage_costs_the_packets_of_one_chunk():
 
 
 def test_only_what_is_needed_has_to_be_sound():
-    groups = ContainerReader(io.BytesIO(FILE)).read_index()
+    groups = ContainerReader(io.BytesIO(FILE)).read_index().locations
     around = bytes_around(groups, range(groups[1].first_frame, groups[1].end_frame))
     expected = list(locate_audio(io.BytesIO(FILE), BODY, around))
     assert [location.chunk.byte_offset in around for location in expected] == [False, True, True]

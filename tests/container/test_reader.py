@@ -58,7 +58,7 @@ def test_bytes_of_version_1_do_not_change():
 def test_a_video_without_frames():
     data = written([])
     assert read(data) == ([], None)
-    assert ContainerReader(io.BytesIO(data)).read_index() == []
+    assert ContainerReader(io.BytesIO(data)).read_index().locations == []
     assert independent_reader.read(data).totals == (0, 0, 0)
 
 
@@ -175,8 +175,8 @@ def test_the_end_tells_how_long_the_last_frame_is_shown():
     for ticks, told in [(0, 0), (77, 77), (2**32 - 1, 2**32 - 1), (2**32, 0), (-1, 0)]:
         data = written(last_frame_ticks=ticks)
         assert independent_reader.read(data).last_frame_ticks == told
-        reader, indexed = ContainerReader(io.BytesIO(data)), ContainerReader(io.BytesIO(data))
-        assert (len(list(reader)), len(indexed.read_index())) == (len(GROUPS), len(GROUPS))
+        reader, indexed = ContainerReader(io.BytesIO(data)), ContainerReader(io.BytesIO(data)).read_index()
+        assert (len(list(reader)), len(indexed.locations)) == (len(GROUPS), len(GROUPS))
         assert (reader.last_frame_ticks, indexed.last_frame_ticks) == (told, told)
         assert len(data) - len(FILE) == (4 if told else 0)  # what is not known is left out
 
@@ -197,7 +197,8 @@ def test_flags():
     assert isinstance(read(flagged(2, 0x8000))[1], UnsupportedVersionError)
     # An index with such a flag is none that this version knows, so the walk over the chunks must answer.
     assert read(flagged(4, 1)) == (GROUPS, None)
-    assert ContainerReader(io.BytesIO(flagged(4, 1))).read_index() == ContainerReader(io.BytesIO(FILE)).read_index()
+    later, ours = (ContainerReader(io.BytesIO(data)).read_index() for data in (flagged(4, 1), FILE))
+    assert later.locations == ours.locations
 
 
 def test_versions():

@@ -63,8 +63,9 @@ def test_the_index_and_the_walk_agree():
     without_index = joined([head, *body[:3], body[-1]])
     for data in [FILE, bytes(damaged), without_index, FILE + b"trailing"]:
         reader = ContainerReader(io.BytesIO(data))
-        assert reader.read_index() == LOCATIONS
-        assert reader.totals == Totals(14, 3, 4)
+        index = reader.read_index()
+        assert index.locations == LOCATIONS
+        assert index.end.totals == Totals(14, 3, 4)
 
 
 def test_an_index_that_lies_is_not_believed():
@@ -79,7 +80,7 @@ def test_an_index_that_lies_is_not_believed():
 
     gap = [LOCATIONS[0], LOCATIONS[2]._replace(first_frame=10, num_frames=4)]
     for reader in [indexed(gap), indexed(LOCATIONS[:2]), indexed(LOCATIONS, offset=2**64 - 1), indexed(LOCATIONS, 16)]:
-        assert reader.read_index() == LOCATIONS
+        assert reader.read_index().locations == LOCATIONS
     for wrong in [
         LOCATIONS[0]._replace(byte_offset=2**64 - 1),
         LOCATIONS[0]._replace(byte_offset=len(FILE) - 1),
@@ -110,23 +111,22 @@ def test_single_groups_in_any_order_do_not_disturb_iterating():
     groups = iter(reader)
     assert next(groups) == GROUPS[0]
     for i in (2, 0, 1):
-        assert reader.read_group(reader.read_index()[i]) == GROUPS[i]
+        assert reader.read_group(reader.read_index().locations[i]) == GROUPS[i]
     assert list(groups) == GROUPS[1:]
 
 
 def test_the_index_of_a_file_that_was_cut_off():
     ends = [*chunk_offsets(FILE), len(FILE)]
     for size in range(ends[1], len(FILE)):
-        reader = ContainerReader(io.BytesIO(FILE[:size]))
-        assert reader.read_index() == LOCATIONS[: sum(size >= end for end in ends[2:5])]
-        assert reader.totals is None
+        index = ContainerReader(io.BytesIO(FILE[:size])).read_index()
+        assert index == (LOCATIONS[: sum(size >= end for end in ends[2:5])], None, None)
 
 
 def test_single_groups_beside_damage():
     damaged = bytearray(FILE)
     damaged[LOCATIONS[1].byte_offset] ^= 1
     reader = ContainerReader(io.BytesIO(damaged))
-    assert reader.read_index() == LOCATIONS
+    assert reader.read_index().locations == LOCATIONS
     assert [reader.read_group(LOCATIONS[i]) for i in (0, 2)] == [GROUPS[0], GROUPS[2]]
     with pytest.raises(ChecksumError):
         reader.read_group(LOCATIONS[1])
@@ -173,7 +173,7 @@ def test_long_files_keep_their_index():
     groups = groups_of([[i] for i in range(2000)])
     data = written(groups)
     reader = ContainerReader(io.BytesIO(data))
-    locations = reader.read_index()
+    locations = reader.read_index().locations
     assert [reader.read_group(location) for location in locations[::97]] == groups[::97]
 
 
@@ -225,7 +225,7 @@ def _compare(data):
     assert groups == as_ours(parsed.groups)
     assert (error is None) == (parsed.fault is None)
     try:
-        locations = reader.read_index()
+        locations = reader.read_index().locations
         assert error is not None or [reader.read_group(location) for location in locations] == groups
     except FormatError:
         # An index may lie although every chunk is sound, but iterating needs none.

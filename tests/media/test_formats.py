@@ -82,7 +82,7 @@ def test_damage_behind_what_was_asked_for_does_not_matter(tokenizer, tmp_path):
     encode_file(tmp_path / "in.mp4", tmp_path / "a.vtok", tokenizer=tokenizer, keyframe_seconds=0.3)
     data = bytearray((tmp_path / "a.vtok").read_bytes())
     with (tmp_path / "a.vtok").open("rb") as file:
-        second = ContainerReader(file).read_index()[1]
+        second = ContainerReader(file).read_index().locations[1]
     data[second.byte_offset + 60] ^= 1
     (tmp_path / "a.vtok").write_bytes(data)
     decode_file(tmp_path / "a.vtok", tmp_path / "out.mkv", tokenizer=tokenizer, end_seconds=0.32)

@@ -297,7 +297,7 @@ def test_damage_to_sound_costs_no_picture(sources, decode, tiny_tokenizer):
     source, path = sources("a.mkv", [AAC])
     with CompressedVideo(path, tokenizer=tiny_tokenizer) as video:
         pictures = [frame.y.tobytes() for frame in video]
-        packets = list(video.packets(Span()))
+        packets = list(video.index.packets(Span()))
     data = bytearray(path.read_bytes())
     locations = file_info(path).groups
     second = locations[0]["byte_offset"]

@@ -93,7 +93,7 @@ class Reader:
 
                 def run(target=target, codec=codec, recover=recover):
                     with RecoveredVideo(self._path, tokenizer=self._tokenizer) as video:
-                        if video.info.width * video.info.height > MAX_PIXELS or video.num_frames > MAX_FRAMES:
+                        if video.info.width * video.info.height > MAX_PIXELS or video.index.num_frames > MAX_FRAMES:
                             return "too_large"
                     options = {"codec": codec, "recover": recover, "tokenizer": self._tokenizer, "overwrite": True}
                     return decode_file(self._path, target, **options)

@@ -199,7 +199,7 @@ def test_what_is_left_out_is_reported(folder, dataset_of, tiny_tokenizer):
 
 def test_damage_inside_a_file_is_found_by_verify_or_by_whoever_meets_it(folder, dataset_of):
     with (folder / "a.vtok").open("rb") as file:
-        location = ContainerReader(file).read_index()[1]
+        location = ContainerReader(file).read_index().locations[1]
     data = bytearray((folder / "a.vtok").read_bytes())
     data[location.byte_offset + 70] ^= 1
     (folder / "a.vtok").write_bytes(data)

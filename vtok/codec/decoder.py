@@ -8,7 +8,6 @@ video.tokens[0:10]      # NumPy, uint8 [10, n, H, W]: codes of latent frames, no
 
 import math
 import operator
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,8 +20,10 @@ from torch import Tensor
 
 from vtok.codec.compressed_video import CompressedVideo
 from vtok.codec.token_reader import TokenReader
+from vtok.errors import ConfigError
 from vtok.media.pixels import rgb_from_planes
 from vtok.model.tokenizer import VideoTokenizer
+from vtok.system.sources import ByteSource, Readable
 from vtok.video.frame import Frame
 
 _WORTH_DECODING = 32  # frames between two wanted ones that are decoded on the way; for more, decoding starts anew
@@ -34,7 +35,7 @@ class VideoMetadata:
     """What a `.vtok` file says about its video.
 
     Attributes:
-        path: The file.
+        path: The file; without a path, what messages call it.
         width: Columns of pixels.
         height: Rows of pixels.
         num_frames: Number of frames.
@@ -70,7 +71,9 @@ class VideoDecoder:
     Each access reads the groups that the frames are in, and decodes these frames and a few before them.
 
     Args:
-        path: The `.vtok` file.
+        source: The `.vtok` file: a path, bytes, or a binary file object that can seek. A file object is read from its
+            beginning, is not closed, and stands where it stood after each read; nothing else may read it at the same
+            time.
         tokenizer: Default: the one in this package that the file names.
 
     Raises:
@@ -82,8 +85,9 @@ class VideoDecoder:
         ...     half = video[len(video) // 2]
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, tokenizer: VideoTokenizer | None = None) -> None:
-        self._video = CompressedVideo(path, tokenizer=tokenizer)
+    def __init__(self, source: Readable, *, tokenizer: VideoTokenizer | None = None) -> None:
+        self._source = ByteSource.of(source)
+        self._video = CompressedVideo(self._source, tokenizer=tokenizer)
         self._given_tokenizer = tokenizer
         self._reformatter = VideoReformatter()
 
@@ -100,7 +104,7 @@ class VideoDecoder:
         self._video.close()
 
     def __len__(self) -> int:
-        return self._video.num_frames
+        return self._video.index.num_frames
 
     def __getitem__(self, key: SupportsIndex | slice) -> Tensor:
         """Frame `key`, uint8 `[3, h, w]`, or those of a slice, `[N, 3, h, w]`; negative numbers count from the end."""
@@ -122,17 +126,17 @@ class VideoDecoder:
             width=header.width,
             height=header.height,
             num_frames=len(self),
-            duration_seconds=float(video.duration),
+            duration_seconds=float(video.index.duration),
             average_fps=float(header.average_rate) if header.average_rate else None,
             quality=header.quality,
             model_name=header.model_name,
-            num_bytes=video.path.stat().st_size,
+            num_bytes=video.index.num_bytes,
         )
 
     @cached_property
     def tokens(self) -> TokenReader:
         """The codes that these frames are stored as, by latent frame; usable after `close` too."""
-        return TokenReader(self._video.path, tokenizer=self._given_tokenizer)
+        return TokenReader(self._source, tokenizer=self._given_tokenizer)
 
     def get_frames_at(self, indices: Iterable[SupportsIndex]) -> FrameBatch:
         """Frames by number, in the order asked for; negative numbers count from the end.
@@ -142,12 +146,13 @@ class VideoDecoder:
         """
         wanted = [self._checked(operator.index(index)) for index in indices]
         ordered = sorted(set(wanted))
+        first_pts = self._video.index.first_pts
         frames: dict[int, tuple[Tensor, int]] = {}
         for run in _runs(ordered):
             keep = set(run)
             for index, frame in enumerate(self._video.frames(run[0], run[-1] + 1), run[0]):
                 if index in keep:
-                    frames[index] = self._rgb(frame), frame.pts - self._video.first_pts
+                    frames[index] = self._rgb(frame), frame.pts - first_pts
         info = self._video.info
         data = torch.empty(len(wanted), 3, info.height, info.width, dtype=torch.uint8)
         for row, index in zip(data, wanted, strict=True):
@@ -159,16 +164,22 @@ class VideoDecoder:
         """The frames that are on the screen at these times, counted from the first frame's.
 
         Raises:
-            IndexError: A time is before the video or not before its end.
+            ConfigError: A time is negative or not finite.
+            IndexError: A time is not before the end of the video.
         """
-        return self.get_frames_at([self._played_at(time) for time in seconds])
+        times, duration = list(seconds), self._video.index.duration
+        for time in times:
+            if not 0 <= time < math.inf:
+                allowed = f"at least 0 and less than {float(duration):g} s"
+                raise ConfigError(f"{self._video.path}: no frame is played at {time:g} s: must be {allowed}")
+            if time >= duration:
+                raise IndexError(f"{time:g} s is outside the video, which lasts {float(duration):g} s")
+        return self.get_frames_at(map(self._played_at, times))
 
     def _played_at(self, seconds: float) -> int:
-        if not 0 <= seconds < self._video.duration:
-            raise IndexError(f"{seconds:g} s is outside the video, which lasts {float(self._video.duration):g} s")
         time_base = self._video.header.time_base
         tick = math.floor(seconds / float(time_base) + _ROUNDING)
-        return max(0, self._video.first_frame_at((tick + 1) * time_base) - 1)
+        return max(0, self._video.index.first_frame_at((tick + 1) * time_base) - 1)
 
     def _checked(self, index: int) -> int:
         if not -len(self) <= index < len(self):
@@ -189,6 +200,6 @@ def _runs(ordered: Sequence[int]) -> Iterator[Sequence[int]]:
             start = i
 
 
-def open(path: str | os.PathLike[str], *, tokenizer: VideoTokenizer | None = None) -> VideoDecoder:
+def open(source: Readable, *, tokenizer: VideoTokenizer | None = None) -> VideoDecoder:
     """A `.vtok` file for random access; see `VideoDecoder`."""
-    return VideoDecoder(path, tokenizer=tokenizer)
+    return VideoDecoder(source, tokenizer=tokenizer)

@@ -7,6 +7,7 @@ from itertools import chain
 
 from vtok.codec.chunk_coder import FRAMES_PER_CHUNK
 from vtok.codec.compressed_video import CompressedVideo
+from vtok.codec.recovery import RecoveredVideo
 from vtok.media.outputs import FrameWriter
 from vtok.media.writer import VideoWriter
 from vtok.system.pipeline import ahead
@@ -31,7 +32,7 @@ class VideoPart:
         shift: By how many seconds all is moved.
     """
 
-    video: CompressedVideo
+    video: CompressedVideo | RecoveredVideo
     info: VideoInfo
     frames: Iterable[Frame]
     extras: Extras
@@ -55,7 +56,7 @@ class VideoPart:
         sounding = writer if isinstance(writer, VideoWriter) and tracks else None
         if tracks and not sounding:
             writer.notices.append("sound dropped: the output holds pictures only; .mkv holds sound too")
-        packets = self.video.packets(self.span, self.numbers) if sounding else iter(())
+        packets = self.video.index.packets(self.span, self.numbers) if sounding else iter(())
         moved = (packet.moved(self.shift, tracks) for packet in packets)
         following = next(moved, None)
         with ahead(self.frames, depth=FRAMES_AHEAD) as frames:
@@ -70,12 +71,12 @@ class VideoPart:
         if sounding and following and num_frames:
             for packet in chain([following], moved):
                 sounding.write_audio(packet)
-        writer.last_frame_ticks = self.video.ticks_shown(self.first_frame + num_frames - 1)
+        writer.last_frame_ticks = self.video.index.ticks_shown(self.first_frame + num_frames - 1)
         return num_frames
 
 
 def video_part(
-    video: CompressedVideo,
+    video: CompressedVideo | RecoveredVideo,
     start_seconds: Fraction | float,
     end_seconds: Fraction | float | None,
     *,
@@ -101,11 +102,11 @@ def video_part(
             video=video, info=video.info, frames=video, extras=extras, numbers=None, span=Span(), shift=Fraction(0)
         )
     start, end = exact_seconds(start_seconds), None if end_seconds is None else exact_seconds(end_seconds)
-    numbers = video.frame_range(start, end)
+    numbers = video.index.frame_range(start, end)
     frames = iter(video.frames(numbers.start, numbers.stop))
     first = next(frames, None)
-    ticks = video.first_pts - first.pts if first else 0
-    begin, shift = video.first_pts * header.time_base, ticks * header.time_base
+    ticks = video.index.first_pts - first.pts if first else 0
+    begin, shift = video.index.first_pts * header.time_base, ticks * header.time_base
     # Sound from before the first frame belongs to a part that begins there.
     span = Span(begin - shift if numbers.start else None, None if end is None else begin + end)
     chapters = _chapters(video, span, shift)
@@ -120,9 +121,9 @@ def video_part(
     )
 
 
-def _chapters(video: CompressedVideo, span: Span, shift: Fraction) -> tuple[Chapter, ...]:
+def _chapters(video: CompressedVideo | RecoveredVideo, span: Span, shift: Fraction) -> tuple[Chapter, ...]:
     """Chapters, moved like the frames, also by what `VideoWriter` moves a video that begins before zero."""
     if not video.header.chapters:
         return ()
-    before_zero = max(Fraction(0), -video.first_pts * video.header.time_base)
+    before_zero = max(Fraction(0), -video.index.first_pts * video.header.time_base)
     return shifted_chapters(video.header.chapters, span.begin, span.end, shift + before_zero)

@@ -12,26 +12,23 @@ several threads, inherited by forked processes, and pickled.
 
 import math
 import operator
-import os
-from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator
-from fractions import Fraction
 from functools import lru_cache
-from pathlib import Path
 from threading import Lock
-from typing import Any, BinaryIO, NamedTuple, SupportsIndex
+from typing import Any, NamedTuple, SupportsIndex
 
 import numpy as np
 
 from vtok.codec.chunk_coder import latent_size
+from vtok.codec.file_index import FileIndex
 from vtok.codec.file_model import card_of, check_header, file_prior, tokenizer_of
 from vtok.codec.group_decoder import decode_group
-from vtok.container.reader import ContainerReader, GroupLocation, VideoGroup, opened
 from vtok.entropy.exact_prior import ExactPrior
 from vtok.entropy.frame_coder import Codes
-from vtok.errors import ConfigError, FormatError, naming
+from vtok.errors import naming
 from vtok.model.tokenizer import VideoTokenizer
+from vtok.system.sources import ByteSource, Readable
 from vtok.video.times import exact_seconds
 
 
@@ -48,21 +45,21 @@ class GroupCache:
 
     def __init__(self, size: int = 2) -> None:
         self.size = size
-        self._groups: OrderedDict[tuple[Path, int], DecodedGroup] = OrderedDict()
+        self._groups: OrderedDict[tuple[FileIndex, int], DecodedGroup] = OrderedDict()
         self._lock = Lock()
 
-    def get(self, path: Path, place: int) -> DecodedGroup | None:
+    def get(self, file: FileIndex, place: int) -> DecodedGroup | None:
         """Group number `place` of a file, if it is here."""
         with self._lock:
-            if (path, place) in self._groups:
-                self._groups.move_to_end((path, place))
-            return self._groups.get((path, place))
+            if (file, place) in self._groups:
+                self._groups.move_to_end((file, place))
+            return self._groups.get((file, place))
 
-    def put(self, path: Path, place: int, group: DecodedGroup) -> None:
+    def put(self, file: FileIndex, place: int, group: DecodedGroup) -> None:
         """Keep a group, in place of the one that was not used for longest."""
         with self._lock:
-            self._groups[path, place] = group
-            self._groups.move_to_end((path, place))
+            self._groups[file, place] = group
+            self._groups.move_to_end((file, place))
             while len(self._groups) > self.size:
                 self._groups.popitem(last=False)
 
@@ -76,7 +73,8 @@ class TokenReader:
     Making one reads the header and the index; the model's prior is loaded, once per process, when codes are first read.
 
     Attributes:
-        path: The file.
+        index: Where everything is in the file.
+        path: The file, or what messages call it if it has no path.
         header: Its header.
         shape: `(T, n, H, W)`: latent frames, channels, latent rows and columns.
         dtype: uint8.
@@ -84,7 +82,9 @@ class TokenReader:
         last_frame_ticks: How long the last frame is shown, in units of the header's time base; 0 if not known.
 
     Args:
-        path: The `.vtok` file.
+        source: The `.vtok` file: a path, bytes, or a binary file object that can seek. A file object is read from its
+            beginning, is not closed, and stands where it stood after each read; nothing else may read it at the same
+            time, and no other process can have the reader.
         tokenizer: Default: the one in this package that the file names.
         cache: Where decoded groups stay; default: one of this reader's own, with two.
 
@@ -98,29 +98,23 @@ class TokenReader:
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        source: Readable | ByteSource,
         *,
         tokenizer: VideoTokenizer | None = None,
         cache: GroupCache | None = None,
     ) -> None:
-        self.path = Path(path)
+        self.index = index = FileIndex(ByteSource.of(source))
+        self.path, self.header = index.path, index.header
         self._tokenizer = tokenizer
         self._cache = GroupCache() if cache is None else cache
-        with opened(self.path) as file:
-            reader = ContainerReader(file)
-            self.header = reader.header
+        with naming(self.path):
             if tokenizer is None:
                 card_of(self.header)
             else:
                 check_header(self.header, tokenizer_of(self.header, tokenizer))
-            self._locations = reader.read_index()
-            self.is_complete = reader.totals is not None
-            self.last_frame_ticks = reader.last_frame_ticks
-        self._starts = [0]
-        for location in self._locations:
-            self._starts.append(self._starts[-1] + self.header.num_latent_frames(location.num_frames))
+        self.is_complete, self.last_frame_ticks = index.is_complete, index.last_frame_ticks
         height, width = latent_size(self.header.height, self.header.width)
-        self.shape = (self._starts[-1], self.header.num_codebooks, height, width)
+        self.shape = (index.latent_starts[-1], self.header.num_codebooks, height, width)
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -133,7 +127,7 @@ class TokenReader:
     @property
     def num_frames(self) -> int:
         """Frames that the latent frames stand for."""
-        return self._locations[-1].end_frame if self._locations else 0
+        return self.index.num_frames
 
     def __getitem__(self, key: SupportsIndex | slice) -> Codes:
         """Latent frame `key`, uint8 `[n, H, W]`, or those of a slice, `[T, n, H, W]`; negative numbers from the end."""
@@ -159,17 +153,13 @@ class TokenReader:
 
         Args:
             start: When the stretch begins, in seconds after frame 0.
-            end: Before what it ends, likewise; None for the end of the video.
+            end: When it ends, in seconds after frame 0; None for the end of the video.
 
         Raises:
-            ConfigError: There are none.
+            ConfigError: There are none, or a time is negative or not finite.
         """
-        first = self._first_frame_at(exact_seconds(start))
-        stop = self.num_frames if end is None else self._first_frame_at(exact_seconds(end))
-        if start < 0 or first >= stop:
-            until = "the end" if end is None else f"{end:g} s"
-            raise ConfigError(f"{self.path}: no frame begins from {start:g} s to {until}")
-        return self[self.latent_of_frame(first) : self.latent_of_frame(stop - 1) + 1]
+        frames = self.index.frame_range(exact_seconds(start), None if end is None else exact_seconds(end))
+        return self[self.latent_of_frame(frames[0]) : self.latent_of_frame(frames[-1]) + 1]
 
     def latent_of_frame(self, index: int) -> int:
         """The latent frame that stands for frame `index`.
@@ -179,24 +169,24 @@ class TokenReader:
         """
         if not 0 <= index < self.num_frames:
             raise IndexError(f"frame {index} of a file of {self.num_frames} frames")
-        place = bisect_right(self._locations, index, key=lambda location: location.first_frame) - 1
-        return self._starts[place] + (index - self._locations[place].first_frame) // self.header.frames_per_latent
+        place = self.index.place_of_frame(index)
+        frame_in_group = index - self.index.locations[place].first_frame
+        return self.index.latent_starts[place] + frame_in_group // self.header.frames_per_latent
 
     def first_frame(self, index: int) -> int:
         """Number of the first frame that latent frame `index` stands for, from the index of the file alone."""
-        place = self._place(index)
-        return self._locations[place].first_frame + self.header.frames_per_latent * (index - self._starts[place])
+        place, frame_in_group = self._place(index)
+        return self.index.locations[place].first_frame + frame_in_group
 
     def pts_seconds(self, index: int) -> float:
         """When the first frame of latent frame `index` begins, in seconds after frame 0; reads its group."""
-        place = self._place(index)
-        pts = self.group(place).pts[self.header.frames_per_latent * (index - self._starts[place])]
-        return float((pts - self._first_pts(self._locations[0])) * self.header.time_base)
+        place, frame_in_group = self._place(index)
+        return float((self.group(place).pts[frame_in_group] - self.index.first_pts) * self.header.time_base)
 
     @property
     def num_groups(self) -> int:
         """Groups in the file."""
-        return len(self._locations)
+        return len(self.index.locations)
 
     def group(self, place: int) -> DecodedGroup:
         """Group `place`, counted from 0, from the cache or from the file.
@@ -204,28 +194,29 @@ class TokenReader:
         Raises:
             FormatError: It is damaged, or the file is not the one that was opened any more.
         """
-        group = self._cache.get(self.path, place)
+        group = self._cache.get(self.index, place)
         if group is None:
             prior = self._prior()
-            stored = self._read_group(self._locations[place])
+            stored = self.index.read_group(self.index.locations[place])
             with naming(self.path):
                 codes = decode_group(prior, self.header, stored)
             group = DecodedGroup(codes, stored.pts, stored.is_restart)
-            self._cache.put(self.path, place, group)
+            self._cache.put(self.index, place, group)
         return group
 
     def _read(self, indices: range) -> Codes:
         codes = np.empty((len(indices), *self.shape[1:]), np.uint8)
         for row, index in zip(codes, indices, strict=True):
-            place = self._place(index)
-            row[:] = self.group(place).codes[index - self._starts[place]]
+            place, frame_in_group = self._place(index)
+            row[:] = self.group(place).codes[frame_in_group // self.header.frames_per_latent]
         return codes
 
-    def _place(self, index: int) -> int:
-        """The group that latent frame `index` is in."""
+    def _place(self, index: int) -> tuple[int, int]:
+        """The group that latent frame `index` is in, and the number of its first frame in that group."""
         if not 0 <= index < len(self):
             raise IndexError(f"latent frame {index} of a file of {len(self)} latent frames")
-        return bisect_right(self._starts, index) - 1
+        place = self.index.place_of_latent(index)
+        return place, self.header.frames_per_latent * (index - self.index.latent_starts[place])
 
     def _prior(self) -> ExactPrior:
         if self._tokenizer is not None:
@@ -234,30 +225,6 @@ class TokenReader:
             tokenizer = _pretrained(str(card_of(self.header).path))
             check_header(self.header, tokenizer_of(self.header, tokenizer))
         return file_prior(tokenizer)
-
-    def _first_frame_at(self, seconds: Fraction) -> int:
-        """The first frame that begins `seconds` after frame 0 or later; behind the last if there is none."""
-        if not self._locations:
-            return 0
-        target = math.ceil(self._first_pts(self._locations[0]) + seconds / self.header.time_base)
-        place = max(0, bisect_left(self._locations, target, key=self._first_pts) - 1)
-        location = self._locations[place]
-        return location.first_frame + bisect_left(self._read_group(location).pts, target)
-
-    def _first_pts(self, location: GroupLocation) -> int:
-        with opened(self.path) as file:
-            return self._reader(file).read_group_head(location).first_pts
-
-    def _read_group(self, location: GroupLocation) -> VideoGroup:
-        with opened(self.path) as file:
-            return self._reader(file).read_group(location)
-
-    def _reader(self, file: BinaryIO) -> ContainerReader:
-        """Opening takes a fraction of a millisecond, and saves threads and processes from sharing a file's position."""
-        reader = ContainerReader(file)
-        if reader.header != self.header:
-            raise FormatError("is not the file any more that was opened")
-        return reader
 
 
 @lru_cache(maxsize=2)

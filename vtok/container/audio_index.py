@@ -81,12 +81,6 @@ def locate_audio(file: BinaryIO, body_offset: int, needed: range) -> Iterator[Au
         byte_offset, sequence = head.end_offset, head.sequence + 1
 
 
-def audio_bytes(file: BinaryIO, body_offset: int) -> int:
-    """How many bytes of a file its chunks of audio packets take, as far as they can be found."""
-    found = locate_audio(file, body_offset, range(0))
-    return sum(chunk.end_offset - chunk.byte_offset for chunk, _ in found)
-
-
 def bytes_around(groups: Sequence[GroupLocation], frames: range) -> range:
     """Where in a file the sound of some frames stands, if it is written as it should: beside the groups they are in."""
     first = bisect_right(groups, frames.start, key=lambda group: group.first_frame) - 1

@@ -10,21 +10,19 @@ The writer (`vtok/container/writer.py`) never seeks, and the reader seeks only w
 need nothing but the header, and nothing at the end of a file is needed to read what comes before.
 """
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
-from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from vtok.container import chunks
 from vtok.container.audio import AudioChunk, AudioHead
 from vtok.container.chunks import ChunkHead, ChunkReader, find_next_chunk, parse_head
-from vtok.container.footer import DONE_PAYLOAD_BYTES, LOCATION, GroupLocation, Totals, parse_done
+from vtok.container.footer import DONE_PAYLOAD_BYTES, LOCATION, End, GroupLocation, Totals, parse_done
 from vtok.container.groups import HEAD_BYTES as GROUP_HEAD_BYTES
 from vtok.container.groups import GroupHead, VideoGroup, frame_range
 from vtok.container.header import MAX_FRAMES_PER_GROUP, FileHeader
-from vtok.errors import ChecksumError, FormatError, MediaError, TruncatedError, naming
+from vtok.errors import ChecksumError, FormatError, TruncatedError
 
 __all__ = [
     "MAX_FRAMES_PER_GROUP",
@@ -32,11 +30,24 @@ __all__ = [
     "ContainerReader",
     "FileHeader",
     "GroupLocation",
+    "Index",
     "Totals",
     "VideoGroup",
     "find_next_chunk",
-    "opened",
 ]
+
+
+class Index(NamedTuple):
+    """Where the groups of a file are, and what its end chunk says: None, as its header, if the file was cut off."""
+
+    locations: list[GroupLocation]
+    done: ChunkHead | None = None
+    end: End | None = None
+
+    @property
+    def last_frame_ticks(self) -> int:
+        """How long the last frame is shown, in units of the time base; 0 if that is not known."""
+        return self.end.last_frame_ticks if self.end else 0
 
 
 class ContainerReader:
@@ -49,7 +60,7 @@ class ContainerReader:
         header: The file's header.
         body_byte_offset: Where the chunk after the header begins.
         progress: What iterating has given so far.
-        totals: What the file contains; None until iterating or `read_index` has come to its end chunk.
+        totals: What the file contains; None until iterating has come to its end chunk.
         last_frame_ticks: How long its last frame is shown, in units of the time base; 0 until then, or if not known.
     """
 
@@ -65,8 +76,6 @@ class ContainerReader:
         self.last_frame_ticks = 0
         self._file = file
         self._is_done = False
-        self._done: ChunkHead | None = None
-        self._index_byte_offset = 0
         self._chunks = ChunkReader(file)
         self._chunks.read_preamble()
         head = self._chunks.read_head()
@@ -111,25 +120,46 @@ class ContainerReader:
             elif not head.is_ancillary:
                 raise FormatError(f"{head.place} is a second header: there must be one")
 
-    def read_index(self) -> list[GroupLocation]:
+    def read_index(self) -> Index:
         """Where each group is, for `read_group`. Needs a file that can seek, and leaves its position as it was.
 
         Taken from the index if there is a sound one, else from a walk over the chunk headers, with the same answer. Of
-        a file that was cut off: its complete groups, and `totals` stays None.
+        a file that was cut off: its complete groups.
 
         Raises:
             FormatError: There is no index, and the walk came upon damage.
         """
         with self._position_kept():
             try:
-                return self._indexed_groups()
+                return self._index_before(self._done_head())
             except FormatError:
-                return self._walked_groups()
+                return self.walk()
 
-    def walk(self) -> list[GroupLocation]:
-        """The same as `read_index`, from the chunk headers alone, whatever the index says."""
+    def walk(self) -> Index:
+        """The same as `read_index`, from the headers of the chunks that are completely there, whatever the index says.
+
+        Raises:
+            FormatError: One of them is damaged.
+        """
         with self._position_kept():
-            return self._walked_groups()
+            size = self._file.seek(0, 2)
+            locations: list[GroupLocation] = []
+            byte_offset, sequence = self.body_byte_offset, 1
+            while byte_offset + chunks.CHUNK_HEAD_BYTES <= size:
+                reader = self._chunks_at(byte_offset, sequence)
+                head = reader.read_head()
+                if head.end_offset > size:
+                    break
+                if head.kind == chunks.GROUP:
+                    group = GroupHead.from_bytes(self._file.read(min(head.length, GROUP_HEAD_BYTES)))
+                    expected = locations[-1].end_frame if locations else 0
+                    if group.first_frame != expected:
+                        raise FormatError(f"{head.place} begins with frame {group.first_frame}: expected {expected}")
+                    locations.append(GroupLocation(sequence, byte_offset, group.first_frame, group.num_frames))
+                elif head.kind == chunks.DONE:
+                    return Index(locations, head, parse_done(head, _read_payload(reader, head)))
+                byte_offset, sequence = head.end_offset, sequence + 1
+        return Index(locations)
 
     def check_index(self) -> None:
         """Compare the index, if there is one, with the groups. Needs a sound file that can seek.
@@ -138,13 +168,15 @@ class ContainerReader:
             FormatError: It says something else.
         """
         walked = self.walk()
+        if walked.done is None or walked.end is None or not walked.end.index_offset:
+            return
         with self._position_kept():
             try:
                 # Where the walk ended, not at the end of the file: an end chunk of a later version may be longer.
-                is_right = not (self._done and self._index_byte_offset) or self._index_before(self._done) == walked
+                indexed = self._index_before(walked.done)
             except FormatError as error:
                 raise type(error)(f"the index is not sound: {error}") from None
-        if not is_right:
+        if indexed != walked:
             raise FormatError("the index does not agree with the groups")
 
     def read_group(self, location: GroupLocation) -> VideoGroup:
@@ -197,12 +229,8 @@ class ContainerReader:
         self.totals, self.last_frame_ticks = end.totals, end.last_frame_ticks
         self._is_done = True
 
-    def _indexed_groups(self) -> list[GroupLocation]:
-        """The groups according to the index, found from the end of the file; FormatError if that cannot be done."""
-        return self._index_before(self._done_head())
-
-    def _index_before(self, done: ChunkHead) -> list[GroupLocation]:
-        """The groups according to the index before the end chunk; FormatError if there is none, or it is not sound."""
+    def _index_before(self, done: ChunkHead) -> Index:
+        """The index before the end chunk; FormatError if there is none, or it is not sound."""
         reader = self._chunks_at(done.byte_offset, done.sequence)
         end = parse_done(done, _read_payload(reader, reader.read_head()))
         reader = self._chunks_at(end.index_offset, done.sequence - 1)
@@ -223,8 +251,7 @@ class ContainerReader:
             num_frames += location.num_frames
         if (num_frames, len(locations)) != end.totals[:2]:
             raise FormatError(f"{head.place} is not complete")
-        self.totals, self.last_frame_ticks = end.totals, end.last_frame_ticks
-        return locations
+        return Index(locations, done, end)
 
     def _done_head(self) -> ChunkHead:
         """The header of the end chunk, found from the end of the file."""
@@ -236,31 +263,6 @@ class ContainerReader:
             if head is not None and head.kind == chunks.DONE:
                 return head
         raise FormatError("no end chunk of this version at the end of the file")
-
-    def _walked_groups(self) -> list[GroupLocation]:
-        """The groups according to the headers of the chunks that are completely there."""
-        size = self._file.seek(0, 2)
-        locations: list[GroupLocation] = []
-        byte_offset, sequence = self.body_byte_offset, 1
-        while byte_offset + chunks.CHUNK_HEAD_BYTES <= size:
-            reader = self._chunks_at(byte_offset, sequence)
-            head = reader.read_head()
-            if head.end_offset > size:
-                break
-            if head.kind == chunks.GROUP:
-                group = GroupHead.from_bytes(self._file.read(min(head.length, GROUP_HEAD_BYTES)))
-                expected = locations[-1].end_frame if locations else 0
-                if group.first_frame != expected:
-                    raise FormatError(f"{head.place} begins with frame {group.first_frame}: expected {expected}")
-                locations.append(GroupLocation(sequence, byte_offset, group.first_frame, group.num_frames))
-            elif head.kind == chunks.DONE:
-                self._done = head
-                self.totals, self._index_byte_offset, self.last_frame_ticks = parse_done(
-                    head, _read_payload(reader, head)
-                )
-                break
-            byte_offset, sequence = head.end_offset, sequence + 1
-        return locations
 
     def _chunks_at(self, byte_offset: int, sequence: int) -> ChunkReader:
         """A reader of chunk `sequence` and those after it; FormatError where the file does not reach."""
@@ -276,21 +278,6 @@ class ContainerReader:
             yield
         finally:
             self._file.seek(position)
-
-
-@contextmanager
-def opened(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """The file at `path`, for reading; errors while it is open say its name.
-
-    Raises:
-        MediaError: It cannot be opened or read.
-    """
-    with naming(path):
-        try:
-            with Path(path).open("rb") as file:
-                yield file
-        except OSError as error:
-            raise MediaError(f"{path}: cannot be opened: {error.strerror}") from error
 
 
 def read_audio_chunk(head: ChunkHead, payload: bytes, header: FileHeader) -> AudioChunk:

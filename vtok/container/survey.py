@@ -92,7 +92,7 @@ def _survey_of_sound_file(file: BinaryIO) -> Survey:
     for _ in reader:
         pass
     audio = list(locate_audio(file, reader.body_byte_offset, range(file.seek(0, 2))))
-    result = Survey(reader.header, reader.walk(), audio, reader.progress.num_frames)
+    result = Survey(reader.header, reader.walk().locations, audio, reader.progress.num_frames)
     try:
         reader.check_index()
     except FormatError as error:

@@ -3,10 +3,10 @@
 import os
 from dataclasses import dataclass
 
-from vtok.container.reader import opened
 from vtok.container.survey import survey
 from vtok.errors import VtokError
 from vtok.system.paths import StrPath
+from vtok.system.sources import ByteSource
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +43,7 @@ def verify_file(path: StrPath) -> Verification:
         FormatError: It is no `.vtok` file.
         UnsupportedVersionError: It needs a newer reader.
     """
-    with opened(path) as file:
+    with ByteSource(path).opened() as file:
         found = survey(file)
         num_bytes = file.seek(0, os.SEEK_END)
     return Verification(

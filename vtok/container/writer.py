@@ -1,7 +1,6 @@
 """Writes a `.vtok` file; `vtok/container/reader.py` draws what one holds, and reads it."""
 
 from collections.abc import Iterable
-from typing import BinaryIO
 
 from vtok.container import chunks
 from vtok.container.chunks import pack_chunk, pack_preamble
@@ -9,6 +8,7 @@ from vtok.container.footer import LOCATION, End, GroupLocation, Totals, pack_don
 from vtok.container.groups import VideoGroup
 from vtok.container.header import FileHeader
 from vtok.errors import ConfigError, FormatError
+from vtok.system.sources import Writable
 
 _COPY_SHARE = 128  # a copy of the header must not take more than one in so many bytes
 
@@ -22,8 +22,8 @@ class ContainerWriter:
         num_audio_bytes: How much of that is chunks of audio packets.
     """
 
-    def __init__(self, file: BinaryIO, header: FileHeader) -> None:
-        """Write the header to `file`, a buffered binary file, which stays the caller's to close."""
+    def __init__(self, file: Writable, header: FileHeader) -> None:
+        """Write the header to `file`, which takes all bytes it is given, and stays the caller's to close."""
         self.totals = Totals()
         self.num_audio_bytes = 0
         self._file = file

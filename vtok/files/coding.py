@@ -6,6 +6,7 @@ decode_file   ContainerReader -> PriorGroupDecoder -> ChunkDecoder (these three:
 Audio packets pass by the networks: they are copied as they are.
 """
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -33,7 +34,8 @@ from vtok.networks.arithmetic import choose_arithmetic
 from vtok.system.atomic import check_target, open_atomically
 from vtok.system.paths import StrPath, is_vtok
 from vtok.system.pipeline import DEPTH, ahead
-from vtok.system.standard_streams import is_standard, local_file, standard_output
+from vtok.system.sources import Readable, Sink, Writable, name_of
+from vtok.system.standard_streams import is_standard, local_file, local_source, standard_output
 from vtok.system.threads import num_threads
 from vtok.video.frame import Progress
 from vtok.video.times import played_seconds
@@ -107,7 +109,7 @@ class DecodeResult:
 
 def encode_file(
     source: StrPath,
-    target: StrPath,
+    target: StrPath | Writable,
     *,
     quality: float = 5.0,
     tokenizer: VideoTokenizer | None = None,
@@ -128,7 +130,8 @@ def encode_file(
     Args:
         source: Any video file that FFmpeg reads, an image, a pattern of images such as `frames/%04d.png`, or `-` for
             standard input.
-        target: The file to write; its name ends in `.vtok`. Or `-` for standard output.
+        target: The file to write; its name ends in `.vtok`. Or `-` for standard output, or a binary file object, which
+            needs nothing but `write` and is not closed.
         quality: 1 (smallest) to 9 (best).
         tokenizer: Default: the pretrained one of this package.
         keyframe_seconds: Length of the groups that can be decoded on their own.
@@ -144,11 +147,14 @@ def encode_file(
         progress: Told the video's description, returns what is told the number of frames done.
 
     Raises:
-        VtokError: Of any kind; then nothing was written and an existing target is as it was.
+        VtokError: Of any kind; then nothing was written and an existing target is as it was. Only what went to standard
+            output or a file object by then stays there.
     """
-    check_target(target, [source], overwrite=overwrite)
-    if not is_standard(target) and not is_vtok(target):
-        raise ConfigError(f"{target}: unknown suffix {Path(target).suffix!r}. The name of the output ends in .vtok")
+    target = target if isinstance(target, str | os.PathLike) else Sink(target)
+    if not isinstance(target, Sink):
+        check_target(target, [source], overwrite=overwrite)
+        if not is_standard(target) and not is_vtok(target):
+            raise ConfigError(f"{target}: unknown suffix {Path(target).suffix!r}. The name of the output ends in .vtok")
     arithmetic = choose_arithmetic(device, precision)
     tokenizer = tokenizer or VideoTokenizer.from_pretrained()
     prior = file_prior(tokenizer)
@@ -187,10 +193,10 @@ def encode_file(
         writer.finish(last_frame_ticks=part.last_frame_ticks)
         if first_pts is None or last_pts is None:
             raise MediaError(f"{source}: no frame could be decoded")
-    if verify and not is_standard(target):
+    if verify and not isinstance(target, Sink) and not is_standard(target):
         check_written(target)
     return encode_result(
-        source, target, writer, reader, played_seconds(info, first_pts, last_pts, part.last_frame_ticks)
+        source, name_of(target), writer, reader, played_seconds(info, first_pts, last_pts, part.last_frame_ticks)
     )
 
 
@@ -221,7 +227,7 @@ def encode_result(
 
 
 def decode_file(
-    source: StrPath,
+    source: Readable,
     target: StrPath,
     *,
     codec: str | None = None,
@@ -243,7 +249,8 @@ def decode_file(
     `codec`; its timestamps begin with that of the source's first frame.
 
     Args:
-        source: The `.vtok` file, or `-` for standard input.
+        source: The `.vtok` file: a path, `-` for standard input, bytes, or a binary file object that can seek. A file
+            object is read from its beginning, is not closed, and stands where it stood afterwards.
         target: What to write; its suffix chooses between videos, GIF, images and raw frames. A sequence of images is
             named by a pattern such as `frames/%04d.png`. `-` means standard output.
         codec: Codec of a video; the default is visually lossless, H.264 (VP9 in WebM), `ffv1` is lossless.
@@ -262,13 +269,13 @@ def decode_file(
     Raises:
         VtokError: Of any kind; then nothing was written and an existing target is as it was.
     """
-    check_target(target, [source], overwrite=overwrite)
-    opened = RecoveredVideo if recover else CompressedVideo
+    check_target(target, [source] if isinstance(source, str | os.PathLike) else [], overwrite=overwrite)
+    opened: type[CompressedVideo | RecoveredVideo] = RecoveredVideo if recover else CompressedVideo
     arithmetic = choose_arithmetic(device, precision)
     with (
         _hint_at_recovery(recover),
-        local_file(source) as path,
-        opened(path, tokenizer=tokenizer, name=source, arithmetic=arithmetic) as video,
+        local_source(source) as local,
+        opened(local, tokenizer=tokenizer, arithmetic=arithmetic) as video,
     ):
         part = video_part(video, start_seconds, end_seconds, with_audio=with_audio)
         with open_output(
@@ -284,7 +291,7 @@ def decode_file(
     faults = video.faults if isinstance(video, RecoveredVideo) else []
     num_held = video.num_held_frames if isinstance(video, RecoveredVideo) else 0
     return DecodeResult(
-        source=str(source),
+        source=local.name,
         target=str(target),
         num_frames=num_frames,
         first_frame=part.first_frame,
@@ -315,8 +322,11 @@ def _hint_at_recovery(recover: bool) -> Iterator[None]:
 
 
 @contextmanager
-def _opened_target(target: StrPath) -> Iterator[BinaryIO]:
-    """Where a `.vtok` file is written: beside its name until it is complete, or straight to standard output."""
+def _opened_target(target: StrPath | Sink) -> Iterator[BinaryIO | Sink]:
+    """Where a `.vtok` file is written: beside its name until it is complete, or straight to what is no path."""
+    if isinstance(target, Sink):
+        yield target
+        return
     if is_standard(target):
         with standard_output() as file:
             yield file

@@ -12,13 +12,14 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from vtok.codec.file_index import FileIndex
 from vtok.container.audio import AudioChunks
-from vtok.container.audio_index import bytes_around, locate_audio, read_packets
-from vtok.container.reader import ContainerReader, FileHeader, VideoGroup, opened
+from vtok.container.reader import ContainerReader, FileHeader, VideoGroup
 from vtok.container.writer import ContainerWriter
 from vtok.errors import ConfigError
 from vtok.system.atomic import check_target, open_atomically
 from vtok.system.paths import StrPath, is_vtok
+from vtok.system.sources import ByteSource
 from vtok.video.times import Span, exact_seconds
 from vtok.video.tracks import AudioPacket, AudioTrack, shifted_chapters
 
@@ -83,23 +84,22 @@ def cut_file(
         VtokError: Of any kind; then nothing was written and an existing target is as it was.
     """
     _check(target, [source], overwrite)
-    with opened(source) as file:
-        reader = ContainerReader(file)
-        locations = reader.read_index()
-        starts = [reader.read_group_head(location).first_pts for location in locations]
-        time_base, first_pts = reader.header.time_base, starts[0] if starts else 0
+    with ByteSource(source).held() as held:
+        index = FileIndex(held)
+        locations, time_base, first_pts = index.locations, index.header.time_base, index.first_pts
+        starts = [index.first_pts_of(location) for location in locations]
         start = math.ceil(first_pts + exact_seconds(start_seconds) / time_base)
         begin = max(0, bisect_right(starts, start) - 1)
         end = len(starts)
         if end_seconds is not None:
             end = bisect_left(starts, math.ceil(first_pts + exact_seconds(end_seconds) / time_base))
-        last_pts = reader.read_group(locations[end - 1]).pts[-1] if begin < end else start - 1
+        last_pts = index.group_pts(locations[end - 1])[-1] if begin < end else start - 1
         if last_pts < start:
             raise ConfigError(f"{source}: no frame begins in that range")
-        last_ticks = max(0, starts[end] - last_pts) if end < len(starts) else reader.last_frame_ticks
+        last_ticks = max(0, starts[end] - last_pts) if end < len(starts) else index.last_frame_ticks
         shift, first_frame = first_pts - starts[begin], locations[begin].first_frame
         groups = (
-            _moved(reader.read_group(location), location.first_frame - first_frame, shift)
+            _moved(index.read_group(location), location.first_frame - first_frame, shift)
             for location in locations[begin:end]
         )
         span = Span(
@@ -107,15 +107,13 @@ def cut_file(
         )
         seconds = shift * time_base
         header = replace(
-            reader.header,
-            audio=reader.header.audio if with_audio else (),
-            chapters=shifted_chapters(reader.header.chapters, span.begin, span.end, seconds),
+            index.header,
+            audio=index.header.audio if with_audio else (),
+            chapters=shifted_chapters(index.header.chapters, span.begin, span.end, seconds),
         )
-        with opened(source) as sound:
-            around = bytes_around(locations, range(first_frame, locations[end - 1].end_frame))
-            audio = locate_audio(sound, reader.body_byte_offset, around) if header.audio else ()
-            items = _cut(header, groups, read_packets(sound, reader.header, audio, span), seconds)
-            return _write([source], target, header, items, last_ticks, start_seconds=float(-seconds))
+        packets = index.packets(span, range(first_frame, locations[end - 1].end_frame)) if header.audio else iter(())
+        items = _cut(header, groups, packets, seconds)
+        return _write([source], target, header, items, last_ticks, start_seconds=float(-seconds))
 
 
 def concat_files(
@@ -140,7 +138,7 @@ def concat_files(
     _check(target, sources, overwrite)
     headers = []
     for source in sources:
-        with opened(source) as file:
+        with ByteSource(source).opened() as file:
             headers.append(ContainerReader(file).header)
         _require_same(sources[0], headers[0], source, headers[-1])
         if with_audio:
@@ -235,14 +233,11 @@ def _places(sources: Sequence[StrPath], time_base: Fraction) -> list[_Place]:
     places: list[_Place] = []
     end = None  # timestamp of the next frame
     for number, source in enumerate(sources):
-        with opened(source) as file:
-            reader = ContainerReader(file)
-            header, locations = reader.header, reader.read_index()
-            if not locations:
-                places.append(_Place(source, 1, 0, Span(Fraction(0), Fraction(0)), 0))
-                continue
-            shown = reader.last_frame_ticks
-            first, last = reader.read_group_head(locations[0]).first_pts, reader.read_group(locations[-1]).pts[-1]
+        index = FileIndex(ByteSource(source))
+        if not index.locations:
+            places.append(_Place(source, 1, 0, Span(Fraction(0), Fraction(0)), 0))
+            continue
+        header, shown, first, last = index.header, index.last_frame_ticks, index.first_pts, index.last_pts
         scale = int(header.time_base / time_base)
         rate = header.average_rate
         last_frame_ticks = scale * shown or max(1, round((1 / rate if rate else header.time_base) / time_base))
@@ -259,7 +254,7 @@ def _joined(places: Sequence[_Place], header: FileHeader) -> Iterator[_Item]:
     first_frame = 0
     for place in places:
         shift, is_restart = place.ticks * header.time_base, first_frame > 0
-        with opened(place.source) as file:
+        with ByteSource(place.source).opened() as file:
             for item in ContainerReader(file).items():
                 if isinstance(item, VideoGroup):
                     yield _moved(item, first_frame, place.ticks, scale=place.scale, is_restart=is_restart)

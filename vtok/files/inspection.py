@@ -1,15 +1,15 @@
 """What a `.vtok` file says of itself. That needs neither the model nor torch."""
 
-import os
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from vtok.container.audio_index import audio_bytes
-from vtok.container.reader import ContainerReader, opened
+from vtok.codec.file_index import FileIndex
 from vtok.errors import FormatError
 from vtok.model.registry import model_with_hash
+from vtok.system.paths import StrPath
+from vtok.system.sources import ByteSource
 from vtok.video.tracks import AudioTrack
 from vtok.video.values import printable
 
@@ -108,23 +108,19 @@ class FileInfo:
         return "\n".join(lines)
 
 
-def file_info(path: str | os.PathLike[str]) -> FileInfo:
+def file_info(path: StrPath) -> FileInfo:
     """What the file at `path` says of itself.
 
     Raises:
         FormatError: It is no `.vtok` file, or so damaged that its groups cannot be found.
     """
-    with opened(path) as file:
-        reader = ContainerReader(file)
-        header, locations = reader.header, reader.read_index()
-        num_bytes, num_audio_bytes = file.seek(0, os.SEEK_END), audio_bytes(file, reader.body_byte_offset)
-        num_frames = locations[-1].end_frame if locations else 0
+    with ByteSource(path).held() as held:
+        index = FileIndex(held)
+        header, num_frames = index.header, index.num_frames
+        num_bytes, num_audio_bytes = index.num_bytes, index.num_audio_bytes
         duration = None
         with suppress(FormatError):  # of a damaged group; all others can still be told
-            if locations:
-                first_pts = reader.read_group_head(locations[0]).first_pts
-                last_pts = reader.read_group(locations[-1]).pts[-1]
-                duration = float(header.seconds_shown(first_pts, last_pts, reader.last_frame_ticks))
+            duration = float(index.duration) if num_frames else None
     return FileInfo(
         path=str(path),
         num_bytes=num_bytes,
@@ -146,14 +142,14 @@ def file_info(path: str | os.PathLike[str]) -> FileInfo:
         average_rate=str(header.average_rate) if header.average_rate else None,
         tags=dict(header.tags),
         num_frames=num_frames,
-        num_latent_frames=sum(header.num_latent_frames(location.num_frames) for location in locations),
+        num_latent_frames=index.latent_starts[-1],
         codes_per_latent_frame=header.codes_per_latent_frame,
         duration_seconds=duration,
         kbit_per_second=8e-3 * num_bytes / duration if duration else None,
         bits_per_pixel=8 * (num_bytes - num_audio_bytes) / (header.width * header.height * num_frames)
         if num_frames
         else None,
-        is_complete=reader.totals is not None,
+        is_complete=index.is_complete,
         audio_tracks=[_track_json(track) for track in header.audio],
         chapters=[
             {
@@ -163,7 +159,7 @@ def file_info(path: str | os.PathLike[str]) -> FileInfo:
             }
             for chapter in header.chapters
         ],
-        groups=[location._asdict() for location in locations],
+        groups=[location._asdict() for location in index.locations],
     )
 
 

@@ -159,7 +159,8 @@ class _Video:
         self._reader: CompressedVideo | VideoReader
         if is_vtok(path):
             self._reader = video = stack.enter_context(CompressedVideo(path, tokenizer=tokenizer))
-            num_bytes, duration = video.path.stat().st_size - video.audio_bytes(), float(video.duration)
+            num_bytes = video.index.num_bytes - video.index.num_audio_bytes
+            duration = float(video.index.duration)
         else:
             self._reader = reader = stack.enter_context(VideoReader(path))
             num_bytes, duration = reader.num_bytes, reader.info.duration_seconds_from_header or 0.0
@@ -171,8 +172,8 @@ class _Video:
         """The frame that is shown so long after the first one."""
         first_pts, frames = None, self.frames
         if isinstance(self._reader, CompressedVideo):  # need not be decoded from its beginning
-            first_pts = self._reader.first_pts
-            number = self._reader.first_frame_at(seconds)
+            first_pts = self._reader.index.first_pts
+            number = self._reader.index.first_frame_at(seconds)
             frames = iter(self._reader.frames(max(0, number - 1), number + 1))
         shown = None
         for frame in frames:
@@ -188,7 +189,7 @@ class _Video:
 
     def _end(self, first_pts: int, last: Frame) -> float:
         if isinstance(self._reader, CompressedVideo):
-            return float(self._reader.duration)
+            return float(self._reader.index.duration)
         return played_seconds(self.info, first_pts, last.pts, self._reader.last_frame_ticks)
 
     def label(self, meter: QualityMeter, frame: Frame, reference: Frame | None) -> str:

@@ -146,7 +146,9 @@ def file_stats(
             if advance:
                 advance(1)
         quality, series = comparison.result()
-    num_bytes = video.num_bytes if isinstance(video, VideoReader) else video.path.stat().st_size - video.audio_bytes()
+        num_bytes = (
+            video.num_bytes if isinstance(video, VideoReader) else video.index.num_bytes - video.index.num_audio_bytes
+        )
     seconds = played_seconds(info, comparison.pts[0], comparison.pts[-1], source.last_frame_ticks)
     header = video.header if isinstance(video, CompressedVideo) else None
     return FileStats(

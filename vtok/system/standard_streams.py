@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from vtok.errors import ConfigError, MediaError, writing
+from vtok.system.sources import ByteSource, Readable
 
 STANDARD = "-"
 
@@ -44,6 +45,16 @@ def local_file(source: str | os.PathLike[str]) -> Iterator[Path]:
         if not path.stat().st_size:
             raise MediaError(f"{STANDARD}: standard input is empty")
         yield path
+
+
+@contextmanager
+def local_source(source: Readable) -> Iterator[ByteSource]:
+    """What is read for `source`; a path is one as for `local_file`, and so are the errors."""
+    if not isinstance(source, str | os.PathLike):
+        yield ByteSource(source)
+        return
+    with local_file(source) as path:
+        yield ByteSource(path, name=source)
 
 
 @contextmanager

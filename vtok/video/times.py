@@ -1,5 +1,6 @@
 """Times: as people type them (seconds, or hours, minutes and seconds between colons), and stretches between two."""
 
+import math
 import re
 from dataclasses import dataclass
 from fractions import Fraction
@@ -55,7 +56,12 @@ def exact_seconds(seconds: Fraction | float) -> Fraction:
     Example:
         >>> exact_seconds(1.28), Fraction(1.28) > Fraction(32, 25)
         (Fraction(32, 25), True)
+
+    Raises:
+        ConfigError: `seconds` is negative or not finite.
     """
+    if not 0 <= seconds < math.inf:
+        raise ConfigError(f"{float(seconds):g} s is no time in a video: must be at least 0 and finite")
     return Fraction(str(seconds)) if isinstance(seconds, float) else Fraction(seconds)
 
 

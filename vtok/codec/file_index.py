@@ -1,0 +1,268 @@
+"""Where everything is in a `.vtok` file: groups by frame, latent frame and time, and the sound beside them."""
+
+import math
+from abc import ABC, abstractmethod
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from fractions import Fraction
+from functools import cached_property
+from itertools import accumulate
+from pathlib import Path
+from typing import BinaryIO
+
+from vtok.container.audio_index import AudioLocation, bytes_around, locate_audio, read_packets
+from vtok.container.reader import ContainerReader, FileHeader, GroupLocation, Index, VideoGroup
+from vtok.errors import ConfigError, FormatError
+from vtok.system.sources import ByteSource
+from vtok.video.times import Span
+from vtok.video.tracks import AudioPacket
+
+_EVERYWHERE = range(1 << 62)
+
+
+class GroupSource(ABC):
+    """The groups and the sound of a file, for any number of threads: each access has a file position of its own.
+
+    Errors name the file.
+
+    Attributes:
+        path: The file, or what messages call it if it has no path.
+        header: Its header.
+    """
+
+    header: FileHeader
+
+    def __init__(self, source: ByteSource) -> None:
+        self.path = Path(source.name)
+        self._source = source
+        self._last_group_pts: tuple[GroupLocation | None, tuple[int, ...]] = None, ()
+
+    @property
+    @abstractmethod
+    def locations(self) -> list[GroupLocation]:
+        """Where the groups are, in the order of their frames."""
+
+    @abstractmethod
+    def groups(self) -> Iterator[VideoGroup]:
+        """All groups, in order."""
+
+    @abstractmethod
+    def read_group(self, location: GroupLocation) -> VideoGroup:
+        """The group at a place, checked.
+
+        Raises:
+            FormatError: It is damaged, or no longer there.
+        """
+
+    @property
+    @abstractmethod
+    def total_frames(self) -> int | None:
+        """Frames of the whole file, as far as that is known."""
+
+    def leave_out(self, group: VideoGroup) -> None:  # noqa: B027 (most sources have no use for it)
+        """Take note that the codes of a group are not what was written."""
+
+    @property
+    def num_frames(self) -> int:
+        """Frames in the file, as far as its groups can be found."""
+        return self.locations[-1].end_frame if self.locations else 0
+
+    def place_of_frame(self, index: int) -> int:
+        """Number of the last group that begins with frame `index` or before it; -1 if there is none."""
+        return bisect_right(self.locations, index, key=lambda location: location.first_frame) - 1
+
+    def first_pts_of(self, location: GroupLocation) -> int:
+        """Timestamp of the first frame of a group."""
+        return self.group_pts(location)[0]
+
+    def group_pts(self, location: GroupLocation) -> tuple[int, ...]:
+        """Timestamps of the frames of a group; those of one group stay in memory."""
+        kept = self._last_group_pts
+        if kept[0] != location:
+            kept = self._last_group_pts = location, self.read_group(location).pts
+        return kept[1]
+
+    @property
+    def first_pts(self) -> int:
+        """Timestamp of the first frame; 0 if there is none."""
+        return self.first_pts_of(self.locations[0]) if self.locations else 0
+
+    @cached_property
+    def last_pts(self) -> int:
+        """Timestamp of the last frame; 0 if there is none."""
+        return self.group_pts(self.locations[-1])[-1] if self.locations else 0
+
+    @property
+    def duration(self) -> Fraction:
+        """Seconds from when the first frame begins to the end of the last."""
+        if not self.locations:
+            return Fraction(0)
+        return self.header.seconds_shown(self.first_pts, self.last_pts, self.ticks_shown(self.num_frames - 1))
+
+    @abstractmethod
+    def ticks_shown(self, index: int) -> int:
+        """How long a frame is shown, in units of the time base; 0 if the file, or its intact part, does not say."""
+
+    def frame_range(self, start_seconds: Fraction, end_seconds: Fraction | None) -> range:
+        """The frames that begin at or after one time and before another, both counted from the first frame's.
+
+        Raises:
+            ConfigError: There are none.
+        """
+        start = self.first_frame_at(start_seconds)
+        stop = self.num_frames if end_seconds is None else self.first_frame_at(end_seconds)
+        if start >= stop:
+            end = "the end" if end_seconds is None else f"{float(end_seconds):g} s"
+            raise ConfigError(
+                f"{self.path}: no frame begins from {float(start_seconds):g} s to {end}; its {self.num_frames} frames "
+                f"last {float(self.duration):g} s"
+            )
+        return range(start, stop)
+
+    def first_frame_at(self, seconds: Fraction) -> int:
+        """The first frame that begins `seconds` after frame 0 or later; one past the last if there is none."""
+        if not self.locations:
+            return 0
+        target = math.ceil(self.first_pts + seconds / self.header.time_base)
+        place = bisect_left(self.locations, target, key=self.first_pts_of) - 1
+        if place < 0:
+            return 0
+        location = self.locations[place]
+        return location.first_frame + bisect_left(self.group_pts(location), target)
+
+    def packets(self, span: Span, part: range | None = None) -> Iterator[AudioPacket]:
+        """Audio packets that begin in a stretch of time, in the order of the file, read independently of the frames.
+
+        Args:
+            span: The stretch of time.
+            part: The frames of that time. Damage far from them does no harm then.
+
+        Raises:
+            FormatError: Some of that sound is damaged.
+        """
+        needed = _EVERYWHERE if part is None else bytes_around(self.locations, part)
+        with self._source.opened() as file:
+            yield from read_packets(file, self.header, self._audio(file, needed), span)
+
+    @property
+    def num_audio_bytes(self) -> int:
+        """How much of the file is sound, as far as it can be found."""
+        with self._source.opened() as file:
+            return sum(chunk.end_offset - chunk.byte_offset for chunk, _ in self._audio(file, range(0)))
+
+    @property
+    def num_bytes(self) -> int:
+        """Size of the file."""
+        with self._source.opened() as file:
+            return file.seek(0, 2)
+
+    @abstractmethod
+    def _audio(self, file: BinaryIO, needed: range) -> Iterable[AudioLocation]:
+        """The chunks of audio packets, as `locate_audio` finds them."""
+
+
+class FileIndex(GroupSource):
+    """A sound file, or the sound part of one.
+
+    Making one reads the header. The index is read when it is first asked for.
+
+    Args:
+        source: The `.vtok` file.
+
+    Raises:
+        FormatError: It is no `.vtok` file, or its beginning is damaged.
+    """
+
+    def __init__(self, source: ByteSource) -> None:
+        super().__init__(source)
+        self._first_pts: dict[int, int] = {}  # of groups, by the number of their first frame
+        with source.opened() as file:
+            reader = ContainerReader(file)
+            self.header, self._body_byte_offset = reader.header, reader.body_byte_offset
+
+    @property
+    def locations(self) -> list[GroupLocation]:
+        """Where the groups are, in the order of their frames.
+
+        Raises:
+            FormatError: There is no index, and a walk over the chunks came upon damage.
+        """
+        return self._index.locations
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the file has its end; of one that was cut off, `locations` are the complete groups."""
+        return self._index.end is not None
+
+    @property
+    def last_frame_ticks(self) -> int:
+        """How long the last frame is shown, in units of the time base; 0 if that is not known."""
+        return self._index.last_frame_ticks
+
+    @property
+    def total_frames(self) -> int | None:
+        """Frames of the whole file; None if it was cut off or its groups cannot be found."""
+        with suppress(FormatError):  # for whoever reads the groups to report, after what comes before the damage
+            return self._index.end.totals.num_frames if self._index.end else None
+        return None
+
+    def groups(self) -> Iterator[VideoGroup]:
+        """All groups, in order; of a damaged file those before the damage, then the error."""
+        with self._reader() as reader:
+            yield from reader
+
+    def read_group(self, location: GroupLocation) -> VideoGroup:
+        """The group at a place, checked.
+
+        Raises:
+            FormatError: It is damaged, or the file is not the one that was opened any more.
+        """
+        with self._reader() as reader:
+            return reader.read_group(location)
+
+    def first_pts_of(self, location: GroupLocation) -> int:
+        """Timestamp of the first frame of a group, of which only the beginning is read."""
+        if location.first_frame not in self._first_pts:
+            with self._reader() as reader:
+                self._first_pts[location.first_frame] = reader.read_group_head(location).first_pts
+        return self._first_pts[location.first_frame]
+
+    def ticks_shown(self, index: int) -> int:
+        """How long a frame is shown, in units of the time base; 0 if the file, or its intact part, does not say."""
+        if index + 1 >= self.num_frames:
+            return self.last_frame_ticks
+        with suppress(FormatError):  # of a damaged group, which may begin after what was asked for
+            return max(0, self._pts_of(index + 1) - self._pts_of(index))
+        return 0
+
+    @cached_property
+    def latent_starts(self) -> list[int]:
+        """Number of the first latent frame of each group, and one past the last latent frame of the file."""
+        counts = (self.header.num_latent_frames(location.num_frames) for location in self.locations)
+        return list(accumulate(counts, initial=0))
+
+    def place_of_latent(self, index: int) -> int:
+        """Number of the group that latent frame `index` is in."""
+        return bisect_right(self.latent_starts, index) - 1
+
+    @cached_property
+    def _index(self) -> Index:
+        with self._reader() as reader:
+            return reader.read_index()
+
+    def _pts_of(self, index: int) -> int:
+        location = self.locations[self.place_of_frame(index)]
+        return self.group_pts(location)[index - location.first_frame]
+
+    def _audio(self, file: BinaryIO, needed: range) -> Iterable[AudioLocation]:
+        return locate_audio(file, self._body_byte_offset, needed)
+
+    @contextmanager
+    def _reader(self) -> Iterator[ContainerReader]:
+        """A reader of its own: opening takes a fraction of a millisecond, and threads and processes share nothing."""
+        with self._source.opened() as file:
+            reader = ContainerReader(file)
+            if reader.header != self.header:
+                raise FormatError("is not the file any more that was opened")
+            yield reader

@@ -1,0 +1,183 @@
+"""Bytes to read and where to write them: at a path, in memory, or through a binary file object of the caller."""
+
+import io
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, BinaryIO, Protocol
+
+from vtok.errors import ConfigError, MediaError, naming, writing
+from vtok.system.paths import StrPath
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+
+class Writable(Protocol):
+    """A binary file object to write to; it need not seek."""
+
+    def write(self, data: bytes, /) -> object:
+        """Take bytes; return how many, or None for all of them."""
+
+
+Readable = StrPath | bytes | bytearray | memoryview | BinaryIO
+
+
+class ByteSource:
+    """A file to read, of which any number of handles may be open, in any number of threads.
+
+    Each handle has a position of its own. Of a path each is a newly opened file, so processes may inherit the source
+    or get it pickled. A file object is read from its beginning, whatever its position, which it has again after each
+    read; it is not closed.
+
+    Attributes:
+        name: What messages call it: the path, `<bytes>`, or the `name` of the file object.
+
+    Args:
+        source: A path, bytes, or a binary file object that can seek and that nobody else reads at the same time.
+        name: What messages call it, if not as above.
+
+    Raises:
+        ConfigError: `source` is none of these.
+    """
+
+    def __init__(self, source: Readable, *, name: StrPath | None = None) -> None:
+        self.name = os.fspath(name) if name is not None else name_of(source)
+        self._open: Callable[[], BinaryIO]
+        if isinstance(source, str | os.PathLike):
+            self._open = partial(_open_path, Path(source), self.name)
+        elif isinstance(source, bytes | bytearray | memoryview):
+            self._open = partial(io.BytesIO, bytes(source))
+        else:
+            _check_binary(source, "read", "seek", "tell", "seekable")
+            self._open = partial(_open_handle, source, Lock())
+
+    @classmethod
+    def of(cls, source: "Readable | ByteSource") -> "ByteSource":
+        """`source` itself, if it is one already."""
+        return source if isinstance(source, ByteSource) else cls(source)
+
+    @contextmanager
+    def held(self) -> Iterator["ByteSource"]:
+        """The same file, open all the time, so that it is read whatever becomes of its path."""
+        with self._open() as file:
+            yield ByteSource(file, name=self.name)
+
+    @contextmanager
+    def opened(self) -> Iterator[BinaryIO]:
+        """A handle at the beginning of the file; what is wrong with the file is told with its name.
+
+        Raises:
+            MediaError: It cannot be opened, read, or read in any order.
+        """
+        with naming(self.name), self._open() as file:
+            try:
+                if not file.seekable():
+                    raise MediaError(f"{self.name}: cannot seek, as a pipe; copy it to a file or to io.BytesIO first")
+                yield file
+            except OSError as error:
+                raise MediaError(f"{self.name}: cannot be read: {error.strerror or error}") from error
+
+
+class Sink:
+    """A binary file object of the caller, to be written to from front to back; not closed.
+
+    Attributes:
+        name: What messages call it.
+
+    Raises:
+        ConfigError: It is no such object.
+    """
+
+    def __init__(self, file: Writable) -> None:
+        _check_binary(file, "write")
+        self.name = name_of(file)
+        self._file = file
+
+    def write(self, data: bytes) -> None:
+        """Write all of `data`, in several calls if the object takes less at a time.
+
+        Raises:
+            MediaError: It cannot be written.
+        """
+        while data:
+            with writing(self.name):
+                num_bytes = self._file.write(data)
+            data = data[num_bytes:] if isinstance(num_bytes, int) else b""
+
+
+def name_of(file: Readable | Writable) -> str:
+    """What messages call a file: the path, `<bytes>`, the `name` of a file object, or its type if it has none."""
+    if isinstance(file, str | os.PathLike):
+        return os.fspath(file)
+    if isinstance(file, bytes | bytearray | memoryview):
+        return "<bytes>"
+    name = getattr(file, "name", None)
+    return name if isinstance(name, str) else f"<{type(file).__name__}>"
+
+
+def _open_path(path: Path, name: str) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise MediaError(f"{name}: cannot be opened: {error.strerror}") from error
+
+
+def _open_handle(file: BinaryIO, lock: Lock) -> BinaryIO:
+    return io.BufferedReader(_Handle(file, lock))
+
+
+class _Handle(io.RawIOBase):
+    """A position of its own in a file that others read too, all of them under `lock`."""
+
+    def __init__(self, file: BinaryIO, lock: Lock) -> None:
+        self._file = file
+        self._lock = lock
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return self._file.seekable()
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        if whence == os.SEEK_END:
+            with self._at(offset, whence) as file:
+                self._position = file.tell()
+        else:
+            self._position = offset + (self._position if whence == os.SEEK_CUR else 0)
+        return self._position
+
+    def readinto(self, buffer: "WriteableBuffer", /) -> int:
+        view = memoryview(buffer)
+        with self._at(self._position) as file:
+            data = file.read(len(view)) or b""
+        view[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+    @contextmanager
+    def _at(self, offset: int, whence: int = os.SEEK_SET) -> Iterator[BinaryIO]:
+        """The file at a place; afterwards it stands where it stood."""
+        with self._lock:
+            position = self._file.tell()
+            try:
+                self._file.seek(offset, whence)
+                yield self._file
+            finally:
+                self._file.seek(position)
+
+
+def _check_binary(file: Readable | Writable, *methods: str) -> None:
+    if isinstance(file, io.TextIOBase):
+        raise ConfigError(f"{name_of(file)}: is open as text. Open it in binary mode")
+    if not all(hasattr(file, method) for method in methods):
+        what = "a path, bytes or a binary file object" if "read" in methods else "a path or an object with `write`"
+        raise ConfigError(f"{file!r:.80}: expected {what}")
