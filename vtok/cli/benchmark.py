@@ -1,17 +1,17 @@
 """The command that compares vtok with other codecs: `bench`."""
 
 import importlib.util
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
 
 from vtok.cli.loading import load, set_threads
-from vtok.cli.options import Model, Quiet
-from vtok.cli.output import EXIT_INCOMPLETE, print_json
+from vtok.cli.options import Model, PathArgument, PathOption, Quiet, json_option
+from vtok.cli.output import EXIT_INCOMPLETE, Reporter, print_json
 from vtok.errors import ConfigError
 from vtok.model.registry import DEFAULT_MODEL
 
@@ -20,13 +20,13 @@ T = TypeVar("T")
 
 
 def bench(
-    clips: Annotated[list[Path], typer.Argument(help="Video files, or folders of them.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the report; an earlier run goes on there.")],
+    clips: Annotated[list[Path], PathArgument(help="Video files, or folders of them.")],
+    output: Annotated[Path, PathOption("-o", "--output", help="Folder of the report; an earlier run goes on there.")],
     codecs: Annotated[
         str, typer.Option(help="vtok, x264-PRESET, x265-PRESET, svtav1-PRESET; BD-rate: the first against the others.")
     ] = "vtok,x264-medium,x265-medium,svtav1-8",
     qualities: Annotated[str, typer.Option(help="Settings of vtok, such as 1,5 or 1-9.")] = "1-9",
-    crfs: Annotated[str, typer.Option(help="Settings of x264 and x265, likewise.")] = "21,26,31,36,41,46",
+    crfs: Annotated[str, typer.Option(help="Settings of x264 and x265, such as 21,26 or 21-26.")] = "21,26,31,36,41,46",
     av1_crfs: Annotated[str, typer.Option("--av1-crfs", help="Settings of SVT-AV1.")] = "25,33,41,49,56,63",
     frames: Annotated[int, typer.Option(help="Only the first so many frames of each clip.", min=1)] = 64,
     max_width: Annotated[int, typer.Option(help="Scale wider clips down to so many pixels.", min=2)] = 640,
@@ -37,9 +37,7 @@ def bench(
     threads: Annotated[int, typer.Option(help="Processor threads of each codec.", min=1)] = 2,
     again: Annotated[bool, typer.Option("--again", help="Measure again what the folder already has.")] = False,
     quiet: Quiet = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object, that of results.json, and not tables.")
-    ] = False,
+    as_json: Annotated[bool, json_option("that of results.json, in place of tables")] = False,
 ) -> None:
     """Compare vtok with x264, x265 and SVT-AV1 on the same pixels: curves, BD-rates, speeds, and frames to look at.
 
@@ -49,22 +47,16 @@ def bench(
     Example: vtok bench sample_videos -o report
     """
     _check_packages()
-    from rich.console import Console
-
     from vtok.benchmark.clips import find_clips
-    from vtok.benchmark.codecs import FAMILIES, VTOK, parse_codecs
     from vtok.benchmark.page import write_page
-    from vtok.benchmark.progress import job_progress, silent
     from vtok.benchmark.run import Settings, run_benchmark, write_results
     from vtok.benchmark.tables import print_tables
+    from vtok.cli.progress import job_progress
 
-    names = _option("--codecs", parse_codecs, codecs)
-    numbers = {VTOK: _numbers("--qualities", qualities, 1, 9)}
-    numbers |= dict.fromkeys(("x264", "x265"), _numbers("--crfs", crfs, 0, FAMILIES["x264"].highest_crf))
-    numbers["svtav1"] = _numbers("--av1-crfs", av1_crfs, 0, FAMILIES["svtav1"].highest_crf)
-    presets = [name.removeprefix("x264-") for name in names if name.startswith("x264-")]
+    points = _points(codecs, qualities, crfs, av1_crfs)
+    presets = [name.removeprefix("x264-") for name in points if name.startswith("x264-")]
     settings = Settings(
-        settings={name: numbers[name.partition("-")[0]] for name in names},
+        settings=points,
         max_frames=frames,
         max_width=max_width,
         with_vmaf=not no_vmaf,
@@ -74,25 +66,32 @@ def bench(
         threads=threads,
     )
     set_threads(threads)
-    benchmark = run_benchmark(
-        find_clips(clips),
-        output,
-        settings,
-        tokenizer=load(model) if VTOK in names else None,
-        again=again,
-        progress=silent if quiet else job_progress,
-    )
+    tokenizer = load(model) if "vtok" in points else None
+    progress = partial(job_progress, quiet=quiet)
+    benchmark = run_benchmark(find_clips(clips), output, settings, tokenizer=tokenizer, again=again, progress=progress)
     write_results(benchmark, output)
     write_page(benchmark, output)
+    report = Reporter(as_json=as_json, quiet=quiet)
     if as_json:
         print_json(asdict(benchmark))
-    elif not quiet:
-        print_tables(Console() if sys.stdout.isatty() else Console(width=140), benchmark)
-        print(f"{output / 'index.html'}: {(output / 'index.html').stat().st_size / 1e6:.1f} MB")
+    with report.console(width=140) as console:
+        print_tables(console, benchmark)
+    report.line(f"{output / 'index.html'}: {(output / 'index.html').stat().st_size / 1e6:.1f} MB")
     for line in benchmark.left_out:
-        print(f"vtok: warning: left out: {line}", file=sys.stderr)
+        report.warning(f"left out: {line}")
     if benchmark.left_out:
         raise typer.Exit(EXIT_INCOMPLETE)
+
+
+def _points(codecs: str, qualities: str, crfs: str, av1_crfs: str) -> dict[str, list[int]]:
+    """The settings of each codec, from the options of these names."""
+    from vtok.benchmark.codecs import FAMILIES, VTOK, parse_codecs
+
+    names = _option("--codecs", parse_codecs, codecs)
+    numbers = {VTOK: _numbers("--qualities", qualities, 1, 9)}
+    numbers |= dict.fromkeys(("x264", "x265"), _numbers("--crfs", crfs, 0, FAMILIES["x264"].highest_crf))
+    numbers["svtav1"] = _numbers("--av1-crfs", av1_crfs, 0, FAMILIES["svtav1"].highest_crf)
+    return {name: numbers[name.partition("-")[0]] for name in names}
 
 
 def parse_integers(text: str, low: int, high: int) -> list[int]:
