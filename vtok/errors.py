@@ -70,13 +70,17 @@ def one_line(error: Exception) -> str:
 
 @contextmanager
 def naming(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Put a `.vtok` file's name before what is wrong with it, once."""
+    """Put a `.vtok` file's name before what is wrong with it or with reading it, once."""
     try:
         yield
     except (FormatError, ModelMismatchError) as error:
         if str(error).startswith(f"{path}: "):
             raise
         raise type(error)(f"{path}: {error}") from error
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise MediaError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 @contextmanager

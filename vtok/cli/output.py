@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import typer
 
 from vtok.batch.plan import BatchResult, JobResult, Status
-from vtok.errors import MediaError
+from vtok.errors import MediaError, writing
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 EXIT_FAILED = 1
 EXIT_INCOMPLETE = 3
 _MOST_FAULTS = 20  # that are printed
+_STANDARD_OUTPUT = "standard output"
 _OPTIONS = {
     "allow_hdr=True": "--allow-hdr",
     "at_seconds=...": "--at",
@@ -72,7 +73,7 @@ def print_line(text: str, stream: TextIO | None) -> None:
             os.dup2(null, stream.fileno())  # so that neither the next line fails nor Python at its end
             os.close(null)
         if error.errno != errno.EPIPE and stream is sys.stdout:
-            raise MediaError(f"standard output: cannot be written: {error.strerror}") from error
+            raise MediaError(f"{_STANDARD_OUTPUT}: cannot be written: {error.strerror}") from error
 
 
 class Reporter:
@@ -116,7 +117,7 @@ class Reporter:
 
         is_terminal = sys.stdout is not None and sys.stdout.isatty()
         console = Console(width=None if is_terminal else width)
-        with console.capture() as tables:
+        with writing(_STANDARD_OUTPUT), console.capture() as tables:  # rich flushes stdout
             yield console
         self.line(tables.get().rstrip("\n"))
 

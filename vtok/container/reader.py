@@ -290,7 +290,7 @@ def opened(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             with Path(path).open("rb") as file:
                 yield file
         except OSError as error:
-            raise MediaError(f"{path}: cannot be opened: {error.strerror}") from error
+            raise MediaError(f"{path}: cannot be opened: {error.strerror or error}") from error
 
 
 def read_audio_chunk(head: ChunkHead, payload: bytes, header: FileHeader) -> AudioChunk:
