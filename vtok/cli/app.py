@@ -74,7 +74,7 @@ def with_command(arguments: list[str]) -> list[str]:
 
 
 def main() -> None:
-    """Entry point of the `vtok` program: one line for what is not its fault, a traceback only with VTOK_DEBUG=1."""
+    """Entry point of the `vtok` program: bad input gets one line, and a traceback only with VTOK_DEBUG=1."""
     for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):  # Windows has no SIGHUP
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
             signal.signal(number, _terminate)

@@ -7,39 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from vtok.batch.plan import Job, plan_batch, run_batch
+from vtok.batch.plan import BatchResult, Job, JobResult, plan_batch, run_batch
+from vtok.cli import options
 from vtok.cli.loading import load, set_threads
-from vtok.cli.options import (
-    AllowHdr,
-    Codec,
-    Device,
-    DryRun,
-    Duration,
-    End,
-    EngineName,
-    Force,
-    ImageRate,
-    JsonLines,
-    KeyframeSeconds,
-    Model,
-    NoAudio,
-    OtherModel,
-    OutputFolder,
-    OutputFormat,
-    PathArgument,
-    Precision,
-    Quality,
-    Quiet,
-    Recover,
-    Retries,
-    SkipExisting,
-    SplitSeconds,
-    Start,
-    Threads,
-    Verify,
-    Workers,
-    json_option,
-)
 from vtok.cli.output import Reporter
 from vtok.cli.workers import WorkerOptions
 from vtok.model.registry import DEFAULT_MODEL
@@ -49,14 +19,14 @@ Skip = Callable[[Path], bool]  # whether a target is there and good
 
 _Sources = Annotated[
     list[Path],
-    PathArgument(
+    options.PathArgument(
         metavar="SOURCE TARGET.vtok | SOURCES... -o FOLDER",
         help="Videos, images, images as frames/%04d.png, or - for stdin and stdout.",
     ),
 ]
 _Compressed = Annotated[
     list[Path],
-    PathArgument(
+    options.PathArgument(
         metavar="SOURCE.vtok TARGET | SOURCES... -o FOLDER",
         help="TARGET is a .mp4, .mov, .mkv, .webm, .gif, .y4m, .yuv, frames/%04d.png, or - for stdout.",
     ),
@@ -65,35 +35,35 @@ _Compressed = Annotated[
 
 def encode(
     files: _Sources,
-    output: OutputFolder = None,
-    quality: Quality = 5.0,
-    keyframe_seconds: KeyframeSeconds = 4.0,
-    start: Start = None,
-    end: End = None,
-    duration: Duration = None,
-    verify: Verify = False,
-    force: Force = False,
-    skip_existing: SkipExisting = False,
-    dry_run: DryRun = False,
-    quiet: Quiet = False,
-    as_json: Annotated[bool, json_option("a vtok.EncodeResult, with -o a vtok.BatchResult")] = False,
-    as_json_lines: JsonLines = False,
-    workers: Workers = None,
-    engine: EngineName = "local",
-    split_seconds: SplitSeconds = 60.0,
-    retries: Retries = 2,
-    allow_hdr: AllowHdr = False,
-    image_rate: ImageRate = None,
-    no_audio: NoAudio = False,
-    model: Model = DEFAULT_MODEL,
-    device: Device = "auto",
-    precision: Precision = "auto",
-    threads: Threads = None,
+    output: options.OutputFolder = None,
+    quality: options.Quality = 5.0,
+    keyframe_seconds: options.KeyframeSeconds = 4.0,
+    start: options.Start = None,
+    end: options.End = None,
+    duration: options.Duration = None,
+    verify: options.Verify = False,
+    force: options.Force = False,
+    skip_existing: options.SkipExisting = False,
+    dry_run: options.DryRun = False,
+    quiet: options.Quiet = False,
+    as_json: Annotated[bool, options.json_option("a vtok.EncodeResult, with -o a vtok.BatchResult")] = False,
+    as_json_lines: options.JsonLines = False,
+    workers: options.Workers = None,
+    engine: options.EngineName = "local",
+    split_seconds: options.SplitSeconds = 60.0,
+    retries: options.Retries = 2,
+    allow_hdr: options.AllowHdr = False,
+    image_rate: options.ImageRate = None,
+    no_audio: options.NoAudio = False,
+    model: options.Model = DEFAULT_MODEL,
+    device: options.Device = "auto",
+    precision: options.Precision = "auto",
+    threads: options.Threads = None,
 ) -> None:
     """Compress videos into .vtok files. Their sound, tags and chapters are copied as they are.
 
-    With -o any number of videos, and folders of them: what fails does not stop the rest. With --workers or --engine ray
-    they are encoded side by side, long ones in ranges that are joined; the files are the same to the last byte.
+    -o takes any number of videos, and folders of them; a video that fails does not stop the rest. With --workers or
+    --engine ray they are encoded side by side, long ones in ranges; the files are the same to the last byte.
 
     Example: vtok encode holiday.mp4 holiday.vtok --quality 6
 
@@ -119,54 +89,50 @@ def encode(
     overwrite = force or skip_existing
     report = Reporter(as_json=as_json, as_json_lines=as_json_lines, quiet=quiet)
     work = partial(_encode_file, model=model, threads=threads, overwrite=overwrite, **settings)
-    worker_options = WorkerOptions(engine=engine, workers=workers, threads=threads)
+    pool = WorkerOptions(engine=engine, workers=workers, threads=threads, split_seconds=split_seconds, retries=retries)
     if output is None:
-        if worker_options.are_wanted or as_json_lines:
+        if pool.are_wanted or as_json_lines:
             raise typer.BadParameter("--workers, --engine and --json-lines are for many inputs, with -o")
         _one_file("encode", files, work, report, skip_existing=skip_existing, dry_run=dry_run)
         return
     jobs = plan_batch(files, output, suffix=".vtok")
     skip = _is_sound if skip_existing else _never
-    if dry_run or not worker_options.are_wanted:
-        _many_files("encode", jobs, work, report, skip=skip, dry_run=dry_run)
-        return
-    from vtok.batch.tasks import EncodeSettings
-    from vtok.batch.workers import BatchSettings
-
-    batch = BatchSettings(split_seconds=split_seconds, num_retries=retries, overwrite=overwrite)
-    encode_settings = EncodeSettings(model=model, **settings)
-    report.finish_batch(worker_options.encode(jobs, encode_settings, batch, report, skip=skip))
+    if pool.are_wanted and not dry_run:
+        batch = pool.encode(jobs, settings | {"model": model}, report, overwrite=overwrite, skip=skip)
+    else:
+        batch = _many_files("encode", jobs, work, report, skip=skip, dry_run=dry_run)
+    report.finish_batch(batch)
 
 
 def decode(
     files: _Compressed,
-    output: OutputFolder = None,
-    suffix: Annotated[str, typer.Option(help="With -o: of the videos to write.")] = ".mp4",
-    codec: Codec = None,
-    crf: Annotated[float | None, typer.Option(help="Its quality setting; default: visually lossless.")] = None,
-    preset: Annotated[str | None, typer.Option(help="Its speed setting.")] = None,
-    output_format: OutputFormat = None,
-    start: Start = None,
-    end: End = None,
-    duration: Duration = None,
-    recover: Recover = False,
-    no_audio: NoAudio = False,
-    force: Force = False,
-    skip_existing: SkipExisting = False,
-    dry_run: DryRun = False,
-    quiet: Quiet = False,
-    as_json: Annotated[bool, json_option("a vtok.DecodeResult, with -o a vtok.BatchResult")] = False,
-    as_json_lines: JsonLines = False,
-    model: OtherModel = None,
-    device: Device = "auto",
-    precision: Precision = "auto",
-    threads: Threads = None,
+    output: options.OutputFolder = None,
+    suffix: Annotated[str, typer.Option(help="With -o: suffix of the videos to write.")] = ".mp4",
+    codec: options.Codec = None,
+    crf: Annotated[float | None, typer.Option(help="Quality setting of the codec; default: visually lossless.")] = None,
+    preset: Annotated[str | None, typer.Option(help="Speed setting of the codec.")] = None,
+    output_format: options.OutputFormat = None,
+    start: options.Start = None,
+    end: options.End = None,
+    duration: options.Duration = None,
+    recover: options.Recover = False,
+    no_audio: options.NoAudio = False,
+    force: options.Force = False,
+    skip_existing: options.SkipExisting = False,
+    dry_run: options.DryRun = False,
+    quiet: options.Quiet = False,
+    as_json: Annotated[bool, options.json_option("a vtok.DecodeResult, with -o a vtok.BatchResult")] = False,
+    as_json_lines: options.JsonLines = False,
+    model: options.OtherModel = None,
+    device: options.Device = "auto",
+    precision: options.Precision = "auto",
+    threads: options.Threads = None,
 ) -> None:
     """Decompress .vtok files, or parts of them, into videos.
 
     Times are seconds or HH:MM:SS from the first frame on; only the needed part of the file is read. A damaged file is
     refused; with --recover its faults are listed, and the exit code is 3 if there are any. Sound that the output's
-    container cannot hold is dropped with a notice. With -o any number of files, and folders of them.
+    container cannot hold is dropped with a notice. -o takes any number of files, and folders of them.
 
     Example: vtok decode holiday.vtok holiday-decoded.mp4 --start 1:30 --duration 10
     """
@@ -193,7 +159,8 @@ def decode(
         _one_file("decode", files, work, report, skip_existing=skip_existing, dry_run=dry_run)
     else:
         jobs = plan_batch(files, output, suffix=suffix, source_suffixes={".vtok"})
-        _many_files("decode", jobs, work, report, skip=Path.exists if skip_existing else _never, dry_run=dry_run)
+        skip = Path.exists if skip_existing else _never
+        report.finish_batch(_many_files("decode", jobs, work, report, skip=skip, dry_run=dry_run))
 
 
 def _encode_file(source: Path, target: Path, progress: Any, *, model: str, threads: int | None, **settings: Any) -> Any:
@@ -237,7 +204,7 @@ def _one_file(
     report.finish(result)
 
 
-def _many_files(verb: str, jobs: list[Job], work: Work, report: Reporter, *, skip: Skip, dry_run: bool) -> None:
+def _many_files(verb: str, jobs: list[Job], work: Work, report: Reporter, *, skip: Skip, dry_run: bool) -> BatchResult:
     """Do the work on any number of inputs, one after the other, into a folder."""
     from vtok.cli.progress import frame_progress
 
@@ -249,11 +216,7 @@ def _many_files(verb: str, jobs: list[Job], work: Work, report: Reporter, *, ski
             results[str(job.target)] = work(job.source, job.target, progress)
         return results[str(job.target)]
 
-    batch = run_batch(
-        jobs,
-        work_on,
-        skip=skip,
-        dry_run=dry_run,
-        told=lambda job: report.finish_job(job, results.get(job.target)),
-    )
-    report.finish_batch(batch)
+    def told(job: JobResult) -> None:
+        report.finish_job(job, results.get(job.target))
+
+    return run_batch(jobs, work_on, skip=skip, dry_run=dry_run, told=told)

@@ -1,4 +1,4 @@
-"""The command that shows two videos beside each other: `compare`."""
+"""The command that shows two videos side by side: `compare`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +19,10 @@ def compare(
     ] = None,
     reference: Annotated[Path | None, PathOption(help="The source video: labels get PSNR-YUV against it.")] = None,
     split: Annotated[
-        bool, typer.Option("--split", help="The left half of one, the right half of the other; not both whole.")
+        bool,
+        typer.Option(
+            "--split", help="Show the left half of one and the right half of the other, in place of both whole."
+        ),
     ] = False,
     force: Force = False,
     quiet: Quiet = False,

@@ -5,37 +5,25 @@ from typing import Annotated
 
 import typer
 
+from vtok.cli import options
 from vtok.cli.loading import load, set_threads
-from vtok.cli.options import (
-    Duration,
-    End,
-    Force,
-    NoAudio,
-    OtherModel,
-    PathArgument,
-    PathOption,
-    Quiet,
-    Start,
-    Threads,
-    json_option,
-)
 from vtok.cli.output import EXIT_FAILED, EXIT_INCOMPLETE, Reporter
 
 
 def stats(
-    reference: Annotated[Path, PathArgument(help="The source video.")],
-    compressed: Annotated[Path, PathArgument(help="A .vtok file, or a decoded or otherwise compressed video.")],
-    quiet: Quiet = False,
-    as_json: Annotated[bool, json_option("the attributes of vtok.FileStats")] = False,
+    reference: Annotated[Path, options.PathArgument(help="The source video.")],
+    compressed: Annotated[Path, options.PathArgument(help="A .vtok file, or a decoded or otherwise compressed video.")],
+    quiet: options.Quiet = False,
+    as_json: Annotated[bool, options.json_option("the attributes of vtok.FileStats")] = False,
     plot: Annotated[
-        Path | None, PathOption(help="Draw quality and bits over time to this .png, .svg, .pdf or .html file.")
+        Path | None, options.PathOption(help="Draw quality and bits over time to this .png, .svg, .pdf or .html file.")
     ] = None,
     no_vmaf: Annotated[
-        bool, typer.Option("--no-vmaf", help="Leave VMAF out, which is measured if there is an ffmpeg with libvmaf.")
+        bool, typer.Option("--no-vmaf", help="Leave out VMAF, which is measured if there is an ffmpeg with libvmaf.")
     ] = False,
-    force: Force = False,
-    model: OtherModel = None,
-    threads: Threads = None,
+    force: options.Force = False,
+    model: options.OtherModel = None,
+    threads: options.Threads = None,
 ) -> None:
     """Measure bitrate, PSNR, SSIM, MS-SSIM and VMAF of a video against its source, and how its codes are used.
 
@@ -66,10 +54,10 @@ def stats(
 
 
 def info(
-    file: Annotated[Path, PathArgument(help="The .vtok file.")],
-    as_json: Annotated[bool, json_option("the attributes of vtok.FileInfo")] = False,
+    file: Annotated[Path, options.PathArgument(help="The .vtok file.")],
+    as_json: Annotated[bool, options.json_option("the attributes of vtok.FileInfo")] = False,
 ) -> None:
-    """Say what is in a .vtok file: video, sound, rate, model, groups. Nothing is decoded.
+    """Print what is in a .vtok file: video, sound, rate, model, groups. Nothing is decoded.
 
     Example: vtok info holiday.vtok
     """
@@ -79,9 +67,9 @@ def info(
 
 
 def verify(
-    file: Annotated[Path, PathArgument(help="The .vtok file.")],
-    quiet: Quiet = False,
-    as_json: Annotated[bool, json_option("the attributes of vtok.Verification")] = False,
+    file: Annotated[Path, options.PathArgument(help="The .vtok file.")],
+    quiet: options.Quiet = False,
+    as_json: Annotated[bool, options.json_option("the attributes of vtok.Verification")] = False,
 ) -> None:
     """Check all checksums and the structure of a .vtok file; list every fault, exit 1 if there are any.
 
@@ -98,17 +86,17 @@ def verify(
 
 
 def cut(
-    source: Annotated[Path, PathArgument(help="The .vtok file.")],
-    target: Annotated[Path, PathArgument(help="The .vtok file to write.")],
-    start: Start = None,
-    end: End = None,
-    duration: Duration = None,
-    no_audio: NoAudio = False,
-    force: Force = False,
-    quiet: Quiet = False,
-    as_json: Annotated[bool, json_option("the attributes of vtok.EditResult")] = False,
+    source: Annotated[Path, options.PathArgument(help="The .vtok file.")],
+    target: Annotated[Path, options.PathArgument(help="The .vtok file to write.")],
+    start: options.Start = None,
+    end: options.End = None,
+    duration: options.Duration = None,
+    no_audio: options.NoAudio = False,
+    force: options.Force = False,
+    quiet: options.Quiet = False,
+    as_json: Annotated[bool, options.json_option("the attributes of vtok.EditResult")] = False,
 ) -> None:
-    """Copy a part of a .vtok file without decoding it; begins and ends where groups of frames do.
+    """Copy a part of a .vtok file without decoding it. The part begins and ends where groups of frames do.
 
     Example: vtok cut holiday.vtok beach.vtok --start 1:30 --duration 20
     """
@@ -128,11 +116,11 @@ def cut(
 
 
 def concat(
-    files: Annotated[list[Path], PathArgument(help="The .vtok files to join, then the .vtok file to write.")],
-    no_audio: NoAudio = False,
-    force: Force = False,
-    quiet: Quiet = False,
-    as_json: Annotated[bool, json_option("the attributes of vtok.EditResult")] = False,
+    files: Annotated[list[Path], options.PathArgument(help="The .vtok files to join, then the .vtok file to write.")],
+    no_audio: options.NoAudio = False,
+    force: options.Force = False,
+    quiet: options.Quiet = False,
+    as_json: Annotated[bool, options.json_option("the attributes of vtok.EditResult")] = False,
 ) -> None:
     """Join .vtok files of the same model, quality and size without decoding them.
 

@@ -1,4 +1,4 @@
-"""How far a command is, told on stderr: a bar on a terminal, log lines elsewhere, nothing with `--quiet`.
+"""Progress on stderr: a bar on a terminal, log lines elsewhere, nothing with `--quiet`.
 
 A meter counts, and a display shows it: frames of one file, files and frames of a batch, jobs of a benchmark.
 """
@@ -50,7 +50,7 @@ class Display:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """While something else is printed."""
+        """Leave the terminal to what else is printed."""
         yield
 
 
@@ -164,7 +164,7 @@ class FileMeter:
         shown.show(self._meter)
 
     def advance(self, frames: int, *, files: int = 0) -> None:
-        """So many more are done, or will not be."""
+        """Add frames that are done, and files that are done or have failed."""
         self._frames += frames
         self._meter.done += files
         self._meter.speed = f"{self._frames} frames, {self._frames / self._meter.seconds:.1f} frames/s"

@@ -15,7 +15,7 @@ from vtok.cli.output import print_json
 
 def train(
     videos: Annotated[Path, PathArgument(help="Folder of videos to train on.")],
-    validation: Annotated[Path, PathOption(help="Folder of videos to validate on; none of them in VIDEOS.")],
+    validation: Annotated[Path, PathOption(help="Folder of videos to validate on; none of them is in VIDEOS.")],
     output: Annotated[Path, PathOption("-o", "--output", help="Folder of the run: log, curves, weights.")],
     minutes: Annotated[float, typer.Option(help="Budget of wall time.", min=0)] = 60.0,
     config: Annotated[Path | None, PathOption(help="TOML file; see vtok/training/default.toml.")] = None,

@@ -4,17 +4,13 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vtok.batch.plan import BatchResult, Job, JobResult
 from vtok.cli.output import Reporter
 
-if TYPE_CHECKING:
-    from vtok.batch.tasks import EncodeSettings
-    from vtok.batch.workers import BatchSettings
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class WorkerOptions:
     """The options of `vtok encode` about workers.
 
@@ -22,11 +18,15 @@ class WorkerOptions:
         engine: The name of an engine, one of `vtok.batch.engines.ENGINES`.
         workers: How many there are; None: as many as the engine starts by itself.
         threads: Processor threads of each; None: a share of all.
+        split_seconds: Length of the ranges of long videos; 0: none is split.
+        retries: How often a task is done again whose worker was lost.
     """
 
     engine: str
     workers: int | None
     threads: int | None
+    split_seconds: float
+    retries: int
 
     @property
     def are_wanted(self) -> bool:
@@ -36,17 +36,19 @@ class WorkerOptions:
     def encode(
         self,
         jobs: list[Job],
-        settings: "EncodeSettings",
-        batch: "BatchSettings",
+        settings: dict[str, Any],
         report: Reporter,
         *,
+        overwrite: bool,
         skip: Callable[[Path], bool],
     ) -> BatchResult:
-        """Encode all `jobs` and report each; `skip` says of a target whether it is there and good."""
+        """Encode all `jobs` with `settings`, those of an `EncodeSettings`, and report each as it is done."""
         from vtok.batch.engines import start_engine
-        from vtok.batch.workers import encode_batch
+        from vtok.batch.tasks import EncodeSettings
+        from vtok.batch.workers import BatchSettings, encode_batch
         from vtok.cli.progress import FileMeter, display
 
+        batch = BatchSettings(split_seconds=self.split_seconds, num_retries=self.retries, overwrite=overwrite)
         with (
             closing(start_engine(self.engine, num_workers=self.workers, num_threads=self.threads)) as engine,
             display(quiet=report.quiet) as shown,
@@ -58,4 +60,6 @@ class WorkerOptions:
                     report.finish_job(job, result)
                 meter.advance(0, files=1)
 
-            return encode_batch(jobs, engine, settings, batch, skip=skip, told=told, advance=meter.advance)
+            return encode_batch(
+                jobs, engine, EncodeSettings(**settings), batch, skip=skip, told=told, advance=meter.advance
+            )
