@@ -61,13 +61,26 @@ class ConfigError(VtokError, ValueError):
     """A parameter has a value outside its allowed set."""
 
 
+def one_line(error: Exception) -> str:
+    """`FILE: cause. hint`, which is what a VtokError says; from the system the hint is missing, sometimes the file."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)
+
+
 @contextmanager
 def naming(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Put a `.vtok` file's name before what is wrong with it."""
+    """Put a `.vtok` file's name before what is wrong with it or with reading it, once."""
     try:
         yield
     except (FormatError, ModelMismatchError) as error:
+        if str(error).startswith(f"{path}: "):
+            raise
         raise type(error)(f"{path}: {error}") from error
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise MediaError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import pytest
 from support.commands import assert_failed, documented_attributes
 from support.videos import ROOT, write_video
 from vtok.batch.plan import JobResult
-from vtok.cli.batch_progress import batch_progress
+from vtok.cli.progress import FileMeter, display
 
 MODEL = ROOT / "tests" / "golden" / "tiny.safetensors"
 OPTIONS = ("--model", MODEL, "--keyframe-seconds", "0.64", "--split-seconds", "1.28")
@@ -105,13 +105,14 @@ def test_a_stopped_batch_leaves_whole_files_only(tmp_path, number):
 
 
 def test_progress_counts_files_and_frames(capsys, monkeypatch):
-    clock = iter([0.0, *[10.0] * 9])
-    monkeypatch.setattr("vtok.cli.batch_progress.time.monotonic", lambda: next(clock))
-    with batch_progress("encode", 3, quiet=False) as progress:
+    clock = iter([0.0, 0.0, *[10.0] * 9])
+    monkeypatch.setattr("vtok.cli.progress.time.monotonic", lambda: next(clock))
+    with display(quiet=False) as shown:
+        progress = FileMeter("encode", 3, shown)
         progress.advance(50)
-        with progress.paused():
-            progress.advance_file()
+        with shown.paused():
+            progress.advance(0, files=1)
     assert capsys.readouterr() == ("", "encode: 0/3 files, 50 frames, 5.0 frames/s\n")
-    with batch_progress("encode", 3, quiet=True) as progress:
-        progress.advance(50)
+    with display(quiet=True) as shown:
+        FileMeter("encode", 3, shown).advance(50)
     assert capsys.readouterr() == ("", "")

@@ -173,7 +173,7 @@ def test_latent_frames_of_intact_groups(encoded, tiny_tokenizer):
 def test_decoding_with_recovery(encoded, tiny_tokenizer, tmp_path):
     damage(encoded, 2)
     options = {"codec": "ffv1", "tokenizer": tiny_tokenizer, "overwrite": True}
-    with pytest.raises(ChecksumError, match=r"frames 32 to 47 are lost\. What is intact can be had with --recover"):
+    with pytest.raises(ChecksumError, match=r"frames 32 to 47 are lost\. What is intact can be had with recover=True"):
         decode_file(encoded, tmp_path / "out.mp4", **options)
     result = decode_file(encoded, tmp_path / "out.mp4", recover=True, **options)
     assert (result.num_frames, result.num_held_frames, len(result.faults)) == (NUM_FRAMES, 16, 1)

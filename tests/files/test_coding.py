@@ -177,7 +177,7 @@ def test_other_weights_are_refused_with_both_ids(encoded, tokenizer):
     with pytest.raises(ModelMismatchError, match=f"{'0' * 64}.*{'f' * 64}"):
         decode_file(encoded, encoded.with_name("rec.mp4"), tokenizer=tokenizer)
     with pytest.raises(
-        ModelMismatchError, match=rf"the model tiny {'0' * 64}; at hand are only .*--model.*VTOK_MODELS"
+        ModelMismatchError, match=rf"the model tiny {'0' * 64}; at hand are only .*tokenizer=\.\.\..*VTOK_MODELS"
     ):
         decode_file(encoded, encoded.with_name("rec.mp4"))
 
@@ -185,7 +185,7 @@ def test_other_weights_are_refused_with_both_ids(encoded, tokenizer):
 def test_no_output_is_overwritten_unasked(encoded, tokenizer, tmp_path):
     source, target = tmp_path / "in.mp4", tmp_path / "good.vtok"
     before = target.read_bytes()
-    with pytest.raises(ConfigError, match=r"good.vtok: exists already. Overwrite it with --force"):
+    with pytest.raises(ConfigError, match=r"good.vtok: exists already. Overwrite it with overwrite=True"):
         encode_file(source, target, tokenizer=tokenizer, quality=2)
     assert target.read_bytes() == before
     encode_file(source, target, tokenizer=tokenizer, quality=2, overwrite=True)

@@ -88,7 +88,7 @@ def test_what_is_refused(files, tmp_path, monkeypatch):
         ((source, short, "a.mp4"), {}, MediaError, "short.mp4: has 3 frames"),
         ((source, rough, "a.mp4"), {"reference": short}, MediaError, "short.mp4: has 3 frames"),
         ((source, rough, "a.png"), {"at_seconds": Fraction(9)}, ConfigError, "source.mkv: no frame is shown at 9 s"),
-        ((source, rough, "a.mp4"), {"at_seconds": Fraction(0)}, ConfigError, "--at is for images"),
+        ((source, rough, "a.mp4"), {"at_seconds": Fraction(0)}, ConfigError, "at_seconds=... is for images"),
         ((source, rough, "a.txt"), {}, ConfigError, "unknown suffix"),
         ((source, rough, "rough.mp4"), {}, ConfigError, "is the input too"),
     ]:

@@ -127,7 +127,7 @@ def test_numbered_images_appear_together(tmp_path):
     assert writer.notices == []
     assert sorted(path.name for path in pattern.parent.iterdir()) == [f"{i:02d}.png" for i in range(1, 13)]
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
-    with pytest.raises(ConfigError, match=r"%02d.png: 01.png exists already. Overwrite it with --force"):
+    with pytest.raises(ConfigError, match=r"%02d.png: 01.png exists already. Overwrite it with overwrite=True"):
         output(pattern, INFO, frames)
     writer = output(pattern, INFO, frames[:10], overwrite=True)
     assert writer.notices == ["2 older images of that name were left, first 11.png"]

@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from vtok.errors import ConfigError, MediaError, VtokError
+from vtok.errors import ConfigError, MediaError, VtokError, one_line
 from vtok.system.paths import VIDEO_SUFFIXES, StrPath
 
 
@@ -149,7 +149,7 @@ def _run_job(job: Job, work: Callable[[Job], Any], *, skip: Callable[[Path], boo
         job.target.parent.mkdir(parents=True, exist_ok=True)
         done = work(job)
     except (VtokError, OSError) as error:
-        return result(Status.FAILED, error=str(error))
+        return result(Status.FAILED, error=one_line(error))
     return result(Status.INCOMPLETE if done.incomplete else Status.DONE, result=asdict(done))
 
 

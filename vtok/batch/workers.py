@@ -24,7 +24,7 @@ from vtok.batch.ranges import SourceRange, UnrepeatableError
 from vtok.batch.split import encode_split, is_long
 from vtok.batch.tasks import EncodeSettings, Outcome, encode_part, encode_whole, tokenizer_named
 from vtok.container.groups import VideoGroup
-from vtok.errors import VtokError
+from vtok.errors import VtokError, one_line
 from vtok.files.coding import EncodeResult
 from vtok.media.reader import VideoReader
 from vtok.system.atomic import check_target
@@ -120,7 +120,7 @@ class _Batch:
                 result = self._encode(job, retried)
                 status = Status.INCOMPLETE if result.incomplete else Status.DONE
         except (VtokError, OSError) as caught:
-            status, error = Status.FAILED, str(caught)
+            status, error = Status.FAILED, one_line(caught)
         done = JobResult(
             source=str(job.source),
             target=str(job.target),

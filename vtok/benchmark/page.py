@@ -13,7 +13,7 @@ from vtok.benchmark.codecs import VTOK
 from vtok.benchmark.run import PICTURES, Benchmark
 from vtok.benchmark.tables import POINT_TITLES, percent_text, point_cells
 from vtok.benchmark.viewer import MAX_ERROR, PICTURE_QUALITY, palette
-from vtok.system.atomic import atomic_write
+from vtok.system.atomic import write_atomically
 
 MAX_PICTURE_BYTES = 24_000_000
 """Of all pictures in a page, which base64 makes a third larger; of what does not fit the best frames are left out."""
@@ -56,8 +56,7 @@ def write_page(benchmark: Benchmark, folder: Path, *, max_picture_bytes: int = M
         script=_part("page.js"),
         pictures=_json({name: _data_uri(folder / PICTURES / name) for name in names}),
     )
-    with atomic_write(folder / "index.html") as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    write_atomically(folder / "index.html", page.encode())
 
 
 def _part(name: str) -> str:

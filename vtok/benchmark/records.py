@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from vtok.errors import ConfigError
-from vtok.system.atomic import atomic_write
+from vtok.system.atomic import write_atomically
 
 KEY_FIELDS = ("clip_sha256", "max_frames", "max_width", "codec", "build", "setting", "with_vmaf", "pictures")
 """What makes a measurement the same as one that the file has; `pictures` is None but for frames to be looked at."""
@@ -44,8 +44,8 @@ class Records:
         key = key_of(record)
         self._records[key] = record
         self._fresh.add(key)
-        with atomic_write(self._path) as temporary:
-            temporary.write_text(json.dumps({"records": list(self._records.values())}, indent=1) + "\n")
+        text = json.dumps({"records": list(self._records.values())}, indent=1) + "\n"
+        write_atomically(self._path, text.encode())
 
 
 def key_of(record: dict[str, Any]) -> tuple[Any, ...]:

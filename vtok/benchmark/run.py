@@ -2,6 +2,7 @@
 
 import csv
 import datetime
+import io
 import json
 import os
 import tempfile
@@ -24,7 +25,7 @@ from vtok.benchmark.viewer import measure_viewer
 from vtok.errors import MediaError, VtokError
 from vtok.measure.vmaf import find_ffmpeg
 from vtok.model.tokenizer import VideoTokenizer
-from vtok.system.atomic import atomic_write
+from vtok.system.atomic import write_atomically
 
 Job = dict[str, Any]
 Progress = Callable[[list[Job]], AbstractContextManager[Callable[[Job], None]]]
@@ -204,15 +205,13 @@ def measure_missing(
 
 def write_results(benchmark: Benchmark, folder: Path) -> None:
     """Write `results.json`, and `results.csv` with one line per clip, codec and setting."""
-    with atomic_write(folder / "results.json") as temporary:
-        temporary.write_text(json.dumps(asdict(benchmark), indent=1, allow_nan=False) + "\n")
-    with (
-        atomic_write(folder / "results.csv") as temporary,
-        temporary.open("w", newline="", encoding="utf-8") as file,
-    ):
-        writer = csv.DictWriter(file, fieldnames=list(benchmark.results[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(benchmark.results)
+    text = json.dumps(asdict(benchmark), indent=1, allow_nan=False) + "\n"
+    write_atomically(folder / "results.json", text.encode())
+    table = io.StringIO()
+    writer = csv.DictWriter(table, fieldnames=list(benchmark.results[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(benchmark.results)
+    write_atomically(folder / "results.csv", table.getvalue().encode())
 
 
 def _run_job(

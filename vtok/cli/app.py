@@ -18,10 +18,10 @@ from vtok.cli.benchmark import bench
 from vtok.cli.coding import decode, encode
 from vtok.cli.comparison import compare
 from vtok.cli.files import concat, cut, info, stats, verify
-from vtok.cli.output import EXIT_FAILED
+from vtok.cli.output import EXIT_FAILED, Reporter, prepare_streams
 from vtok.cli.tokens import tokens_app
 from vtok.cli.training import train
-from vtok.errors import VtokError
+from vtok.errors import VtokError, one_line
 from vtok.system.memory import keep_freed_memory
 from vtok.system.paths import is_vtok
 from vtok.version import __version__
@@ -64,13 +64,6 @@ def _terminate(number: int, frame: FrameType | None) -> None:
     raise SystemExit(128 + number)  # so that temporary files are removed on the way out
 
 
-def _one_line(error: Exception) -> str:
-    """`FILE: cause. hint`, which is what a VtokError says; from the system the hint is missing, sometimes the file."""
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    return str(error)
-
-
 def with_command(arguments: list[str]) -> list[str]:
     """`arguments` with the command that they leave out: `decode` if the first name ends in .vtok, else `encode`."""
     names = [argument for argument in arguments if not argument.startswith("-")]
@@ -81,10 +74,11 @@ def with_command(arguments: list[str]) -> list[str]:
 
 
 def main() -> None:
-    """Entry point of the `vtok` program: one line for what is not its fault, a traceback only with VTOK_DEBUG=1."""
+    """Entry point of the `vtok` program: bad input gets one line, and a traceback only with VTOK_DEBUG=1."""
     for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):  # Windows has no SIGHUP
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
             signal.signal(number, _terminate)
+    prepare_streams()
     keep_freed_memory()
     sys.argv[1:] = with_command(sys.argv[1:])
     try:
@@ -92,7 +86,7 @@ def main() -> None:
     except (VtokError, OSError) as error:
         if os.environ.get("VTOK_DEBUG"):
             raise
-        print(f"vtok: error: {_one_line(error)}", file=sys.stderr)
+        Reporter().error(one_line(error))
         raise SystemExit(EXIT_FAILED) from None
 
 

@@ -1,4 +1,4 @@
-"""The command that shows two videos beside each other: `compare`."""
+"""The command that shows two videos side by side: `compare`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,27 +6,27 @@ from typing import Annotated
 import typer
 
 from vtok.cli.loading import load, set_threads
-from vtok.cli.options import Force, OtherModel, Quiet, Threads
-from vtok.cli.output import print_result
+from vtok.cli.options import Force, OtherModel, PathArgument, PathOption, Quiet, Threads, json_option
+from vtok.cli.output import Reporter
 
 
 def compare(
-    first: Annotated[Path, typer.Argument(help="A .vtok file or any other video, for the left.")],
-    second: Annotated[Path, typer.Argument(help="Likewise, for the right.")],
-    target: Annotated[Path, typer.Argument(help="The image of one frame, or the video of all, to write.")],
+    first: Annotated[Path, PathArgument(help="A .vtok file or any other video, for the left.")],
+    second: Annotated[Path, PathArgument(help="A .vtok file or any other video, for the right.")],
+    target: Annotated[Path, PathArgument(help="The image of one frame, or the video of all, to write.")],
     at: Annotated[
         str | None, typer.Option(help="For an image: seconds or HH:MM:SS after the first frame; default 0.")
     ] = None,
-    reference: Annotated[Path | None, typer.Option(help="The source video: labels get PSNR-YUV against it.")] = None,
+    reference: Annotated[Path | None, PathOption(help="The source video: labels get PSNR-YUV against it.")] = None,
     split: Annotated[
-        bool, typer.Option("--split", help="The left half of one, the right half of the other; not both whole.")
+        bool,
+        typer.Option(
+            "--split", help="Show the left half of one and the right half of the other, in place of both whole."
+        ),
     ] = False,
     force: Force = False,
     quiet: Quiet = False,
-    as_json: Annotated[
-        bool,
-        typer.Option("--json", help="Print one JSON object: the attributes of vtok.Comparison."),
-    ] = False,
+    as_json: Annotated[bool, json_option("the attributes of vtok.Comparison")] = False,
     model: OtherModel = None,
     threads: Threads = None,
 ) -> None:
@@ -53,4 +53,4 @@ def compare(
             overwrite=force,
             progress=progress,
         )
-    print_result(result, as_json=as_json, quiet=quiet)
+    Reporter(as_json=as_json, quiet=quiet).result(result)

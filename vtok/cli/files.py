@@ -1,41 +1,29 @@
 """The commands that look at files or copy from them: `stats`, `info`, `verify`, `cut` and `concat`."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from vtok.cli import options
 from vtok.cli.loading import load, set_threads
-from vtok.cli.options import (
-    Duration,
-    End,
-    Force,
-    NoAudio,
-    OtherModel,
-    Quiet,
-    Start,
-    Threads,
-)
-from vtok.cli.output import EXIT_FAILED, EXIT_INCOMPLETE, print_faults, print_result
+from vtok.cli.output import EXIT_FAILED, EXIT_INCOMPLETE, Reporter
 
 
 def stats(
-    reference: Annotated[Path, typer.Argument(help="The source video.")],
-    compressed: Annotated[Path, typer.Argument(help="A .vtok file, or a decoded or otherwise compressed video.")],
-    quiet: Quiet = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object: the attributes of vtok.FileStats.")
-    ] = False,
+    reference: Annotated[Path, options.PathArgument(help="The source video.")],
+    compressed: Annotated[Path, options.PathArgument(help="A .vtok file, or a decoded or otherwise compressed video.")],
+    quiet: options.Quiet = False,
+    as_json: Annotated[bool, options.json_option("the attributes of vtok.FileStats")] = False,
     plot: Annotated[
-        Path | None, typer.Option(help="Draw quality and bits over time to this .png, .svg, .pdf or .html file.")
+        Path | None, options.PathOption(help="Draw quality and bits over time to this .png, .svg, .pdf or .html file.")
     ] = None,
     no_vmaf: Annotated[
-        bool, typer.Option("--no-vmaf", help="Leave VMAF out, which is measured if there is an ffmpeg with libvmaf.")
+        bool, typer.Option("--no-vmaf", help="Leave out VMAF, which is measured if there is an ffmpeg with libvmaf.")
     ] = False,
-    force: Force = False,
-    model: OtherModel = None,
-    threads: Threads = None,
+    force: options.Force = False,
+    model: options.OtherModel = None,
+    threads: options.Threads = None,
 ) -> None:
     """Measure bitrate, PSNR, SSIM, MS-SSIM and VMAF of a video against its source, and how its codes are used.
 
@@ -54,37 +42,34 @@ def stats(
         result = file_stats(reference, compressed, tokenizer=tokenizer, with_vmaf=not no_vmaf, progress=progress)
     if plot:
         write_plot(result, plot)
+    report = Reporter(as_json=as_json)  # with --quiet too: the figures are what was asked for
     if as_json:
-        print_result(result, as_json=True, quiet=False)
+        report.result(result)
     else:
-        print_stats(result)
+        with report.console() as console:
+            print_stats(result, console)
     if result.incomplete:
-        print(f"vtok: warning: {result.incomplete}. The figures are of what could be decoded.", file=sys.stderr)
+        report.warning(f"{result.incomplete}. The figures are of what could be decoded.")
         raise typer.Exit(EXIT_INCOMPLETE)
 
 
 def info(
-    file: Annotated[Path, typer.Argument(help="The .vtok file.")],
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object: the attributes of vtok.FileInfo.")
-    ] = False,
+    file: Annotated[Path, options.PathArgument(help="The .vtok file.")],
+    as_json: Annotated[bool, options.json_option("the attributes of vtok.FileInfo")] = False,
 ) -> None:
-    """Say what is in a .vtok file: video, sound, rate, model, groups. Nothing is decoded.
+    """Print what is in a .vtok file: video, sound, rate, model, groups. Nothing is decoded.
 
     Example: vtok info holiday.vtok
     """
     from vtok.files.inspection import file_info
 
-    print_result(file_info(file), as_json=as_json, quiet=False)
+    Reporter(as_json=as_json).result(file_info(file))
 
 
 def verify(
-    file: Annotated[Path, typer.Argument(help="The .vtok file.")],
-    quiet: Quiet = False,
-    as_json: Annotated[
-        bool,
-        typer.Option("--json", help="Print one JSON object: the attributes of vtok.Verification."),
-    ] = False,
+    file: Annotated[Path, options.PathArgument(help="The .vtok file.")],
+    quiet: options.Quiet = False,
+    as_json: Annotated[bool, options.json_option("the attributes of vtok.Verification")] = False,
 ) -> None:
     """Check all checksums and the structure of a .vtok file; list every fault, exit 1 if there are any.
 
@@ -93,26 +78,25 @@ def verify(
     from vtok.container.verification import verify_file
 
     result = verify_file(file)
-    print_faults(result.path, [str(fault["message"]) for fault in result.faults], quiet=quiet)
-    print_result(result, as_json=as_json, quiet=quiet)
+    report = Reporter(as_json=as_json, quiet=quiet)
+    report.faults(result.path, [str(fault["message"]) for fault in result.faults])
+    report.result(result)
     if not result.is_sound:
         raise typer.Exit(EXIT_FAILED)
 
 
 def cut(
-    source: Annotated[Path, typer.Argument(help="The .vtok file.")],
-    target: Annotated[Path, typer.Argument(help="The .vtok file to write.")],
-    start: Start = None,
-    end: End = None,
-    duration: Duration = None,
-    no_audio: NoAudio = False,
-    force: Force = False,
-    quiet: Quiet = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object: the attributes of vtok.EditResult.")
-    ] = False,
+    source: Annotated[Path, options.PathArgument(help="The .vtok file.")],
+    target: Annotated[Path, options.PathArgument(help="The .vtok file to write.")],
+    start: options.Start = None,
+    end: options.End = None,
+    duration: options.Duration = None,
+    no_audio: options.NoAudio = False,
+    force: options.Force = False,
+    quiet: options.Quiet = False,
+    as_json: Annotated[bool, options.json_option("the attributes of vtok.EditResult")] = False,
 ) -> None:
-    """Copy a part of a .vtok file without decoding it; begins and ends where groups of frames do.
+    """Copy a part of a .vtok file without decoding it. The part begins and ends where groups of frames do.
 
     Example: vtok cut holiday.vtok beach.vtok --start 1:30 --duration 20
     """
@@ -128,17 +112,15 @@ def cut(
         with_audio=not no_audio,
         overwrite=force,
     )
-    print_result(result, as_json=as_json, quiet=quiet)
+    Reporter(as_json=as_json, quiet=quiet).result(result)
 
 
 def concat(
-    files: Annotated[list[Path], typer.Argument(help="The .vtok files to join, then the .vtok file to write.")],
-    no_audio: NoAudio = False,
-    force: Force = False,
-    quiet: Quiet = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object: the attributes of vtok.EditResult.")
-    ] = False,
+    files: Annotated[list[Path], options.PathArgument(help="The .vtok files to join, then the .vtok file to write.")],
+    no_audio: options.NoAudio = False,
+    force: options.Force = False,
+    quiet: options.Quiet = False,
+    as_json: Annotated[bool, options.json_option("the attributes of vtok.EditResult")] = False,
 ) -> None:
     """Join .vtok files of the same model, quality and size without decoding them.
 
@@ -147,4 +129,5 @@ def concat(
     from vtok.files.editing import concat_files
 
     *sources, target = files
-    print_result(concat_files(sources, target, with_audio=not no_audio, overwrite=force), as_json=as_json, quiet=quiet)
+    result = concat_files(sources, target, with_audio=not no_audio, overwrite=force)
+    Reporter(as_json=as_json, quiet=quiet).result(result)

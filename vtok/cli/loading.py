@@ -5,7 +5,7 @@ from typing import Any
 
 
 def set_threads(threads: int | None) -> None:
-    """Let PyTorch use so many processor threads; None: as many as it likes."""
+    """Set the number of processor threads of PyTorch; None leaves it as it is."""
     if threads:
         import torch
 

@@ -1,39 +1,74 @@
-"""Options that several commands share."""
+"""Arguments and options that several commands share."""
 
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+
+# A file that may not be read is an error of one line, when it is read, and a batch goes on: no matter of usage.
+PathArgument = partial(typer.Argument, readable=False)
+PathOption = partial(typer.Option, readable=False)
+
+
+def json_option(kind: str) -> Any:
+    """The option `--json`, which prints an object of that kind."""
+    return typer.Option("--json", help=f"Print one JSON object: {kind}.")
+
 
 Force = Annotated[bool, typer.Option("-f", "--force", help="Overwrite the output if it exists.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress, notices or summary.")]
 Threads = Annotated[int | None, typer.Option(help="Processor threads; default: all.", min=1)]
 Start = Annotated[str | None, typer.Option(help="Begin here: seconds or HH:MM:SS after the first frame.")]
 End = Annotated[str | None, typer.Option(help="Stop before this: seconds or HH:MM:SS after the first frame.")]
-Duration = Annotated[str | None, typer.Option(help="Stop so long after the start.")]
+Duration = Annotated[str | None, typer.Option(help="Stop this long after the start: seconds or HH:MM:SS.")]
+Quality = Annotated[float, typer.Option(help="1 (smallest) to 9 (best).", min=1, max=9)]
+KeyframeSeconds = Annotated[
+    float, typer.Option(help="Length of the groups that can be decoded on their own, in seconds.", min=0.01)
+]
+Verify = Annotated[
+    bool, typer.Option("--verify", help="Decode all codes as they are written, and check the file on the disk.")
+]
+AllowHdr = Annotated[
+    bool, typer.Option("--allow-hdr", help="Accept HDR video; its colours are cut to 8 bits as they are.")
+]
+ImageRate = Annotated[
+    str | None, typer.Option("--image-rate", help="Frames per second of images, such as 24 or 30000/1001; default: 25.")
+]
+Codec = Annotated[
+    str | None, typer.Option(help="Video codec; ffv1 is lossless.", show_default="libx264; libvpx-vp9 in .webm")
+]
+OutputFormat = Annotated[
+    str | None, typer.Option("--format", help="Format of stdout: mp4, mkv, webm, gif, y4m, raw, png and so on.")
+]
+Recover = Annotated[
+    bool, typer.Option("--recover", help="Write what is intact of a damaged file, and hold the picture in gaps.")
+]
 Model = Annotated[str, typer.Option(help="Name of a model at hand, or a .safetensors file.")]
 OtherModel = Annotated[str | None, typer.Option(help="A .safetensors file, for a file that was written with one.")]
 NoAudio = Annotated[bool, typer.Option("--no-audio", help="Leave the sound out.")]
 Device = Annotated[str, typer.Option(help="Where the networks run: auto, cpu or cuda.")]
-Precision = Annotated[str, typer.Option(help="What they multiply in: auto, float32 or bfloat16.")]
+Precision = Annotated[str, typer.Option(help="Number format of the networks: auto, float32 or bfloat16.")]
 OutputFolder = Annotated[
-    Path | None, typer.Option("-o", "--output", help="Folder for any number of inputs; folders are mirrored below it.")
+    Path | None, PathOption("-o", "--output", help="Folder for any number of inputs; folders are mirrored below it.")
 ]
 SkipExisting = Annotated[
-    bool, typer.Option("--skip-existing", help="With -o: leave out what is there already, as after an interruption.")
+    bool, typer.Option("--skip-existing", help="With -o: skip outputs that exist already, as after an interruption.")
 ]
 JsonLines = Annotated[
     bool,
     typer.Option("--json-lines", help="With -o: print one JSON object per file when it is done, a JobResult."),
 ]
 Workers = Annotated[
-    int | None, typer.Option(help="With -o: encode so many files, or ranges of long ones, at once.", min=1)
+    int | None, typer.Option(help="With -o: number of files, or ranges of long ones, encoded at once.", min=1)
 ]
 EngineName = Annotated[
-    str, typer.Option("--engine", help="With -o: where: local, processes; ray, a cluster (needs vtok[ray]).")
+    str, typer.Option("--engine", help="With -o: local for processes here, ray for a cluster (needs vtok[ray]).")
 ]
 SplitSeconds = Annotated[
-    float, typer.Option(help="With workers: length of the ranges of long videos; 0: never split.", min=0)
+    float, typer.Option(help="With workers: length of the ranges of long videos in seconds; 0: never split.", min=0)
 ]
-Retries = Annotated[int, typer.Option(help="With workers: try again so often what was lost with one.", min=0)]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="With -o: only say what would be done.")]
+Retries = Annotated[
+    int, typer.Option(help="With workers: number of further tries for a task whose worker was lost.", min=0)
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="With -o: only print what would be done.")]

@@ -1,84 +1,179 @@
 """What commands print: results on stdout, everything else on stderr, one JSON object where that is asked for."""
 
+import errno
 import json
+import os
+import re
 import sys
-from contextlib import redirect_stdout
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
 
 import typer
 
 from vtok.batch.plan import BatchResult, JobResult, Status
+from vtok.errors import MediaError, writing
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 EXIT_FAILED = 1
 EXIT_INCOMPLETE = 3
 _MOST_FAULTS = 20  # that are printed
+_STANDARD_OUTPUT = "standard output"
+_OPTIONS = {
+    "allow_hdr=True": "--allow-hdr",
+    "at_seconds=...": "--at",
+    "duration=...": "--duration",
+    "end=...": "--end",
+    "end_seconds=...": "--end",
+    "output_format=...": "--format",
+    "overwrite=True": "--force",
+    "recover=True": "--recover",
+    "split=True": "--split",
+    "start_seconds=...": "--start",
+    "tokenizer=...": "--model",
+    "with_audio=False": "--no-audio",
+}
+_ARGUMENT = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, _OPTIONS))})(?!\w)")
 
 
-def finish(result: Any, *, as_json: bool, quiet: bool) -> None:
-    """Print the result of encoding or decoding one file, and exit with 3 if it is incomplete."""
-    print_notices(result, quiet=quiet)
-    with redirect_stdout(sys.stderr if result.target == "-" else sys.stdout):  # there the data are
-        print_result(result, as_json=as_json, quiet=quiet)
-    if result.incomplete:
-        print(_warning(result), file=sys.stderr)
-        raise typer.Exit(EXIT_INCOMPLETE)
+def in_options(text: str) -> str:
+    """A message of the library, with the options of the command in place of the arguments of its functions."""
+    return _ARGUMENT.sub(lambda found: _OPTIONS[found[0]], text)
 
 
-def tell_of_job(job: JobResult, result: Any, *, as_json: bool, as_json_lines: bool, quiet: bool) -> None:
-    """Print what became of one file of a batch; `result` is what its work returned, if it was done."""
-    if job.status is Status.FAILED:
-        print(f"vtok: error: {job.error}", file=sys.stderr)
-    if result is not None:
-        print_notices(result, quiet=quiet)
-        if result.incomplete:
-            print(_warning(result), file=sys.stderr)
-    if as_json_lines:
-        print_json(asdict(job))
-    elif not (as_json or quiet or job.status is Status.FAILED):
-        print(result.summary() if result is not None else f"{job.target}: {job.status}", flush=True)
+def prepare_streams() -> None:
+    """Let the standard streams take whatever is printed, also where the shell has closed some of them (`2>&-`)."""
+    # A file that is opened would get the number of a closed stream, and FFmpeg's messages with it.
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(number, True)
+    os.close(number)
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w", errors="backslashreplace")  # noqa: SIM115 # till the program ends
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files may have any bytes
 
 
-def finish_batch(batch: BatchResult, *, as_json: bool, as_json_lines: bool, quiet: bool) -> None:
-    """Print what became of a batch; exit with 1 if a file failed, else with 3 if one is incomplete."""
-    if not as_json_lines:
-        print_result(batch, as_json=as_json, quiet=quiet)
-    if batch.count(Status.FAILED):
-        raise typer.Exit(EXIT_FAILED)
-    if batch.count(Status.INCOMPLETE):
-        raise typer.Exit(EXIT_INCOMPLETE)
+def print_line(text: str, stream: TextIO | None) -> None:
+    """Print `text` at once. It is lost, and nothing else is, if the stream is closed or nobody reads it any more.
 
-
-def print_result(result: Any, *, as_json: bool, quiet: bool) -> None:
-    """Print a result for programs, for people, or not at all."""
-    if as_json:
-        print_json(asdict(result))
-    elif not quiet:
-        print(result.summary())
-
-
-def print_notices(result: Any, *, quiet: bool) -> None:
-    """Print what was converted or left out, and what is wrong with the source."""
-    if not quiet:
-        for notice in result.notices:
-            print(f"vtok: notice: {result.source}: {notice}", file=sys.stderr)
-    print_faults(result.source, getattr(result, "faults", []), quiet=quiet)
-
-
-def print_faults(path: str, faults: list[str], *, quiet: bool) -> None:
-    """Print what is wrong with a file, the first faults of it."""
-    if quiet:
+    Raises:
+        MediaError: Results cannot be written, as on a full disk.
+    """
+    if stream is None:
         return
-    for fault in faults[:_MOST_FAULTS]:
-        print(f"vtok: fault: {path}: {fault}", file=sys.stderr)
-    if len(faults) > _MOST_FAULTS:
-        print(f"vtok: fault: {path}: {len(faults) - _MOST_FAULTS} more; see --json", file=sys.stderr)
+    try:
+        print(text, file=stream, flush=True)
+    except OSError as error:
+        with suppress(OSError):
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, stream.fileno())  # so that neither the next line fails nor Python at its end
+            os.close(null)
+        if error.errno != errno.EPIPE and stream is sys.stdout:
+            raise MediaError(f"{_STANDARD_OUTPUT}: cannot be written: {error.strerror}") from error
 
 
-def print_json(value: dict[str, Any]) -> None:
-    """Print one object."""
-    print(json.dumps(value, allow_nan=False), flush=True)  # NaN is no JSON: better an error here than in every reader
+class Reporter:
+    """Says what a command did, for people or for programs, and exits with the code for it.
+
+    Args:
+        as_json: Print results as JSON objects.
+        as_json_lines: Print one JSON object per file of a batch, as soon as it is done.
+        quiet: Print neither summaries nor notices; errors and warnings still are.
+    """
+
+    def __init__(self, *, as_json: bool = False, as_json_lines: bool = False, quiet: bool = False) -> None:
+        self.as_json, self.as_json_lines, self.quiet = as_json, as_json_lines, quiet
+
+    def error(self, message: str) -> None:
+        """Print why something failed."""
+        self._say("error", message)
+
+    def warning(self, message: str) -> None:
+        """Print why something is incomplete."""
+        self._say("warning", message)
+
+    def faults(self, path: str, faults: list[str]) -> None:
+        """Print the first faults of a file."""
+        if self.quiet:
+            return
+        for fault in faults[:_MOST_FAULTS]:
+            self._say("fault", f"{path}: {fault}")
+        if len(faults) > _MOST_FAULTS:
+            self._say("fault", f"{path}: {len(faults) - _MOST_FAULTS} more; see --json")
+
+    def line(self, text: str) -> None:
+        """Print a text for people."""
+        if not (self.as_json or self.quiet):
+            print_line(in_options(text), sys.stdout)
+
+    @contextmanager
+    def console(self, *, width: int | None = None) -> Iterator["Console"]:
+        """A console for tables, which are printed to stdout in the end; `width` is that where there is no terminal."""
+        from rich.console import Console
+
+        is_terminal = sys.stdout is not None and sys.stdout.isatty()
+        console = Console(width=None if is_terminal else width)
+        with writing(_STANDARD_OUTPUT), console.capture() as tables:  # rich flushes stdout
+            yield console
+        self.line(tables.get().rstrip("\n"))
+
+    def result(self, result: Any, *, stream: TextIO | None = None) -> None:
+        """Print a result: JSON, or its summary, or nothing."""
+        stream = stream or sys.stdout
+        if self.as_json:
+            print_json(asdict(result), stream)
+        elif not self.quiet:
+            print_line(in_options(result.summary()), stream)
+
+    def finish(self, result: Any) -> None:
+        """Print the result of encoding or decoding one file, and exit with 3 if it is incomplete."""
+        self._notices(result)
+        self.result(result, stream=sys.stderr if result.target == "-" else None)  # to stdout the data went
+        if result.incomplete:
+            raise typer.Exit(EXIT_INCOMPLETE)
+
+    def finish_job(self, job: JobResult, result: Any) -> None:
+        """Print the outcome of one file of a batch; `result` is what its work returned, if it was done."""
+        if job.error is not None:
+            self.error(job.error)
+        if result is not None:
+            self._notices(result)
+        if self.as_json_lines:
+            print_json(asdict(_in_options(job)))
+        elif job.status is not Status.FAILED:
+            self.line(result.summary() if result is not None else f"{job.target}: {job.status}")
+
+    def finish_batch(self, batch: BatchResult) -> None:
+        """Print the outcome of a batch; exit with 1 if a file failed, else with 3 if one is incomplete."""
+        if not self.as_json_lines:
+            self.result(replace(batch, files=[_in_options(job) for job in batch.files]))
+        if batch.count(Status.FAILED):
+            raise typer.Exit(EXIT_FAILED)
+        if batch.count(Status.INCOMPLETE):
+            raise typer.Exit(EXIT_INCOMPLETE)
+
+    def _notices(self, result: Any) -> None:
+        """Print what was converted or left out, and what is wrong with the source."""
+        if not self.quiet:
+            for notice in result.notices:
+                self._say("notice", f"{result.source}: {notice}")
+        self.faults(result.source, getattr(result, "faults", []))
+        if result.incomplete:
+            self.warning(f"{result.source}: {result.incomplete}. {result.target} holds what could be decoded.")
+
+    def _say(self, kind: str, message: str) -> None:
+        print_line(f"vtok: {kind}: {in_options(message)}", sys.stderr)
 
 
-def _warning(result: Any) -> str:
-    return f"vtok: warning: {result.source}: {result.incomplete}. {result.target} holds what could be decoded."
+def print_json(value: dict[str, Any], stream: TextIO | None = None) -> None:
+    """Print one object, on stdout if no other stream is given."""
+    # NaN is no JSON: better an error here than in every reader.
+    print_line(json.dumps(value, allow_nan=False), stream or sys.stdout)
+
+
+def _in_options(job: JobResult) -> JobResult:
+    return replace(job, error=None if job.error is None else in_options(job.error))

@@ -1,4 +1,7 @@
-"""How far a command is, told on stderr: a bar on a terminal, a log line every few seconds elsewhere."""
+"""Progress on stderr: a bar on a terminal, log lines elsewhere, nothing with `--quiet`.
+
+A meter counts, and a display shows it: frames of one file, files and frames of a batch, jobs of a benchmark.
+"""
 
 import sys
 import time
@@ -7,95 +10,182 @@ from contextlib import contextmanager
 from datetime import timedelta
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
+from vtok.benchmark.progress import Job, TimeLeft, job_name
+from vtok.cli.output import print_line
 from vtok.video.frame import VideoInfo
 
 LOG_SECONDS = 10.0
 Advance = Callable[[int], None]  # called with the number of frames that were done since the last call
 
 
-@contextmanager
-def frame_progress(
-    verb: str, *, quiet: bool, console: Console | None = None
-) -> Iterator[Callable[[VideoInfo], Advance]]:
-    """A progress display for frames.
+class Meter:
+    """A count of what is done.
 
     Args:
-        verb: What is being done, in one word.
-        quiet: Show nothing.
-        console: Where to show it; default: stderr.
+        description: What is being done, in a few words.
+        unit: What is counted.
+        total: How many there are, if that is known.
+    """
 
-    Yields:
-        A function that takes the video's description, once known, and returns the function to call as frames are done.
+    def __init__(self, description: str, unit: str, total: int | None) -> None:
+        self.description, self.unit, self.total = description, unit, total
+        self.done = 0
+        self.speed = ""
+        self.left = ""  # the time, if it can be estimated
+        self._begun = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Since the start; never 0."""
+        return max(time.monotonic() - self._begun, 1e-9)
+
+
+class Display:
+    """Shows nothing."""
+
+    def show(self, meter: Meter) -> None:
+        """Show how far `meter` is; from one thread at a time."""
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave the terminal to what else is printed."""
+        yield
+
+
+class _Log(Display):
+    """Prints a line when the last one is old enough."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._due = time.monotonic() + seconds
+
+    def show(self, meter: Meter) -> None:
+        now = time.monotonic()
+        if meter.speed and now >= self._due:
+            self._due = now + self._seconds
+            total = f"/{meter.total}" if meter.total else ""
+            parts = (f"{meter.description}: {meter.done}{total} {meter.unit}", meter.speed, meter.left)
+            print_line(", ".join(part for part in parts if part), sys.stderr)
+
+
+class _Bar(Display):
+    def __init__(self, bar: Progress) -> None:
+        self._bar = bar
+        self._tasks: dict[Meter, TaskID] = {}
+
+    def show(self, meter: Meter) -> None:
+        if meter not in self._tasks:
+            self._tasks[meter] = self._bar.add_task("", total=meter.total, unit=meter.unit, speed="", left="")
+        self._bar.update(
+            self._tasks[meter],
+            completed=meter.done,
+            description=meter.description,
+            speed=meter.speed,
+            left=meter.left,
+        )
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        self._bar.stop()
+        yield
+        self._bar.start()
+
+
+@contextmanager
+def display(*, quiet: bool, console: Console | None = None, log_seconds: float | None = None) -> Iterator[Display]:
+    """A display for any number of meters.
+
+    Args:
+        quiet: Show nothing.
+        console: The terminal; default: stderr.
+        log_seconds: From one log line to the next; default: `LOG_SECONDS`.
     """
     # Left to itself, rich would also draw a bar into a log file where the environment asks for colours (FORCE_COLOR).
     console = console or Console(stderr=True, force_terminal=sys.stderr.isatty())
     if quiet:
-        yield lambda info: lambda frames: None
+        yield Display()
     elif not console.is_interactive:
-        yield lambda info: _log_lines(verb, info, console)
+        yield _Log(LOG_SECONDS if log_seconds is None else log_seconds)
     else:
         columns = (
             TextColumn("{task.description}", markup=False),  # there may be a file's name in it
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("frames  {task.fields[speed]}"),
-            TimeRemainingColumn(),
+            TextColumn("{task.fields[unit]}  {task.fields[speed]}"),
+            TextColumn("{task.fields[left]}"),
         )
-        with Progress(*columns, console=console, transient=True) as progress:
-            yield lambda info: _bar(progress, verb, info)
+        # Results are printed to stdout meanwhile, which may be a pipe: not for rich to draw on the terminal.
+        with Progress(*columns, console=console, transient=True, redirect_stdout=False) as bar:
+            yield _Bar(bar)
 
 
-def _bar(progress: Progress, verb: str, info: VideoInfo) -> Advance:
-    speed = _Speed(info)
-    task = progress.add_task(verb, total=info.num_frames_from_header, speed="")
+@contextmanager
+def frame_progress(
+    verb: str, *, quiet: bool, console: Console | None = None
+) -> Iterator[Callable[[VideoInfo], Advance]]:
+    """Show the frames of one file; arguments as for `display`.
 
-    def advance(frames: int) -> None:
-        speed.frames += frames
-        progress.update(task, advance=frames, speed=str(speed))
+    Yields:
+        A function that takes the video's description, once known, and returns the function to call as frames are done.
+    """
+    with display(quiet=quiet, console=console) as shown:
 
-    return advance
+        def begin(info: VideoInfo) -> Advance:
+            meter, total = Meter(verb, "frames", info.num_frames_from_header), info.num_frames_from_header or 0
+            shown.show(meter)
+
+            def advance(frames: int) -> None:
+                meter.done += frames
+                rate = meter.done / meter.seconds
+                times = f", {rate / info.average_rate:.2f} x real time" if info.average_rate else ""
+                meter.speed = f"{rate:.1f} frames/s{times}"
+                # What a header says of the number of frames may not be true.
+                meter.left = _time_left((total - meter.done) / rate) if 0 < meter.done <= total else ""
+                shown.show(meter)
+
+            return advance
+
+        yield begin
 
 
-def _log_lines(verb: str, info: VideoInfo, console: Console) -> Advance:
-    speed = _Speed(info)
-    total = f"/{info.num_frames_from_header}" if info.num_frames_from_header else ""
-    due = LOG_SECONDS
+class FileMeter:
+    """The files of a batch, and their frames.
 
-    def advance(frames: int) -> None:
-        nonlocal due
-        speed.frames += frames
-        if speed.seconds >= due:
-            due = speed.seconds + LOG_SECONDS
-            line = f"{verb}: {speed.frames}{total} frames, {speed}{speed.remaining(info.num_frames_from_header)}"
-            print(line, file=console.file, flush=True)  # not by rich, which would break the line
+    Args:
+        verb: What is being done, in one word.
+        num_files: How many there are.
+        shown: Where that is shown.
+    """
 
-    return advance
+    def __init__(self, verb: str, num_files: int, shown: Display) -> None:
+        self._meter, self._frames, self._display = Meter(verb, "files", num_files), 0, shown
+        shown.show(self._meter)
+
+    def advance(self, frames: int, *, files: int = 0) -> None:
+        """Add frames that are done, and files that are done or have failed."""
+        self._frames += frames
+        self._meter.done += files
+        self._meter.speed = f"{self._frames} frames, {self._frames / self._meter.seconds:.1f} frames/s"
+        self._display.show(self._meter)
 
 
-class _Speed:
-    """Frames per second since the start, and that as a multiple of real time."""
+@contextmanager
+def job_progress(jobs: list[Job], *, quiet: bool) -> Iterator[Callable[[Job], None]]:
+    """Show the jobs of a benchmark; yields the function to call with each as it is done."""
+    with display(quiet=quiet, log_seconds=0) as shown:
+        left, meter = TimeLeft(jobs), Meter("bench", "jobs", len(jobs))
+        shown.show(meter)
 
-    def __init__(self, info: VideoInfo) -> None:
-        self.frames = 0
-        self._rate = float(info.average_rate) if info.average_rate else None
-        self._begun = time.monotonic()
+        def done(job: Job) -> None:
+            left.done(job)
+            meter.done = left.num_done
+            meter.speed, meter.left = f"{job_name(job)} done", _time_left(left.seconds)
+            shown.show(meter)
 
-    @property
-    def seconds(self) -> float:
-        return time.monotonic() - self._begun
+        yield done
 
-    @property
-    def frames_per_second(self) -> float:
-        return self.frames / max(self.seconds, 1e-9)
 
-    def remaining(self, total: int | None) -> str:
-        """The time left, if the number of frames is known (and true: what a header says may not be)."""
-        if not total or not 0 < self.frames <= total:
-            return ""
-        return f", {timedelta(seconds=round((total - self.frames) / self.frames_per_second))} left"
-
-    def __str__(self) -> str:
-        times = f", {self.frames_per_second / self._rate:.2f} x real time" if self._rate else ""
-        return f"{self.frames_per_second:.1f} frames/s{times}"
+def _time_left(seconds: float) -> str:
+    return f"{timedelta(seconds=round(seconds))} left"

@@ -1,4 +1,4 @@
-"""What `vtok stats` prints."""
+"""The table that `vtok stats` prints."""
 
 import numpy as np
 from rich.console import Console
@@ -12,7 +12,7 @@ from vtok.measure.stats import FileStats
 Row = tuple[str, str]
 
 
-def print_stats(stats: FileStats, console: Console | None = None) -> None:
+def print_stats(stats: FileStats, console: Console) -> None:
     """Print `stats` as a table."""
     rate = f"{stats.kbit_per_second:.1f}" if stats.kbit_per_second else "unknown"
     rows: list[Row] = [
@@ -29,7 +29,7 @@ def print_stats(stats: FileStats, console: Console | None = None) -> None:
     table = Table(title=stats.compressed, show_header=False, title_justify="left")
     for row in rows:
         table.add_row(*row)
-    (console or Console()).print(table)
+    console.print(table)
 
 
 def _quality_rows(stats: FileStats) -> list[Row]:

@@ -1,6 +1,5 @@
 """The commands `tokens export` and `tokens import`."""
 
-import sys
 import warnings
 from enum import StrEnum
 from pathlib import Path
@@ -9,8 +8,8 @@ from typing import Annotated
 import typer
 
 from vtok.cli.loading import load, set_threads
-from vtok.cli.options import Force, OtherModel, Quiet, Threads
-from vtok.cli.output import EXIT_INCOMPLETE, print_result
+from vtok.cli.options import Force, OtherModel, PathArgument, PathOption, Quiet, Threads, json_option
+from vtok.cli.output import EXIT_INCOMPLETE, Reporter
 
 
 class TokenFormat(StrEnum):
@@ -34,10 +33,10 @@ def tokens() -> None:
 @tokens_app.command("export")
 def export_tokens(
     files: Annotated[
-        list[Path], typer.Argument(help="A .vtok file and the .npz file to write; with -o, files, folders or patterns.")
+        list[Path], PathArgument(help="A .vtok file and the .npz file to write; with -o, files, folders or patterns.")
     ],
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Folder for shards of any number of files.")
+        Path | None, PathOption("-o", "--output", help="Folder for shards of any number of files.")
     ] = None,
     output_format: Annotated[
         TokenFormat, typer.Option("--format", help="npz: one file to one; webdataset: tar shards, with -o.")
@@ -52,13 +51,7 @@ def export_tokens(
     samples_per_shard: Annotated[int, typer.Option(help="Samples per shard.", min=1)] = 256,
     force: Force = False,
     quiet: Quiet = False,
-    as_json: Annotated[
-        bool,
-        typer.Option(
-            "--json",
-            help="Print one JSON object: the attributes of vtok.TokenFileResult, or of vtok.ShardResult.",
-        ),
-    ] = False,
+    as_json: Annotated[bool, json_option("the attributes of vtok.TokenFileResult, or of vtok.ShardResult")] = False,
     model: OtherModel = None,
     threads: Threads = None,
 ) -> None:
@@ -70,12 +63,13 @@ def export_tokens(
     """
     set_threads(threads)
     tokenizer = load(model) if model else None
+    report = Reporter(as_json=as_json, quiet=quiet)
     if output_format is TokenFormat.NPZ:
         if output is not None or len(files) != 2:
             raise typer.BadParameter("an .npz file takes one input and one output. For shards add --format webdataset")
         from vtok.tokens.npz_export import export_npz
 
-        print_result(export_npz(files[0], files[1], tokenizer=tokenizer, overwrite=force), as_json=as_json, quiet=quiet)
+        report.result(export_npz(files[0], files[1], tokenizer=tokenizer, overwrite=force))
         return
     if output is None:
         raise typer.BadParameter("shards need a folder: give one with -o")
@@ -89,25 +83,22 @@ def export_tokens(
         )
     result = export_shards(dataset, output, samples_per_shard=samples_per_shard, overwrite=force)
     for path, reason in dataset.skipped:
-        print(f"vtok: warning: {path}: {reason}. It is left out.", file=sys.stderr)
-    print_result(result, as_json=as_json, quiet=quiet)
+        report.warning(f"{path}: {reason}. It is left out.")
+    report.result(result)
     if dataset.skipped:
         raise typer.Exit(EXIT_INCOMPLETE)
 
 
 @tokens_app.command("import")
 def import_tokens(
-    source: Annotated[Path, typer.Argument(help="The .npz file; docs/tokens.md lists its arrays.")],
-    target: Annotated[Path, typer.Argument(help="The .vtok file to write.")],
+    source: Annotated[Path, PathArgument(help="The .npz file; docs/tokens.md lists its arrays.")],
+    target: Annotated[Path, PathArgument(help="The .vtok file to write.")],
     keyframe_seconds: Annotated[
         float, typer.Option(help="Length of the groups that decode on their own.", min=0.1, max=3600)
     ] = 4.0,
     force: Force = False,
     quiet: Quiet = False,
-    as_json: Annotated[
-        bool,
-        typer.Option("--json", help="Print one JSON object: the attributes of vtok.TokenFileResult."),
-    ] = False,
+    as_json: Annotated[bool, json_option("the attributes of vtok.TokenFileResult")] = False,
     model: OtherModel = None,
     threads: Threads = None,
 ) -> None:
@@ -125,4 +116,4 @@ def import_tokens(
         keyframe_seconds=keyframe_seconds,
         overwrite=force,
     )
-    print_result(result, as_json=as_json, quiet=quiet)
+    Reporter(as_json=as_json, quiet=quiet).result(result)

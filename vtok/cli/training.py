@@ -9,25 +9,23 @@ from typing import Annotated
 import typer
 
 from vtok.cli.loading import set_threads
-from vtok.cli.options import Device, Threads
+from vtok.cli.options import Device, PathArgument, PathOption, Threads, json_option
 from vtok.cli.output import print_json
 
 
 def train(
-    videos: Annotated[Path, typer.Argument(help="Folder of videos to train on.")],
-    validation: Annotated[Path, typer.Option(help="Folder of videos to validate on; none of them in VIDEOS.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the run: log, curves, weights.")],
+    videos: Annotated[Path, PathArgument(help="Folder of videos to train on.")],
+    validation: Annotated[Path, PathOption(help="Folder of videos to validate on; none of them is in VIDEOS.")],
+    output: Annotated[Path, PathOption("-o", "--output", help="Folder of the run: log, curves, weights.")],
     minutes: Annotated[float, typer.Option(help="Budget of wall time.", min=0)] = 60.0,
-    config: Annotated[Path | None, typer.Option(help="TOML file; see vtok/training/default.toml.")] = None,
-    weights: Annotated[Path | None, typer.Option(help="Weights to start from instead of the KLT.")] = None,
-    cache: Annotated[Path | None, typer.Option(help="Folder of the clip caches; default: in the run's folder.")] = None,
+    config: Annotated[Path | None, PathOption(help="TOML file; see vtok/training/default.toml.")] = None,
+    weights: Annotated[Path | None, PathOption(help="Weights to start from instead of the KLT.")] = None,
+    cache: Annotated[Path | None, PathOption(help="Folder of the clip caches; default: in the run's folder.")] = None,
     compile_prior: Annotated[
         bool, typer.Option("--compile", help="Fuse elementwise arithmetic: 12 % faster, needs a C++ compiler.")
     ] = False,
     device: Device = "auto",
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print one JSON object: the path `weights`, and the last line of log.jsonl.")
-    ] = False,
+    as_json: Annotated[bool, json_option("the path `weights`, and the last line of log.jsonl")] = False,
     threads: Threads = None,
 ) -> None:
     """Train the tokenizer: a folder of videos in, weights out.

@@ -1,53 +1,65 @@
-"""`vtok encode` on several workers: starts an engine, prints what becomes of each file, and ends the engine."""
+"""`vtok encode` on several workers: starts an engine, prints the outcome of each file, and ends the engine."""
 
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vtok.batch.plan import BatchResult, Job, JobResult
-from vtok.cli.output import tell_of_job
-
-if TYPE_CHECKING:
-    from vtok.batch.tasks import EncodeSettings
+from vtok.cli.output import Reporter
 
 
-def encode_on_workers(
-    jobs: list[Job],
-    settings: "EncodeSettings",
-    *,
-    engine: str,
-    workers: int | None,
-    threads: int | None,
-    split_seconds: float,
-    retries: int,
-    overwrite: bool,
-    skip: Callable[[Path], bool] | None,
-    as_json: bool,
-    as_json_lines: bool,
-    quiet: bool,
-) -> BatchResult:
-    """Encode all `jobs`; see the options of `vtok encode`."""
-    from vtok.batch.engines import start_engine
-    from vtok.batch.workers import BatchSettings, encode_batch
-    from vtok.cli.batch_progress import batch_progress
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """The options of `vtok encode` about workers.
 
-    with (
-        closing(start_engine(engine, num_workers=workers, num_threads=threads)) as started,
-        batch_progress("encode", len(jobs), quiet=quiet) as progress,
-    ):
+    Attributes:
+        engine: The name of an engine, one of `vtok.batch.engines.ENGINES`.
+        workers: How many there are; None: as many as the engine starts by itself.
+        threads: Processor threads of each; None: a share of all.
+        split_seconds: Length of the ranges of long videos; 0: none is split.
+        retries: How often a task is done again whose worker was lost.
+    """
 
-        def told(job: JobResult, result: Any) -> None:
-            with progress.paused():
-                tell_of_job(job, result, as_json=as_json, as_json_lines=as_json_lines, quiet=quiet)
-            progress.advance_file()
+    engine: str
+    workers: int | None
+    threads: int | None
+    split_seconds: float
+    retries: int
 
-        return encode_batch(
-            jobs,
-            started,
-            settings,
-            BatchSettings(split_seconds=split_seconds, num_retries=retries, overwrite=overwrite),
-            skip=skip or (lambda target: False),
-            told=told,
-            advance=progress.advance,
-        )
+    @property
+    def are_wanted(self) -> bool:
+        """Whether there is more than this process."""
+        return self.workers is not None or self.engine != "local"
+
+    def encode(
+        self,
+        jobs: list[Job],
+        settings: dict[str, Any],
+        report: Reporter,
+        *,
+        overwrite: bool,
+        skip: Callable[[Path], bool],
+    ) -> BatchResult:
+        """Encode all `jobs` with `settings`, those of an `EncodeSettings`, and report each as it is done."""
+        from vtok.batch.engines import start_engine
+        from vtok.batch.tasks import EncodeSettings
+        from vtok.batch.workers import BatchSettings, encode_batch
+        from vtok.cli.progress import FileMeter, display
+
+        batch = BatchSettings(split_seconds=self.split_seconds, num_retries=self.retries, overwrite=overwrite)
+        with (
+            closing(start_engine(self.engine, num_workers=self.workers, num_threads=self.threads)) as engine,
+            display(quiet=report.quiet) as shown,
+        ):
+            meter = FileMeter("encode", len(jobs), shown)
+
+            def told(job: JobResult, result: Any) -> None:
+                with shown.paused():
+                    report.finish_job(job, result)
+                meter.advance(0, files=1)
+
+            return encode_batch(
+                jobs, engine, EncodeSettings(**settings), batch, skip=skip, told=told, advance=meter.advance
+            )

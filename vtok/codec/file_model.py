@@ -37,7 +37,7 @@ def card_of(header: FileHeader) -> ModelCard:
         at_hand = ", ".join(f"{card.name} {card.tensors_sha256[:16]}" for card in model_cards())
         raise ModelMismatchError(
             f"was written with the model {header.model_name} {header.model_sha256}; at hand are only {at_hand}. "
-            f"Name its weights with --model, or their folder with {FOLDERS_VARIABLE}"
+            f"Name its weights with tokenizer=..., or their folder with {FOLDERS_VARIABLE}"
         )
     return card
 

@@ -318,7 +318,7 @@ def _hint_at_recovery(recover: bool) -> Iterator[None]:
     except (ChecksumError, TruncatedError) as error:
         if recover:
             raise
-        raise type(error)(f"{error}. What is intact can be had with --recover") from error
+        raise type(error)(f"{error}. What is intact can be had with recover=True") from error
 
 
 @contextmanager

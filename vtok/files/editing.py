@@ -277,7 +277,7 @@ def _require_same_audio(first: StrPath, expected: FileHeader, other: StrPath, he
     if a != b:
         raise ConfigError(
             f"{other}: has the audio tracks {_described(header.audio)}, and {first} has {_described(expected.audio)}. "
-            "Only sound that agrees can be joined, unless it is left out with --no-audio"
+            "Only sound that agrees can be joined, unless with_audio=False leaves it out"
         )
 
 

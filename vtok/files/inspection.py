@@ -25,7 +25,7 @@ class FileInfo:
         writer: Program and version that wrote it.
         model_name: The model whose codes these are.
         model_sha256: Hash of the model's tensors.
-        has_model: Whether that model is at hand, so that the file can be decoded without `--model`.
+        has_model: Whether that model is at hand, so that the file can be decoded without naming it.
         quality: Quality setting.
         entropy_coder: How codes became bytes.
         width: Columns of pixels.
@@ -94,7 +94,7 @@ class FileInfo:
         if self.bits_per_pixel is not None:
             kbit = "" if self.kbit_per_second is None else f", {self.kbit_per_second:.1f} kbit/s"
             lines.append(f"rate      {self.bits_per_pixel:.4f} bits per pixel{kbit}")
-        where = "at hand" if self.has_model else "not at hand: decode with --model"
+        where = "at hand" if self.has_model else "not at hand: decode with tokenizer=..."
         lines += [
             f"model     {self.model_name} {self.model_sha256[:16]} ({where})",
             f"codes     quality {self.quality:g}, {self.codes_per_latent_frame} in each of {self.num_latent_frames} "

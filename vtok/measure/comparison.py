@@ -89,7 +89,7 @@ def compare_files(
     check_target(target, paths, overwrite=overwrite)
     is_image = _is_image(target)
     if at_seconds is not None and not is_image:
-        raise ConfigError(f"{target}: --at is for images; a video shows all frames")
+        raise ConfigError(f"{target}: at_seconds=... is for images; a video shows all frames")
     with ExitStack() as stack:
         videos = [_Video(path, stack, tokenizer) for path in paths]
         info = videos[0].info
@@ -100,7 +100,7 @@ def compare_files(
                     "both must have the same size"
                 )
         if split and info.width < 4:
-            raise ConfigError(f"{first}: is {info.width} pixels wide, too narrow for --split")
+            raise ConfigError(f"{first}: is {info.width} pixels wide, too narrow for split=True")
         sheet = _Sheet(info, split=split)
         meters = [QualityMeter(), QualityMeter()]
         advance = progress(info) if progress and not is_image else None

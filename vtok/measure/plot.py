@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from vtok.errors import ConfigError
 from vtok.measure.stats import FileStats
-from vtok.system.atomic import atomic_write, check_target
+from vtok.system.atomic import check_target, write_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,11 +39,12 @@ def write_plot(stats: FileStats, path: str | os.PathLike[str]) -> None:
     """
     check_plot(path, [], overwrite=True)
     figure = _figure(stats)
-    with atomic_write(path) as temporary:
-        if Path(path).suffix.lower() == ".html":
-            temporary.write_text(_page(stats, figure), encoding="utf-8")
-        else:
-            figure.savefig(temporary, format=Path(path).suffix.lower().removeprefix("."), dpi=120)
+    if Path(path).suffix.lower() == ".html":
+        write_atomically(path, _page(stats, figure).encode())
+    else:
+        image = io.BytesIO()
+        figure.savefig(image, format=Path(path).suffix.lower().removeprefix("."), dpi=120)
+        write_atomically(path, image.getvalue())
 
 
 def _figure(stats: FileStats) -> "Figure":

@@ -118,7 +118,8 @@ class ImageWriter:
         if self.num_frames and not self._is_sequence:
             raise ConfigError(
                 f"{self.path}: is one image, and there is more than one frame. Name a pattern, as "
-                f"{self.path.with_suffix('')}-%04d{self.path.suffix}, or choose one frame with --start and --end"
+                f"{self.path.with_suffix('')}-%04d{self.path.suffix}, or choose one frame with start_seconds=... "
+                "and end_seconds=..."
             )
         if self._is_jpeg:
             picture = jpeg_from_planes(frame, self._info, self._reformatter)
@@ -161,7 +162,7 @@ def images_output(path: Path, info: VideoInfo, *, overwrite: bool) -> Iterator[I
         raise MediaError(f"{path}: the folder {place} {hint}")
     older = _numbers(path)
     if older and not overwrite:
-        raise ConfigError(f"{path}: {path.name % older[0]} exists already. Overwrite it with --force")
+        raise ConfigError(f"{path}: {path.name % older[0]} exists already. Overwrite it with overwrite=True")
     temporary = place / f".vtok-{secrets.token_hex(8)}"
     with writing(path):
         temporary.mkdir()

@@ -60,7 +60,7 @@ def open_output(
     if is_standard(path):
         suffix = _suffix_of_format(output_format)
     elif output_format is not None:
-        raise ConfigError(f"{path}: its suffix says the format; --format is for the output - only")
+        raise ConfigError(f"{path}: its suffix says the format; output_format=... is for the output - only")
     else:
         suffix = Path(path).suffix.lower()
     if suffix not in SUFFIXES and (codec or options):
@@ -121,6 +121,6 @@ def _standard_output(
 
 def _suffix_of_format(name: str | None) -> str:
     if name not in FORMATS:
-        what = f"unknown format {name!r}" if name else "the output - needs --format"
+        what = f"unknown format {name!r}" if name else "the output - needs output_format=..."
         raise ConfigError(f"{STANDARD}: {what}. Choose one of {', '.join(FORMATS)}")
     return FORMATS[name]

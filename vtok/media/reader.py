@@ -243,7 +243,7 @@ class VideoReader:
         if hdr and not allow_hdr:
             raise MediaError(
                 f"{self.name}: is HDR video ({hdr}), which 8 bits cannot hold well. Convert it to SDR first, "
-                "or go on regardless with --allow-hdr."
+                "or go on regardless with allow_hdr=True."
             )
         time_base = stream.time_base or 1 / DEFAULT_RATE
         duration = stream.duration * time_base if stream.duration else None

@@ -185,7 +185,7 @@ class VideoWriter:
         Raises:
             MediaError: The disk fails, or the container refuses it.
         """
-        with self._errors(f"writing sound failed at frame {self._num_frames} (--no-audio leaves it out)"):
+        with self._errors(f"writing sound failed at frame {self._num_frames} (with_audio=False leaves it out)"):
             self._audio.write(packet, self._shift * self.info.time_base)
 
     def _mux(self, packets: "Iterable[Packet[VideoStream]]") -> None:

@@ -112,7 +112,7 @@ def check_target(target: str | os.PathLike[str], sources: Iterable[str | os.Path
     if any(Path(source).exists() and Path(source).samefile(target) for source in sources):
         raise ConfigError(f"{target}: is the input too. Give the output another name")
     if not overwrite:
-        raise ConfigError(f"{target}: exists already. Overwrite it with --force")
+        raise ConfigError(f"{target}: exists already. Overwrite it with overwrite=True")
 
 
 def _move_into_place(temporary: Path, target: Path) -> None:

@@ -27,14 +27,14 @@ def local_file(source: str | os.PathLike[str]) -> Iterator[Path]:
     A copy, because most formats cannot be read from a pipe: an MP4 file may have its index at the end.
 
     Raises:
-        ConfigError: Standard input is a terminal.
+        ConfigError: Standard input is a terminal, or closed.
         MediaError: It is empty, or there is no room for the copy.
     """
     if not is_standard(source):
         yield Path(source)
         return
     if sys.stdin is None or sys.stdin.isatty():
-        raise ConfigError(f"{STANDARD}: standard input is a terminal. Pipe a file into it")
+        raise ConfigError(f"{STANDARD}: standard input is a terminal or closed. Pipe a file into it")
     with tempfile.TemporaryDirectory(prefix="vtok-") as folder:
         path = Path(folder) / "stdin"
         try:
@@ -62,11 +62,11 @@ def standard_output() -> Iterator[BinaryIO]:
     """Standard output for bytes, flushed in the end.
 
     Raises:
-        ConfigError: It is a terminal.
+        ConfigError: It is a terminal, or closed.
         MediaError: Nobody reads it any more.
     """
     if sys.stdout is None or sys.stdout.isatty():
-        raise ConfigError(f"{STANDARD}: standard output is a terminal. Redirect it to a file or a pipe")
+        raise ConfigError(f"{STANDARD}: standard output is a terminal or closed. Redirect it to a file or a pipe")
     sys.stdout.flush()
     # A handle of its own, so that Python does not try again, at its end, to flush what nobody reads.
     file = os.fdopen(os.dup(sys.stdout.fileno()), "wb")

@@ -247,9 +247,10 @@ def _files_of(source: StrPath) -> Iterator[Path]:
         yield path  # if it is missing, that is for its reader to say
     else:
         try:
-            lines = path.read_text().splitlines()
+            lines = path.read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise MediaError(f"{path}: is no folder, .vtok file or list of such files: {error}") from error
+            reason = getattr(error, "strerror", error)
+            raise MediaError(f"{path}: is no folder, .vtok file or list of such files: {reason}") from error
         for line in filter(None, map(str.strip, lines)):
             yield path.parent / line
 

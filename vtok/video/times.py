@@ -66,13 +66,13 @@ def exact_seconds(seconds: Fraction | float) -> Fraction:
 
 
 def parse_range(start: str | None, end: str | None, duration: str | None) -> tuple[Fraction, Fraction | None]:
-    """Start and end in seconds from what the options `--start`, `--end` and `--duration` say; no end is None.
+    """Start and end in seconds from texts as `parse_seconds` takes them; no end is None.
 
     Raises:
         ConfigError: Both end and duration are given, a time cannot be read, or the range is empty.
     """
     if end is not None and duration is not None:
-        raise ConfigError("--end and --duration say the same thing: give one of them")
+        raise ConfigError("end=... and duration=... say the same thing: give one of them")
     begin = parse_seconds(start) if start is not None else Fraction(0)
     stop = parse_seconds(end) if end is not None else None
     if duration is not None:
