@@ -1,1 +1,1 @@
-"""Codes to bytes and back, in arithmetic that is exact on every machine."""
+"""Convert codes to bytes and back, in arithmetic that is exact on every machine."""

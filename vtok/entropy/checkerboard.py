@@ -1,7 +1,7 @@
 """The order of positions in the two passes of a latent frame, and their neighbours.
 
-The first pass has the positions where row + column is even, row by row; the second the others. Rows of a matrix
-`[P, channels]` are positions in the order of passes; in a map, all row by row.
+The first pass has the positions where row + column is even, row by row; the second pass has the others. Rows of a
+matrix `[P, channels]` are positions in the order of passes. In a map, all positions are row by row.
 """
 
 from collections.abc import Iterator
@@ -16,15 +16,15 @@ POSITIONS_AT_ONCE = 2048
 
 
 class Checkerboard:
-    """Positions of a latent frame of H x W; numbers count positions in the order of passes.
+    """Positions of a latent frame of H x W, numbered in the order of passes.
 
     Attributes:
         size: H and W.
-        sizes: Positions of the first pass and of the second.
-        order: int64 `[P]`: where in a map each position is.
+        sizes: Number of positions in the first pass (P1) and in the second (P2).
+        order: int64 `[P]`: the place of each position in a map.
         windows: int64 `[P, 9]`: numbers of the 3x3 window of each position, P beyond the edge.
-        neighbours: int64 `[P2, 4]`: of each position of the second pass the four neighbours, which are of the first;
-            P1 beyond the edge.
+        neighbours: int64 `[P2, 4]`: numbers of the four neighbours of each position of the second pass, all of them in
+            the first; P1 beyond the edge.
     """
 
     def __init__(self, height: int, width: int) -> None:
@@ -51,21 +51,21 @@ class Checkerboard:
 
 
 def parts(start: int, end: int) -> Iterator[slice]:
-    """Slices of positions; what lies between the steps of computing one of them stays in the processor's cache."""
+    """Yield slices of positions, small enough that intermediate results stay in the processor's cache."""
     for first in range(start, end, POSITIONS_AT_ONCE):
         yield slice(first, min(first + POSITIONS_AT_ONCE, end))
 
 
 def with_zeros(rows: Tensor) -> Tensor:
-    """Rows and one of zeros, for positions beyond the edge."""
+    """The rows, then a row of zeros for positions beyond the edge."""
     return torch.cat([rows, rows.new_zeros(1, rows.shape[1])])
 
 
 def rows_side_by_side(padded: Tensor, numbers: Tensor) -> Tensor:
-    """Of rows `with_zeros` those with some numbers `[positions, k]`, `[positions, k * channels]`."""
+    """Rows number `numbers [positions, k]` of rows `with_zeros`, side by side: `[positions, k * channels]`."""
     return padded.index_select(0, numbers.flatten()).view(len(numbers), -1)
 
 
 def sums_of_rows(padded: Tensor, numbers: Tensor) -> Tensor:
-    """Of rows `with_zeros`, float32, sums of those with some numbers `[positions, k]`: `[positions, channels]`."""
+    """Sums of the rows number `numbers [positions, k]` of float32 rows `with_zeros`: `[positions, channels]`."""
     return F.embedding_bag(numbers, padded, mode="sum")

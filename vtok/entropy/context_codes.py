@@ -1,4 +1,4 @@
-"""Codes of latent frames as context for others: what is known of each channel group, `[P, channels]` each."""
+"""Codes of latent frames as context for others: the known codes of each channel group, `[P, channels]` each."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,12 +12,13 @@ Channels = NDArray[np.intp]
 
 
 class KnownCodes(NamedTuple):
-    """Codes of some channels of a group in one latent frame; what it holds is never changed.
+    """Codes of some channels of a group in one latent frame; its tensors are never changed.
 
     Attributes:
-        channels: Which, ascending. All others of the group count as zero.
-        codes: Centred, int16 `[P, channels]`.
-        companded: As the networks see them, int8 `[P, channels]`; with no channels if networks see none of the group.
+        channels: Numbers of the channels, ascending. All other channels of the group count as zero.
+        codes: Centred codes, int16 `[P, channels]`.
+        companded: The codes as the networks see them, int8 `[P, channels]`; no channels if the networks do not see the
+            group.
     """
 
     channels: Channels
@@ -26,12 +27,12 @@ class KnownCodes(NamedTuple):
 
     @classmethod
     def none(cls, num_positions: int) -> "KnownCodes":
-        """Those of a group that is all zeros."""
+        """The known codes of a group that is all zeros."""
         zeros = torch.zeros(num_positions, 0, dtype=torch.int8)
         return cls(np.empty(0, np.intp), zeros.to(torch.int16), zeros)
 
     def among(self, channels: Channels) -> "KnownCodes":
-        """Only those of some channels."""
+        """The known codes among `channels`."""
         kept = np.flatnonzero(np.isin(self.channels, channels))
         if len(kept) == len(self.channels):
             return self
@@ -39,7 +40,7 @@ class KnownCodes(NamedTuple):
         return KnownCodes(self.channels[kept], _columns(self.codes, kept), companded)
 
     def joined(self, other: "KnownCodes") -> "KnownCodes":
-        """These and those of other channels of the group."""
+        """These codes and those of other channels of the same group."""
         if not len(self.channels):
             return other
         channels = np.concatenate([self.channels, other.channels])
@@ -49,7 +50,7 @@ class KnownCodes(NamedTuple):
         return KnownCodes(channels[order], _columns(codes, order), companded)
 
     def of(self, channels: Channels) -> Tensor:
-        """Centred codes of `channels` of the group, int16 `[P, len(channels)]`, zeros where they are not known."""
+        """Centred codes of `channels` of the group, int16 `[P, len(channels)]`, zero where unknown."""
         if np.array_equal(channels, self.channels):
             return self.codes
         if not len(self.channels):
@@ -62,7 +63,7 @@ class KnownCodes(NamedTuple):
 
 
 def first_companded(groups: Sequence[KnownCodes], num_channels: int) -> tuple[Tensor, Tensor]:
-    """What networks see of the channels below `num_channels`, int8 `[P, channels]`, and which they are, int64."""
+    """Companded codes of the known channels below `num_channels`, int8 `[P, channels]`, and their numbers, int64."""
     channels = np.concatenate([group.channels for group in groups])
     count = int(np.searchsorted(channels, num_channels))
     companded = torch.cat([group.companded for group in groups], dim=1)
@@ -70,5 +71,5 @@ def first_companded(groups: Sequence[KnownCodes], num_channels: int) -> tuple[Te
 
 
 def _columns(matrix: Tensor, places: Channels) -> Tensor:
-    """Some columns; numpy takes a quarter of the time that PyTorch does."""
+    """Select columns; numpy takes a quarter of the time that PyTorch does."""
     return torch.from_numpy(matrix.numpy().take(places, axis=1))

@@ -1,4 +1,4 @@
-"""The learned prior in exact arithmetic: the same numbers on every machine, so that what it coded can be decoded.
+"""The learned prior in exact arithmetic: it gives the same numbers on every machine, so any machine can decode.
 
 It is the float prior (`vtok.networks.prior`) with everything rounded to integers:
 
@@ -10,8 +10,9 @@ It is the float prior (`vtok.networks.prior`) with everything rounded to integer
     gates, correction    multiples of 1/64; log2 of the scale's factor of 1/128
     magnitudes' weights  integers; their sum is the scale, and its float32 bits are a piecewise linear log2
 
-No calibration is needed: no range is guessed. The integers are computed from the released weights, in half precision,
-when these are loaded; stored beside them are only the exponents of the units, the magnitudes' weights and the tables.
+No calibration is needed, as no range is guessed. The integers are computed from the released weights, in half
+precision, when these are loaded. Only the exponents of the units, the magnitudes' weights and the tables are stored
+beside them.
 """
 
 from collections.abc import Mapping
@@ -52,15 +53,16 @@ class GroupWeights:
 
     Attributes:
         start: First channel.
-        end: Behind the last channel.
-        from_context: `[context_dim, dim]`.
-        from_lower: From the channels of the groups before, `start` of them; None for the first group.
-        from_own: From the four neighbours that the first pass coded, `[4, size, dim]`; None if there is one pass only.
-        biases: int32 `[2, dim]`: of the first layer in the first pass, and in the second.
-        exponent: int32 `[dim]`, of the first layer.
+        end: One past the last channel.
+        from_context: Weights of the context in the first layer, `[context_dim, dim]`.
+        from_lower: Weights of the `start` channels of the groups before, in the first layer; None for the first group.
+        from_own: Weights of the four neighbours that the first pass coded, `[4, size, dim]`, in the first layer; None
+            for a group with one pass.
+        biases: int32 `[2, dim]`: biases of the first layer in the first pass and in the second.
+        exponent: int32 `[dim]`: exponents of the first layer.
         hidden: The second layer.
-        out: The third layer. Outputs are `[4, size]`: temporal gate, correction, factor, spatial gate; but for the last
-            `[3, size]` where there is one pass.
+        out: The third layer. Outputs are `[4, size]`: temporal gate, correction, factor, spatial gate. A group with one
+            pass has `[3, size]`, without the spatial gate.
     """
 
     start: int
@@ -84,14 +86,14 @@ class PriorWeights:
     """All weights at one quality.
 
     Attributes:
-        from_previous: From the first channels of the previous latent frame.
-        num_previous: So many of them.
-        from_before: `[C2, context_dim]`.
-        context_biases: int32 `[3, context_dim]`: without a previous latent frame, with one, with both.
-        context_exponent: int32 `[context_dim]`.
+        from_previous: Weights of the first `num_previous` channels of the previous latent frame.
+        num_previous: Number of channels of the previous latent frame that the context sees.
+        from_before: Weights of the first C2 channels of the latent frame before that, `[C2, context_dim]`.
+        context_biases: int32 `[3, context_dim]`: biases without a previous latent frame, with one, and with both.
+        context_exponent: int32 `[context_dim]`: exponents of the context's first layer.
         context_hidden: The second layer of the context, without its bias.
-        hidden_bias: int32 `[context_dim]`.
-        hidden_exponent: int32 `[context_dim]`.
+        hidden_bias: int32 `[context_dim]`: bias of the context's second layer.
+        hidden_exponent: int32 `[context_dim]`: exponents of the context's second layer.
         groups: The groups' weights.
     """
 
@@ -107,7 +109,7 @@ class PriorWeights:
 
     @property
     def num_seen(self) -> int:
-        """So many of the first channels networks see: of another latent frame, or of the groups before."""
+        """Number of first channels that networks see, of another latent frame or of the groups before."""
         return max(self.num_previous, len(self.from_before.weight), self.groups[-1].start)
 
 
@@ -115,19 +117,20 @@ class ExactPrior:
     """The exact prior of one set of weights; make it with `quantize` or `from_tensors`.
 
     Attributes:
-        tables: Frequency tables and which of them to use.
-        num_channels: n.
+        tables: Frequency tables, and the lookup that chooses among them.
+        num_channels: n, the number of channels.
         groups: Ends of the channel groups.
-        companded: int8 `[256]`: what the networks see of a stored code.
-        first_single_pass: From this channel on groups are coded in one pass.
-        magnitude_weights: float32 `[2, first_single_pass, 6]`, integers: of the scale in units of
-            `2^-magnitude_exponent`, per pass.
-        single_pass_magnitude_weights: float32 `[n - first_single_pass, 3]`, the same.
-        magnitude_exponent: See above.
+        companded: int8 `[256]`: a stored code as the networks see it.
+        first_single_pass: Groups from this channel on are coded in one pass.
+        magnitude_weights: float32 `[2, first_single_pass, 6]`, integers: weights of the magnitudes in the scale, per
+            pass, in units of `2^-magnitude_exponent`.
+        single_pass_magnitude_weights: float32 `[n - first_single_pass, 3]`, integers: weights of the magnitudes in the
+            scale of groups with one pass, in units of `2^-magnitude_exponent`.
+        magnitude_exponent: Exponent of the unit of the magnitudes' weights.
     """
 
     def __init__(self, prior: Prior, tensors: Mapping[str, Tensor]) -> None:
-        """Round the weights of `prior` and check every worst-case sum; arguments as for `from_tensors`."""
+        """Round the weights of `prior` and check every worst-case sum; `from_tensors` explains the arguments."""
         try:
             self._exponents = tensors["exponents"]
             frequencies, lookup = tensors["frequencies"].numpy(), tensors["lookup"].numpy()
@@ -156,12 +159,12 @@ class ExactPrior:
 
     @classmethod
     def quantize(cls, prior: Prior) -> Self:
-        """Choose units and fit tables for the weights of `prior`, once, when they are released.
+        """Choose units and fit tables for the weights of `prior`, once, when the weights are released.
 
         Raises:
-            WeightsError: They cannot be quantized.
+            WeightsError: The weights cannot be quantized.
         """
-        # log2 and softplus may differ in their last bit between machines, so their roundings are stored.
+        # log2 and softplus may differ in their last bit between machines, so their rounded values are stored.
         sizes = (torch.arange(256, dtype=torch.float64) - ZERO_CODE).abs()
         signs = (torch.arange(256) - ZERO_CODE).sign()
         companded = (torch.round(COMPAND_STEPS * torch.log2(1 + sizes)) * signs).to(torch.int8)
@@ -180,15 +183,15 @@ class ExactPrior:
 
         Args:
             prior: The float prior with the weights of the same file.
-            tensors: What `tensors()` gave.
+            tensors: The result of `tensors()`.
 
         Raises:
-            WeightsError: A tensor is missing or has another shape, or weights are no integers of 8 bits in its units.
+            WeightsError: A tensor is missing or has the wrong shape, or weights are not 8-bit integers in its units.
         """
         return cls(prior, tensors)
 
     def tensors(self) -> dict[str, Tensor]:
-        """What has to be stored beside the weights of the float prior."""
+        """The tensors to store beside the weights of the float prior."""
         return {
             "exponents": self._exponents,
             "companded": self.companded,
@@ -198,7 +201,7 @@ class ExactPrior:
         }
 
     def of_quality(self, quality: float) -> PriorWeights:
-        """The weights at `quality`, between trained qualities interpolated in steps of 1/256."""
+        """The weights at `quality`, interpolated between trained qualities in steps of 1/256."""
         context, hidden, *of_groups = self._layers
         bias, rows, starts = context.constants
         of_previous, of_hidden, *of_lower = self._num_near
@@ -220,7 +223,7 @@ class ExactPrior:
 
 
 def _lower_near(network: nn.Module) -> int:
-    """Channels of the groups before of which a group's network sees the surroundings."""
+    """Number of channels of the groups before whose 3x3 windows a group's network sees."""
     assert isinstance(network, GroupNetwork)
     return 0 if network.from_lower is None else network.from_lower.num_near
 
@@ -248,7 +251,7 @@ def _layer(terms: IntegerTerms) -> Layer:
 
 
 def _product(terms: IntegerTerms, index: int) -> Product:
-    """One weight tensor as it is multiplied."""
+    """One weight tensor in the layout it is multiplied in."""
     taps = terms.weights[index].permute(2, 3, 1, 0).flatten(0, 1)
     return Product((taps[0] if len(taps) == 1 else taps).contiguous(), terms.factors[index])
 
@@ -258,7 +261,7 @@ def _window_product(terms: IntegerTerms, index: int, num_near: int) -> WindowPro
 
 
 def _interpolate(rows: Tensor, quality: float) -> Tensor:
-    """The row of `quality` from the two beside it, int32 `[out]`; rounded to whole units, halves up."""
+    """The row at `quality`, interpolated from the two beside it, int32 `[out]`; rounded to whole units, halves up."""
     position = min(max(round((quality - 1) * 256), 0), 256 * (len(rows) - 1))
     low, share = position // 256, position % 256
     high = min(low + 1, len(rows) - 1)

@@ -1,12 +1,12 @@
 """Sums that are the same in int32 and in float32, in any order and on any machine.
 
-Inputs are integers of 8 bits. Weights of one output channel in one tensor are integers up to 127 times a power of two
+Inputs are 8-bit integers. The weights of one output channel in one tensor are integers up to 127 times a power of two
 `2^-exponent`, their unit. As long as the worst case `sum(|weight|) * largest input` stays below 2^24 units, every
-partial sum has at most 24 bits, so float32 holds it exactly too: the kind of arithmetic, the order of the terms, fused
-multiply-adds, the number of threads and the blocking of a product cannot change the result.
+partial sum has at most 24 bits, so float32 also holds it exactly. Then the kind of arithmetic, the order of the terms,
+fused multiply-adds, the number of threads and the blocking of a product cannot change the result.
 
-What adds up into one output may come from several tensors. Their sums and the constants are added in int32, in the
-finest of the tensors' units.
+The terms of one output may come from several tensors. Their sums and the constants are added in int32, in the finest of
+the tensors' units.
 """
 
 from collections.abc import Sequence
@@ -29,9 +29,9 @@ class IntegerTerms:
 
     Attributes:
         weights: int8 `[out, in, ...]` each.
-        factors: int32 `[out]` for each weight tensor: its units in the finest, powers of two.
-        constants: int32 `[rows, out]` each: of each tensor one row is added, or a mean of rows.
-        exponents: int32 `[out]`, of the finest units.
+        factors: int32 `[out]` for each weight tensor: its unit as a multiple of the finest unit, a power of two.
+        constants: int32 `[rows, out]` each: one row of each tensor is added, or a mean of rows.
+        exponents: int32 `[out]`: exponents of the finest units.
     """
 
     weights: tuple[Tensor, ...]
@@ -42,13 +42,13 @@ class IntegerTerms:
 
 @dataclass(frozen=True, eq=False)
 class Terms:
-    """What is added into one output, per output channel, before it is rounded to units.
+    """The terms of one output, per output channel, before they are rounded to units.
 
     Attributes:
-        name: For messages.
+        name: Name of the layer, for messages.
         weights: float64 `[out, in, ...]` each.
-        largest: Of each weight tensor, the largest absolute value of its integer inputs.
-        constants: float64 `[rows, out]` each: of each tensor one row is added, or a mean of rows.
+        largest: For each weight tensor, the largest absolute value of its integer inputs.
+        constants: float64 `[rows, out]` each: one row of each tensor is added, or a mean of rows.
     """
 
     name: str
@@ -58,14 +58,14 @@ class Terms:
 
     @property
     def num_exponents(self) -> int:
-        """One for each output channel of each weight tensor."""
+        """Number of exponents: one for each output channel of each weight tensor."""
         return len(self.weights) * len(self.weights[0])
 
     def finest_exponents(self) -> Tensor:
-        """The finest units that keep the bounds, int8 `[num_exponents]`.
+        """Exponents of the finest units that keep the bounds, int8 `[num_exponents]`.
 
         Raises:
-            WeightsError: A weight is not finite, or more than 127, or the constants are too large.
+            WeightsError: A weight is not finite or more than 127, or the constants are too large.
         """
         if not all(x.isfinite().all() for x in (*self.weights, *self.constants)):
             raise WeightsError(f"prior layer {self.name} has weights that are not finite in half precision")
@@ -77,10 +77,10 @@ class Terms:
         return exponents.flatten()
 
     def in_units(self, exponents: Tensor) -> IntegerTerms:
-        """The terms as multiples of the units `2^-exponents`, int8 `[num_exponents]`, checked: their sums are exact.
+        """The terms as multiples of the units `2^-exponents`, int8 `[num_exponents]`; checked to have exact sums.
 
         Raises:
-            WeightsError: A weight has more than 8 bits or a worst case too many.
+            WeightsError: A weight has more than 8 bits, or a worst-case sum has too many.
         """
         exponents = exponents.view(len(self.weights), -1)
         in_range = (exponents >= 0) & (exponents <= MAX_EXPONENT)
@@ -98,7 +98,7 @@ class Terms:
         )
 
     def _exceeds(self, exponents: Tensor) -> Tensor:
-        """Of which units `[weight tensors, out]` a bound is exceeded; of the finest where only their sum's is."""
+        """Whether each unit `[weight tensors, out]` exceeds a bound; the finest ones where only the total sum does."""
         finest = exponents.amax(0)
         total = sum((c.abs().amax(0) * powers_of_two(finest) + 1 for c in self.constants), torch.zeros(1))
         exceeded = []
@@ -111,15 +111,15 @@ class Terms:
 
 
 def powers_of_two(exponents: Tensor) -> Tensor:
-    """Exactly `2^exponents` in float64; a general power function need not be exact."""
+    """`2^exponents` in float64, exactly; a general power function need not be exact."""
     return torch.from_numpy(np.ldexp(1.0, exponents.numpy().astype(np.int32)))
 
 
 def split_exponents(exponents: Tensor, layers: Sequence[Terms]) -> list[Tensor]:
-    """Exponents of all layers in one vector, per layer.
+    """Split one vector of the exponents of all layers into one per layer.
 
     Raises:
-        WeightsError: The vector's length or type is wrong.
+        WeightsError: The vector has the wrong length or type.
     """
     sizes = [layer.num_exponents for layer in layers]
     if exponents.shape != (sum(sizes),) or exponents.dtype != torch.int8:
@@ -131,5 +131,5 @@ def split_exponents(exponents: Tensor, layers: Sequence[Terms]) -> list[Tensor]:
 
 
 def _in_units(weight: Tensor, exponents: Tensor) -> Tensor:
-    """Float64 `weight [out, in, ...]` in units `2^-exponents`, `[out]`: integers, rounded half to even."""
+    """Float64 `weight [out, in, ...]` in units `2^-exponents`, `[out]`, as integers rounded half to even."""
     return torch.round(weight.transpose(0, -1) * powers_of_two(exponents)).transpose(0, -1)

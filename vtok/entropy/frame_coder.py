@@ -1,10 +1,11 @@
-"""Coding of latent frames under the exact prior: the same passes for encoder and decoder.
+"""Coding of latent frames under the exact prior: encoder and decoder walk through the same passes.
 
-The payload of one group of T latent frames is T times a 16-bit number of channels, little-endian, whose highest bit
-says that some are repeated, then the words of one range coder (`vtok.entropy.range_coder`). A latent frame begins with
-the flags of the channels below that number (`vtok.entropy.channel_flags`), and the codes of rare channels; all channels
-that are behind are zero. Then what is coded under the prior follows, channel group by channel group: of each, first the
-positions where row + column is even, then the others. Each is a pass, position by position.
+The payload of one group of T latent frames is T numbers of channels, then the words of one range coder
+(`vtok.entropy.range_coder`). Each number has 16 bits, little-endian; its highest bit says that some channels are
+repeated. A latent frame begins with the flags of the channels below its number (`vtok.entropy.channel_flags`) and the
+codes of rare channels; all channels from that number on are zero. Then the channels coded under the prior follow,
+channel group by channel group: first the positions where row + column is even, then the others. Each of these is a
+pass, position by position.
 """
 
 from typing import NamedTuple, Protocol
@@ -34,21 +35,21 @@ MAX_FACTOR = 16 * FACTOR_STEPS
 
 
 class CodePass(Protocol):
-    """Codes one pass, or finds out its codes."""
+    """Encodes or decodes one pass."""
 
     def __call__(self, rows: slice, columns: slice, symbols: "SymbolParameters") -> Codes:
-        """The stored codes of some rows (positions in the order of passes) and coded channels, `[rows, columns]`."""
+        """Return stored codes of some rows (positions in the order of passes) and coded channels, `[rows, columns]`."""
 
 
 class FrameCoder:
-    """Walks through the passes of one group's latent frames, with the two previous ones as its state.
+    """Walks through the passes of one group's latent frames, with the two previous latent frames as its state.
 
-    Rows of matrices are positions in the order of passes (`vtok.entropy.checkerboard`), columns channels coded under
-    the prior.
+    Rows of matrices are positions in the order of passes (`vtok.entropy.checkerboard`). Columns are channels coded
+    under the prior.
 
     Attributes:
-        positions: Their order.
-        flags: Of the channels in the last latent frame, `[n]`; None before the first.
+        positions: The order of positions.
+        flags: Flags of the channels in the last latent frame, `[n]`; None before the first.
     """
 
     def __init__(self, prior: ExactPrior, quality: float, height: int, width: int) -> None:
@@ -62,16 +63,16 @@ class FrameCoder:
 
     @torch.inference_mode()
     def code(self, flags: Bytes, code_pass: CodePass) -> None:
-        """The next latent frame, with channels' flags `[n]`: `code_pass` for each pass of those that are `CODED`.
+        """Code the next latent frame with channels' flags `[n]`: call `code_pass` for each pass of `CODED` channels.
 
-        What rare channels hold is no context for others: it is too little to be worth anything.
+        Rare channels are no context for others: they hold too little to be worth anything.
         """
         self.flags = flags
         coded = np.flatnonzero(flags == CODED)
-        # Of the repeated channels those that were no context stay none.
+        # A repeated channel that was no context, such as a rare one, stays none.
         repeated = np.flatnonzero(flags == REPEATED)
         known = [codes.among(repeated) for codes in self._previous]
-        # Half precision outside must not reach products in float32: its sums are rounded.
+        # The caller's half precision must not reach the float32 products: its sums are rounded.
         with torch.autocast("cpu", enabled=False):
             if len(coded):
                 self._code_channels(coded, code_pass, known)
@@ -79,7 +80,7 @@ class FrameCoder:
         self._num_known = min(self._num_known + 1, 2)
 
     def _code_channels(self, coded: Channels, code_pass: CodePass, known: list[KnownCodes]) -> None:
-        """Add to what is `known` of each group: channels `coded`."""
+        """Code the channels `coded` and add them to the `known` codes of each group."""
         context = self._context()
         for number, group in enumerate(self._weights.groups):
             columns = slice(*np.searchsorted(coded, [group.start, group.end]).tolist())
@@ -98,9 +99,9 @@ class FrameCoder:
             known[number] = known[number].joined(KnownCodes(own, stored.to(torch.int16).sub_(ZERO_CODE), companded))
 
     def _context(self) -> Tensor:
-        """What the previous latent frames say: activations `[P, context_dim]`."""
+        """The context from the previous latent frames: activations `[P, context_dim]`."""
         weights, all_parts = self._weights, list(parts(0, len(self.positions.order)))
-        # Channels that were not coded are zero.
+        # Unknown channels count as zero, so only the weights of the known ones are needed.
         companded, channels = first_companded(self._previous, weights.num_previous)
         previous = Convolution(companded, weights.from_previous.restricted(channels), self.positions)
         before, channels = first_companded(self._before, len(weights.from_before.weight))
@@ -114,11 +115,11 @@ class FrameCoder:
         return torch.cat([_activate(second.plus(bias, part), exponent) for part in all_parts])
 
     def _compand(self, codes: Tensor) -> Tensor:
-        """Stored codes as the networks see them."""
+        """The stored codes as the networks see them."""
         return torch.from_numpy(self._companding.take(codes.numpy()))
 
     def _code_in_one_pass(self, of_frame: "_GroupOfFrame", code_pass: CodePass) -> tuple[Tensor, Tensor]:
-        """Stored codes `[P, channels]`, and as the networks see them if they do."""
+        """Code a group with one pass; return stored codes `[P, channels]`, and companded ones if networks see them."""
         group, channels, own = of_frame.weights, of_frame.channels, of_frame.own
         weights = self._prior.single_pass_magnitude_weights[own - self._prior.first_single_pass]
         past = PastInOnePass(of_frame.previous, of_frame.before, weights)
@@ -131,7 +132,7 @@ class FrameCoder:
         return codes, self._compand(codes if group.start < self._weights.num_seen else codes[:, :0])
 
     def _code_in_two_passes(self, of_frame: "_GroupOfFrame", code_pass: CodePass) -> tuple[Tensor, Tensor]:
-        """The same of a group with two passes."""
+        """Code a group with two passes; return stored and companded codes, `[P, channels]` each."""
         group, channels, own, columns = of_frame.weights, of_frame.channels, of_frame.own, of_frame.columns
         assert group.from_own is not None
         weights = self._prior.magnitude_weights.index_select(1, torch.from_numpy(own))
@@ -159,16 +160,16 @@ class FrameCoder:
 
 
 class _GroupOfFrame(NamedTuple):
-    """What is coded of one channel group in one latent frame.
+    """The coded part of one channel group in one latent frame.
 
     Attributes:
-        weights: The group's.
-        own: Its coded channels.
-        context: int8 `[P, context_dim]`.
+        weights: The group's weights.
+        own: The group's coded channels.
+        context: The temporal context, int8 `[P, context_dim]`.
         lower: The first layer's products of the channels of the groups before; None if all are zero.
         previous: Centred codes in the previous latent frame, int16 `[P, channels]`.
-        before: The same of the one before.
-        columns: The channels' among all coded ones.
+        before: Centred codes in the latent frame before the previous one, int16 `[P, channels]`.
+        columns: The group's columns among all coded channels.
     """
 
     weights: GroupWeights
@@ -181,17 +182,17 @@ class _GroupOfFrame(NamedTuple):
 
     @property
     def channels(self) -> Tensor:
-        """Coded channels, counted from the group's first."""
+        """The coded channels, counted from the group's first."""
         return torch.from_numpy(self.own - self.weights.start)
 
     def sums(self, bias: Tensor, part: slice) -> Tensor:
-        """The first layer's sums but for the own codes of the first pass, int32 `[positions, dim]`."""
+        """The first layer's sums without the group's own codes of the first pass, int32 `[positions, dim]`."""
         sums = self.weights.from_context.plus(bias, self.context[part])
         return sums if self.lower is None else self.lower.plus(sums, part)
 
 
 class PriorGroupEncoder:
-    """Codes the latent frames of one group, one after the other, in memory that grows with the bytes only."""
+    """Codes the latent frames of one group, one by one; memory grows with the coded bytes only."""
 
     def __init__(self, prior: ExactPrior, quality: float) -> None:
         self._prior, self._quality = prior, quality
@@ -230,17 +231,17 @@ class PriorGroupDecoder:
     """Decodes what `PriorGroupEncoder` wrote.
 
     Args:
-        prior: As for the encoder.
-        quality: Likewise.
-        payload: What it wrote.
-        num_latent_frames: In the group.
-        height: Of a latent frame.
-        width: Likewise.
-        channel_bits: If given, float64 `[n]`: the ideal code length of the codes of each channel is added to it.
+        prior: The exact prior that the encoder used.
+        quality: The quality that the encoder used.
+        payload: The bytes that the encoder wrote.
+        num_latent_frames: Number of latent frames in the group.
+        height: Rows of a latent frame.
+        width: Columns of a latent frame.
+        channel_bits: If given, float64 `[n]`: the ideal code length of each channel's codes is added to it.
 
     Raises:
-        TruncatedError: `payload` is shorter than `num_latent_frames` need.
-        FormatError: It declares more channels than there are, or does not fit the tables.
+        TruncatedError: `payload` is too short for `num_latent_frames`.
+        FormatError: `payload` declares more channels than there are, or does not fit the tables.
     """
 
     def __init__(
@@ -297,12 +298,12 @@ class PriorGroupDecoder:
 
 
 def _activate(sums: Tensor, exponent: Tensor) -> Tensor:
-    """ReLU6 in integer steps, int8; biases have the half that makes this rounding to the nearest. Changes `sums`."""
+    """ReLU6 in integer steps, int8. The biases include a half, so this rounds to the nearest. Changes `sums`."""
     return sums.bitwise_right_shift_(exponent).clamp_(0, MAX_ACTIVATION).to(torch.int8)
 
 
 def _outputs(x: Tensor, hidden: Layer, out: Layer, num_outputs: int) -> list[Tensor]:
-    """From the first activations `[P, dim]` to gate, correction, factor (and spatial gate), int16."""
+    """Gate, correction, factor (and spatial gate), int16, from the first activations `[P, dim]`."""
     x = _activate(multiply(x, hidden.weight).add_(hidden.bias), hidden.exponent)
     outputs = multiply(x, out.weight).add_(out.bias).bitwise_right_shift_(out.exponent).chunk(num_outputs, dim=1)
     limits = (GATE_STEPS, MAX_CORRECTION, MAX_FACTOR, GATE_STEPS)

@@ -1,8 +1,8 @@
 """Products of matrices of 8-bit integers with sums of less than 24 bits (`exact_sums`): exact, on any processor.
 
 Where the processor multiplies bytes and sums in 32 bits (VNNI or AMX), PyTorch's product of int8 matrices is about four
-times as fast as float32. Elsewhere it may be slow, or saturate sums at 16 bits, so float32 is used, which gives the
-same integers.
+times as fast as float32. Elsewhere the int8 product may be slow, or saturate sums at 16 bits, so float32 is used, which
+gives the same integers.
 """
 
 from functools import cache
@@ -17,10 +17,10 @@ from vtok.networks.layers import convolve
 
 
 class Product(NamedTuple):
-    """Integers of one of several inputs of a layer: `weight x input x factor`.
+    """The integer product of one of a layer's inputs: `weight x input x factor`.
 
     Attributes:
-        weight: int8 `[in, out]`; `[taps, in, out]` for several places.
+        weight: int8 `[in, out]`, or `[taps, in, out]` for several places.
         factor: int32 `[out]`, powers of two.
     """
 
@@ -28,21 +28,21 @@ class Product(NamedTuple):
     factor: Tensor
 
     def restricted(self, channels: Tensor) -> "Product":
-        """That of some input channels, int64."""
+        """The product of some input channels only, int64."""
         return self._replace(weight=self.weight.index_select(-2, channels))
 
     def plus(self, sums: Tensor, rows: Tensor) -> Tensor:
-        """Int32 `sums`, one row or `[P, out]`, plus the products of int8 `rows [P, in]` or `[P, taps * in]`."""
+        """Int32 `sums`, one row or `[P, out]`, plus the product of int8 `rows [P, in]` or `[P, taps * in]`."""
         return torch.addcmul(sums, multiply(rows, self.weight.reshape(-1, self.weight.shape[-1])), self.factor)
 
 
 class WindowProduct(NamedTuple):
-    """The same of 3x3 windows of the first input channels, and of the others at the position only.
+    """The integer product of 3x3 windows of the first input channels, and of the others at the position only.
 
     Attributes:
-        weight: int8 `[9 * num_near + num_far, out]`: place by place of the window, then the others.
+        weight: int8 `[9 * num_near + num_far, out]`: the window place by place, then the other channels.
         factor: int32 `[out]`, powers of two.
-        num_near: Input channels of which there are windows.
+        num_near: Number of input channels that have windows.
     """
 
     weight: Tensor
@@ -50,7 +50,7 @@ class WindowProduct(NamedTuple):
     num_near: int
 
     def restricted(self, channels: Tensor) -> "WindowProduct":
-        """That of some input channels, int64, ascending."""
+        """The product of some input channels only, int64, ascending."""
         near, far = (channels[side] for side in (channels < self.num_near, channels >= self.num_near))
         windows = torch.arange(9)[:, None] * self.num_near + near
         rows = torch.cat([windows.flatten(), far + 8 * self.num_near])
@@ -58,19 +58,19 @@ class WindowProduct(NamedTuple):
 
 
 class Convolution:
-    """The products at windows of int8 `rows [P, in]`, zeros around the edge, computed for a part at a time.
+    """The products at windows of int8 `rows [P, in]`, zeros around the edge, computed one part at a time.
 
     Args:
         rows: Positions in the order of passes.
-        product: What they are multiplied with.
-        positions: Which row is where.
+        product: The weights.
+        positions: The place of each row.
     """
 
     def __init__(self, rows: Tensor, product: WindowProduct, positions: Checkerboard) -> None:
         self._product, self._positions = product, positions
         near, self._far = rows[:, : product.num_near], rows[:, product.num_near :]
         self._padded = with_zeros(near)
-        # In float32 a convolution is faster than the product of matrices, but for the whole latent frame only.
+        # In float32 a convolution is faster than a matrix product, but it takes the whole latent frame at once.
         self._all: Tensor | None = None
         if rows.shape[1] and not int8_products_are_exact():
             windows, others = product.weight.tensor_split([9 * product.num_near])
@@ -113,9 +113,9 @@ def _convolve_image(image: Tensor, weight: Tensor) -> Tensor:
 
 @cache
 def int8_products_are_exact() -> bool:
-    """Whether int8 products are fast here and pass a test with the largest sums that saturating arithmetic gets wrong.
+    """Whether int8 products are fast here, and exact in a test of the largest sums, where saturating arithmetic fails.
 
-    The function is private to PyTorch, so it may also be gone.
+    PyTorch's function is private, so it may also be gone.
     """
     if not (has_int8_dot_products() and torch.backends.mkldnn.is_available()):  # type: ignore[no-untyped-call]
         return False
@@ -134,5 +134,5 @@ def int8_products_are_exact() -> bool:
 
 
 def entropy_coding_threads() -> int:
-    """The threads of entropy coding, beside networks at work."""
+    """Number of threads for entropy coding while networks are at work."""
     return 1 if int8_products_are_exact() else torch.get_num_threads()

@@ -1,4 +1,4 @@
-"""What the layers of the float prior add up, in steps of integers, and the weights of its magnitudes."""
+"""The terms that the layers of the float prior add up, in integer steps, and the weights of its magnitudes."""
 
 from collections.abc import Iterator, Mapping
 
@@ -16,9 +16,9 @@ STEPS = 21  # per unit of an activation
 GATE_STEPS = 64  # per unit of a gate or the correction
 FACTOR_STEPS = 128  # per octave of the scale
 MAX_ACTIVATION = 6 * STEPS
-# Largest values of the sums that the magnitudes' weights multiply: 1, change and size around it, size there, and of the
-# four neighbours change and size; in a single pass 1, change and size there. Codes are -128 to 127, so sizes are up to
-# 128 and changes up to 255.
+# Largest values of the sums that the magnitudes' weights multiply: the constant 1, change and size in the 3x3 window,
+# size at the position, and change and size of the four neighbours. In a single pass: 1, and change and size at the
+# position. Codes are -128 to 127, so sizes are up to 128 and changes up to 255.
 LARGEST_MAGNITUDES = {
     "magnitude_weights": (1, 9 * 255, 9 * 128, 128, 4 * 255, 4 * 128),
     "single_pass_magnitude_weights": (1, 255, 128),
@@ -28,7 +28,7 @@ MAGNITUDE_TERMS = {"magnitude_weights": (1, 9, 9, 1, 4, 4), "single_pass_magnitu
 
 
 def prior_layers(prior: Prior, largest_companded: int) -> list[Terms]:
-    """All layers in order: two of the context, three of each group."""
+    """The terms of all layers in order: two layers of the context, then three of each group."""
     from_companded = STEPS / COMPAND_STEPS
     starts = torch.cat(
         [torch.zeros(1, len(prior.from_start.weight)).double(), _half(prior.from_start.weight)[..., 0, 0].T]
@@ -81,24 +81,24 @@ def _group_layers(network: GroupNetwork, name: str, largest_companded: int) -> I
 
 
 def _windows(layer: NearConv2d) -> Tensor:
-    """Weights `[out, 9 * num_near + num_far]` as `WindowProduct` has them."""
+    """Weights `[out, 9 * num_near + num_far]`, with inputs in the order of `WindowProduct`."""
     windows = _half(layer.weight).permute(0, 2, 3, 1).flatten(1)
     return windows if layer.far is None else torch.cat([windows, _half(layer.far.weight)[..., 0, 0]], dim=1)
 
 
 def _half(parameter: Tensor | None) -> Tensor:
-    """A parameter in the precision in which it is released, as float64: rounding to it again changes nothing."""
+    """A parameter rounded to half precision, in which it is released, as float64; rounding again changes nothing."""
     assert parameter is not None
     return parameter.detach().half().double()
 
 
 def _steps(bias: Tensor) -> Tensor:
-    """A bias in steps of the activation, with the half that makes rounding down rounding to the nearest, `[1, out]`."""
+    """A bias in steps of the activation, `[1, out]`, plus a half, so that rounding down rounds to the nearest."""
     return (bias * STEPS + 0.5)[None]
 
 
 def quantize_magnitudes(prior: Prior) -> dict[str, Tensor]:
-    """The weights of magnitudes, int32, and `magnitude_exponent`: they are in units of `2^-magnitude_exponent`."""
+    """The magnitudes' weights, int32, in units of `2^-magnitude_exponent`, and `magnitude_exponent`."""
     weights = {
         name: F.softplus(parameter.detach().double()) / torch.tensor(terms)
         for name, terms in MAGNITUDE_TERMS.items()
@@ -111,11 +111,11 @@ def quantize_magnitudes(prior: Prior) -> dict[str, Tensor]:
 
 
 def magnitude_weights(prior: Prior, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Those that `prior` needs, checked: their sums are exact.
+    """The magnitudes' weights that `prior` needs, checked to have exact sums.
 
     Raises:
-        KeyError: One is missing.
-        WeightsError: One has another shape or type, or a worst case of more than 24 bits.
+        KeyError: A tensor is missing.
+        WeightsError: A tensor has the wrong shape or type, or a worst-case sum of more than 24 bits.
     """
     found = {}
     for name in LARGEST_MAGNITUDES:

@@ -1,8 +1,8 @@
-"""Codes to bytes and back: range coding of symbols under frozen integer frequency tables.
+"""Convert codes to bytes and back: range coding of symbols under frozen integer frequency tables.
 
 Every number that reaches the range coder is an integer or a float that holds one exactly, so the same tables give the
 same bytes on every machine. The coder is `constriction`'s (range coding after G. N. N. Martin, 1979: 64 bits of state,
-32-bit words, probabilities of 24 bits); `reference_encode` and `reference_decode` are the same coder in plain integers.
+32-bit words, 24-bit probabilities). `reference_encode` and `reference_decode` are the same coder in plain integers.
 """
 
 from bisect import bisect_right
@@ -17,8 +17,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from vtok.errors import ConfigError, FormatError
 
-# Each row of frequencies sums to this: all the resolution that the coder has. With 2^16, and no frequency below 1, the
-# 255 codes that a nearly constant channel never uses would take 0.4 % of the probability: 0.0056 bits per symbol.
+# Each row of frequencies sums to this, the full resolution of the coder. With 2^16, and no frequency below 1, the 255
+# codes that a nearly constant channel never uses would take 0.4 % of the probability: 0.0056 bits per symbol.
 FREQUENCY_BITS = 24
 FREQUENCY_TOTAL = 1 << FREQUENCY_BITS
 MAX_SYMBOLS = 1 << 16
@@ -26,7 +26,7 @@ MAX_SYMBOLS = 1 << 16
 Bytes: TypeAlias = NDArray[np.uint8]  # symbols, flags, and numbers of tables
 
 # Tables of consecutive symbols: (table, number of symbols that have it). One call of the coder per run is at least 10
-# times faster than one model per symbol, and gives the same bytes.
+# times faster than one model per symbol and gives the same bytes.
 Runs: TypeAlias = Sequence[tuple[int, int]]
 
 _WORD_BITS = 32
@@ -36,13 +36,13 @@ _WORD_MASK = (1 << _WORD_BITS) - 1
 def quantize_probabilities(probabilities: ArrayLike) -> NDArray[np.uint32]:
     """Integer frequencies `[..., num_symbols]`, each at least 1, rows summing to `FREQUENCY_TOTAL`.
 
-    Not for use at coding time: floats are rounded here, so this belongs where tables are made, once, to be stored.
+    This rounds floats, so use it only to make tables that are then stored, never at coding time.
 
     Args:
         probabilities: `[..., num_symbols]`, not negative, finite; rows need not be normalised.
 
     Raises:
-        ConfigError: a row has a negative or non-finite value or sums to zero, or there are too few or many symbols.
+        ConfigError: A row has a negative or non-finite value or sums to zero, or there are too few or many symbols.
     """
     p = np.asarray(probabilities, dtype=np.float64)
     if p.ndim < 1 or not 2 <= p.shape[-1] <= MAX_SYMBOLS:
@@ -51,7 +51,7 @@ def quantize_probabilities(probabilities: ArrayLike) -> NDArray[np.uint32]:
         totals = p.sum(axis=-1, keepdims=True)
     if not (np.isfinite(p).all() and np.isfinite(totals).all() and (p >= 0).all() and (totals > 0).all()):
         raise ConfigError("probabilities must be finite and not negative, and each row must have a positive sum")
-    # One count for every symbol, the rest in proportion; what rounding down left over goes to the largest remainders.
+    # Give each symbol one count, share out the rest in proportion, and give the remainder to the largest fractions.
     share = p / totals * (FREQUENCY_TOTAL - p.shape[-1])
     whole = np.floor(share)
     left_over = FREQUENCY_TOTAL - p.shape[-1] - whole.sum(axis=-1, keepdims=True)
@@ -71,10 +71,10 @@ class FrequencyTables:
         """Check the table and keep a copy of it.
 
         Args:
-            frequencies: integers `[num_tables, num_symbols]`, such as `quantize_probabilities` gives.
+            frequencies: Integers `[num_tables, num_symbols]`, such as `quantize_probabilities` returns.
 
         Raises:
-            ConfigError: wrong shape or type, a frequency that is not positive, or a row with another sum.
+            ConfigError: The shape or type is wrong, a frequency is not positive, or a row has another sum.
         """
         given = np.asarray(frequencies)
         if given.ndim != 2 or given.shape[0] < 1 or not 2 <= given.shape[1] <= MAX_SYMBOLS:
@@ -106,19 +106,19 @@ class FrequencyTables:
     def models(self) -> list[Any]:
         """The `constriction` model of each table."""
         # float64 holds k / 2^24 and all partial sums of such numbers exactly, and constriction's
-        # floor(sum * (2^24 - num_symbols)) + index needs 48 of its 53 bits: no rounding, so no machine can differ.
-        # `perfect=True` would call log1p, whose last bit may.
+        # floor(sum * (2^24 - num_symbols)) + index needs 48 of its 53 bits. Nothing is rounded, so all machines agree.
+        # `perfect=True` would call log1p, whose last bit may differ.
         probabilities = self.frequencies.astype(np.float64) / FREQUENCY_TOTAL
         return [constriction.stream.model.Categorical(row, perfect=False) for row in probabilities]
 
     def cumulative(self, table: int) -> list[int]:
-        """The integers that the coder works with: `num_symbols + 1` bounds from 0 to 2^24, strictly increasing."""
+        """The coder's integer bounds: `num_symbols + 1` from 0 to 2^24, strictly increasing."""
         sums = np.concatenate([[0], np.cumsum(self.frequencies[table], dtype=np.int64)])
         scaled = sums * (FREQUENCY_TOTAL - self.num_symbols) >> FREQUENCY_BITS
         return [int(bound) for bound in scaled + np.arange(self.num_symbols + 1)]
 
     def ideal_bits(self, symbols: NDArray[np.integer[Any]], table_index: NDArray[np.integer[Any]]) -> float:
-        """Code length in bits of `symbols [num]` under the tables `table_index [num]`: the bound for any coder."""
+        """Code length in bits of `symbols [num]` under the tables `table_index [num]`, the bound for any coder."""
         return float(np.log2(FREQUENCY_TOTAL / self.frequencies[table_index, symbols].astype(np.float64)).sum())
 
 
@@ -134,10 +134,10 @@ class SymbolEncoder:
 
         Args:
             symbols: `[num]` in `[0, num_symbols)`.
-            runs: Their tables. The decoder must know them before it has the symbols.
+            runs: The symbols' tables. The decoder must know them before it has the symbols.
 
         Raises:
-            ConfigError: The runs are not of `num` symbols, or a symbol is out of range.
+            ConfigError: The runs do not add up to `num` symbols, or a symbol is out of range.
         """
         if len(symbols) and not 0 <= symbols.min() <= symbols.max() < self._tables.num_symbols:
             raise ConfigError(
@@ -153,7 +153,7 @@ class SymbolEncoder:
             raise ConfigError(f"symbols have shape {symbols.shape}, and their tables are of {start}")
 
     def finish(self) -> bytes:
-        """All symbols so far: 32-bit words, little-endian; no bytes when there were no symbols."""
+        """The bytes of all symbols so far: 32-bit words, little-endian; empty if there were no symbols."""
         words: NDArray[np.uint32] = self._coder.get_compressed()
         return words.astype("<u4").tobytes()
 
@@ -161,14 +161,14 @@ class SymbolEncoder:
 class SymbolDecoder:
     """Decodes, part by part, what `SymbolEncoder` wrote with equal tables.
 
-    Damaged bytes mostly decode to wrong symbols without an error, so compare checksums before and after.
+    Damaged bytes mostly decode to wrong symbols without an error, so compare checksums of the symbols.
     """
 
     def __init__(self, tables: FrequencyTables, data: bytes) -> None:
         """Start at the first symbol of `data`.
 
         Raises:
-            FormatError: the length is no multiple of 4 bytes.
+            FormatError: The length is not a multiple of 4 bytes.
         """
         self._tables = tables
         self._coder = constriction.stream.queue.RangeDecoder(_words(data))
@@ -177,10 +177,10 @@ class SymbolDecoder:
         """The next symbols `[num]`.
 
         Args:
-            runs: Their tables, equal to those of the encoder.
+            runs: The symbols' tables, equal to those of the encoder.
 
         Raises:
-            FormatError: the bytes cannot come from these tables.
+            FormatError: The bytes cannot come from these tables.
         """
         decoded, models = [np.empty(0, np.int32)], self._tables.models
         for table, count in runs:
@@ -191,15 +191,15 @@ class SymbolDecoder:
         return np.concatenate(decoded)
 
     def is_exhausted(self) -> bool:
-        """False when data is certainly left over, which good files never have; True proves nothing."""
+        """False if data is certainly left over, which never happens in good files; True proves nothing."""
         return bool(self._coder.maybe_exhausted())
 
 
 def reference_encode(tables: FrequencyTables, symbols: Iterable[int], runs: Runs) -> bytes:
-    """What `SymbolEncoder` writes for all `symbols`: slow, integers alone, for tests to compare.
+    """The bytes that `SymbolEncoder` writes for all `symbols`: slow, in plain integers, for tests to compare.
 
-    The coder narrows an interval of whole numbers `[low, low + width)`. Here `low` keeps all its digits, so a carry
-    needs no care; a fast coder writes digits out as soon as no carry can reach them.
+    The coder narrows an interval of whole numbers `[low, low + width)`. Here `low` keeps all its digits, so carries
+    need no care. A fast coder writes digits out as soon as no carry can reach them.
     """
     low, width, num_words = 0, (1 << 2 * _WORD_BITS) - 1, 1
     rest = iter(symbols)
@@ -220,14 +220,14 @@ def reference_encode(tables: FrequencyTables, symbols: Iterable[int], runs: Runs
 
 
 def reference_decode(tables: FrequencyTables, data: bytes, runs: Runs) -> list[int]:
-    """What `SymbolDecoder` reads: slow, integers alone, for tests to compare.
+    """The symbols that `SymbolDecoder` reads: slow, in plain integers, for tests to compare.
 
     Raises:
-        FormatError: as `SymbolDecoder`.
+        FormatError: The length is not a multiple of 4 bytes, or the bytes cannot come from these tables.
     """
     words = iter([int(word) for word in _words(data)])
     next_word: Callable[[], int] = lambda: next(words, 0)  # noqa: E731 (the data goes on with zeros for ever)
-    # `point` is how far the coded number lies above the low end of the interval.
+    # `point` is the distance of the coded number from the low end of the interval.
     point, width = next_word() << _WORD_BITS | next_word(), (1 << 2 * _WORD_BITS) - 1
     symbols = []
     for table, count in runs:

@@ -1,12 +1,13 @@
 """Frozen frequency tables of the exact prior, and the coding of one pass of symbols under them.
 
-A table is a distribution of the prior at one scale and one offset of the location from the nearest integer. A symbol
-is the difference of code and that integer, modulo 256 and mirrored if the offset is negative, so every code has one
-symbol, without escapes, and 0 is the most probable.
+A table is a distribution of the prior at one scale and one offset of the location from the nearest integer. A symbol is
+the difference of code and that integer, modulo 256, mirrored if the offset is negative. So every code has one symbol,
+without escapes, and 0 is the most probable.
 
-Most symbols of a video are 0 with a probability near 1. A table whose symbol 0 has at least `SPARSE_PROBABILITY` is
-coded in two steps, which cost the same bits but take up to 8 times fewer calls of the range coder: a byte says which of
-eight symbols are not 0, then the symbols that are not. Both tables follow from the first by integer arithmetic.
+Most symbols of a video are 0 with a probability near 1. If symbol 0 of a table has at least `SPARSE_PROBABILITY`, its
+symbols are coded in two steps: a byte says which of eight symbols are nonzero, then the nonzero symbols follow. That
+costs the same bits and takes up to 8 times fewer calls of the range coder. Both tables follow from the first by integer
+arithmetic.
 """
 
 from dataclasses import dataclass
@@ -38,11 +39,11 @@ LEVELS_PER_OCTAVE = 16
 NUM_LEVELS = int((LOG2_SCALE_RANGE[1] - LOG2_SCALE_RANGE[0]) * LEVELS_PER_OCTAVE) + 1
 SPARSE_PROBABILITY = 0.8
 BLOCK = 8  # symbols that share a byte of flags
-OUTLIERS = 0.02  # of the symbols that are not 0
+OUTLIERS = 0.02  # share of the nonzero symbols
 
-# Tables that are stored: their log2 scales, and from each log2 scale on so many offsets per code. The wider the
-# distribution, the less either matters. Each table of a pass takes a call of the range coder, or two; 245 tables, with
-# a third more calls, saved 0.06 % of the bytes at quality 9, and 0.13 % at 1.
+# The stored tables: their log2 scales, and the number of offsets per code from each log2 scale on. The wider the
+# distribution, the less either matters. Each table of a pass takes one or two calls of the range coder. Having 245
+# tables, with a third more calls, saved 0.06 % of the bytes at quality 9, and 0.13 % at 1.
 TABLE_LOG2_SCALES = np.concatenate(
     [np.arange(LOG2_SCALE_RANGE[0], -2, 1 / 6), np.arange(-2, LOG2_SCALE_RANGE[1] + 0.1, 1 / 3)]
 )
@@ -56,10 +57,10 @@ class PriorTables:
     Attributes:
         frequencies: uint32 `[num_tables, 256]`, the most peaked table first; at most 256 tables.
         lookup: uint8 `[NUM_LEVELS * NUM_OFFSETS]`: the table of each scale level and absolute offset.
-        num_sparse: Tables that are coded in two steps: the first ones.
-        coder_tables: What the range coder uses: all tables; those of the sparse ones' flags; of their symbols that are
-            not 0; of the channels' flags; of flags in rare channels; of symbols there.
-        first_channel_table: Number of the first of the channels' flags among the coder tables.
+        num_sparse: Number of tables coded in two steps; they are the first ones.
+        coder_tables: The range coder's tables: all tables; then those of the sparse tables' flags; of their nonzero
+            symbols; of the channels' flags; of flags in rare channels; of nonzero symbols in rare channels.
+        first_channel_table: Number of the first table of the channels' flags among the coder tables.
     """
 
     frequencies: NDArray[np.uint32]
@@ -75,7 +76,7 @@ class PriorTables:
         return lengths
 
     def rare_code_lengths(self, symbols: Bytes, flags: Bytes) -> NDArray[np.float64]:
-        """Ideal code lengths `[num]` of rare channels, in bits; arguments as for `PassEncoder.push_rare`."""
+        """Ideal code lengths `[num]` of rare channels, in bits; `PassEncoder.push_rare` explains the arguments."""
         exponents = flags.astype(np.float64) - RARE + RARE_EXPONENTS[0]
         num_nonzero = np.count_nonzero(symbols, axis=1)
         num_zero = symbols.shape[1] - num_nonzero
@@ -87,10 +88,10 @@ class PriorTables:
 
     @classmethod
     def from_arrays(cls, frequencies: NDArray[np.uint32], lookup: Bytes) -> "PriorTables":
-        """Tables from what is stored.
+        """Tables from the stored arrays.
 
         Raises:
-            WeightsError: A shape, a value or the order is not as described above.
+            WeightsError: A shape, a value or the order is not as the attributes of the class describe.
         """
         try:
             FrequencyTables(frequencies)
@@ -110,12 +111,12 @@ class PriorTables:
         return cls(frequencies, lookup, num_sparse, FrequencyTables(np.concatenate(rows)), first_channel_table)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled as what is stored: the coder's own objects cannot be."""
+        """Pickle the stored arrays only; the coder's own objects cannot be pickled."""
         return PriorTables.from_arrays, (self.frequencies, self.lookup)
 
     @classmethod
     def from_prior(cls, prior: Prior) -> "PriorTables":
-        """Tables of the distributions that `prior` has learned; floats are rounded here, once, to be stored."""
+        """Tables of the distributions that `prior` has learned; floats are rounded once, here, for storage."""
         shapes = [
             (x, k / num) for x in TABLE_LOG2_SCALES for num in [_offsets_per_code(x)] for k in range(num // 2 + 1)
         ]
@@ -123,7 +124,7 @@ class PriorTables:
             torch.tensor(column, dtype=torch.float64)[:, None] for column in zip(*shapes, strict=True)
         )
         symbols = (torch.arange(NUM_SYMBOLS) + 128) % NUM_SYMBOLS - 128.0
-        # Not from the prior's code lengths: these have a floor on each probability, which adds up over 256 symbols.
+        # `Prior.bits` has a floor on each probability, which would add up over 256 symbols.
         with torch.no_grad():
             probabilities = probabilities_of(prior, (symbols - offsets).abs(), log2_scales)
         frequencies = quantize_probabilities(_with_outliers(probabilities.numpy()))
@@ -146,7 +147,7 @@ class PassEncoder:
         self._coder = SymbolEncoder(tables.coder_tables)
 
     def push_channels(self, flags: Bytes, tables: Bytes) -> None:
-        """Append channels' flags; their `tables` are numbered as `flag_tables` does it, both `[num]`."""
+        """Append channels' flags and their `tables`, numbered as in `flag_tables`, both `[num]`."""
         order, runs = _channel_runs(self._tables, tables)
         self._coder.push(flags[order], runs)
 
@@ -177,7 +178,7 @@ class PassDecoder:
     """Decodes what `PassEncoder` wrote.
 
     Raises:
-        FormatError: Now or later: the bytes cannot come from these tables.
+        FormatError: The bytes cannot come from these tables; raised now or later.
     """
 
     def __init__(self, tables: PriorTables, data: bytes) -> None:
@@ -185,10 +186,10 @@ class PassDecoder:
         self._coder = SymbolDecoder(tables.coder_tables, data)
 
     def pull_channels(self, tables: Bytes) -> Bytes:
-        """Channels' flags, `[num]`.
+        """The flags of channels, `[num]`, from their tables.
 
         Raises:
-            FormatError: There is no such flag.
+            FormatError: A decoded flag does not exist.
         """
         order, runs = _channel_runs(self._tables, tables)
         symbols = self._coder.pull(runs)
@@ -199,7 +200,7 @@ class PassDecoder:
         return flags
 
     def pull_rare(self, flags: Bytes, num_positions: int) -> Bytes:
-        """Rare channels with these flags `[num]`: centred codes modulo 256 `[num, num_positions]`."""
+        """Centred codes modulo 256, `[num, num_positions]`, of rare channels with these flags `[num]`."""
         layout = _RareLayout(self._tables, flags, num_positions)
         packed = self._coder.pull(layout.runs).astype(np.uint8).reshape(len(flags), layout.bytes_per_channel)
         is_nonzero = np.unpackbits(packed, axis=1, count=num_positions).view(np.bool_)
@@ -222,11 +223,11 @@ class PassDecoder:
 
 
 class _PassLayout:
-    """Where the symbols of a pass go; it follows from their tables alone.
+    """The order of the symbols of a pass; it follows from their tables alone.
 
     Attributes:
-        order: The symbols in the order of coding: sorted by table, stably. The first are in blocks of eight.
-        num_in_blocks: Symbols in blocks: as many of the sparse tables as make whole blocks.
+        order: The symbols in the order of coding: sorted by table, stably. The first ones form blocks of eight.
+        num_in_blocks: Number of symbols in blocks: as many symbols of sparse tables as make whole blocks.
         first_runs: Coder tables of the blocks' flags, then of the other symbols.
     """
 
@@ -240,13 +241,13 @@ class _PassLayout:
         self._first_nonzero_table = num_tables + tables.num_sparse
 
     def nonzero_runs(self, nonzero: NDArray[np.intp]) -> Runs:
-        """Coder tables of the symbols in blocks at the places `nonzero` of their order, ascending."""
+        """Coder tables of the nonzero symbols in blocks; `nonzero` are their places in the order, ascending."""
         return _runs(self._sorted[nonzero], self._first_nonzero_table)
 
 
 def _runs(table_index: Bytes, first_table: int) -> Runs:
-    """As many symbols of each table, counted from `first_table`, as `table_index [num]`, ascending, has."""
-    # Of the same type, or it converts all of them.
+    """Runs of an ascending `table_index [num]`, whose tables are numbered from `first_table`."""
+    # `searchsorted` converts all of `table_index` unless the type is the same.
     starts = np.searchsorted(table_index, np.arange(NUM_SYMBOLS, dtype=np.uint8))
     counts = np.diff(starts, append=len(table_index))
     present = np.flatnonzero(counts)
@@ -254,7 +255,7 @@ def _runs(table_index: Bytes, first_table: int) -> Runs:
 
 
 class _RareLayout:
-    """The order of coding of rare channels, by their flags, and the coder tables of their bytes and symbols."""
+    """The order in which rare channels are coded, by their flags, and the coder tables of their bytes and symbols."""
 
     def __init__(self, tables: PriorTables, flags: Bytes, num_positions: int) -> None:
         self.order = np.argsort(flags, kind="stable")
@@ -279,7 +280,7 @@ def _offsets_per_code(log2_scale: float) -> int:
 
 
 def probabilities_of(prior: Prior, distance: Tensor, log2_scale: Tensor) -> Tensor:
-    """Probabilities of codes at `distance` from the location, as `Prior.bits` has them but for its floor."""
+    """Probabilities of codes at `distance` from the location: those of `Prior.bits` without its floor."""
     weight, ratio = prior._tails(log2_scale)
     inverse = torch.exp2(-log2_scale)
     core, tail = (logistic_bin(distance, x) for x in (inverse, inverse * torch.exp2(-ratio)))
@@ -287,9 +288,9 @@ def probabilities_of(prior: Prior, distance: Tensor, log2_scale: Tensor) -> Tens
 
 
 def _with_outliers(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Distributions `[num, 256]` of symbols with a share of others than 0 moved far out, as `1 / (1 + distance)^2`.
+    """Distributions `[num, 256]` with a share of the nonzero symbols spread out as `1 / (1 + distance)^2`.
 
-    The prior is trained with a floor on probabilities, which hides from it what outliers cost.
+    The prior is trained with a floor on probabilities, which hides the cost of outliers from it.
     """
     distance = np.abs((np.arange(NUM_SYMBOLS) + 128) % NUM_SYMBOLS - 128.0)
     outliers = np.where(distance > 0, 1 / np.square(1 + distance), 0)
@@ -312,7 +313,7 @@ def _flag_frequencies(peaks: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _nonzero_frequencies(frequencies: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Frequencies `[num, 256]` of a symbol that is known not to be 0."""
+    """Frequencies `[num, 256]` of a symbol that is known to be nonzero."""
     rest = FREQUENCY_TOTAL - frequencies[:, :1]
     scaled = frequencies * (FREQUENCY_TOTAL - NUM_SYMBOLS) // rest
     scaled[:, 0] = 1  # the coder has no frequency 0; 2^-24 costs nothing
@@ -320,14 +321,14 @@ def _nonzero_frequencies(frequencies: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _filled_up(frequencies: NDArray[np.int64]) -> NDArray[np.int64]:
-    """What is missing in each row, or too much by rounding up, goes to its largest frequency."""
+    """Correct the sum of each row, too small or too large by rounding, at its largest frequency."""
     rows = np.arange(len(frequencies))
     frequencies[rows, frequencies.argmax(1)] += FREQUENCY_TOTAL - frequencies.sum(1)
     return frequencies
 
 
 def tables_to_tensors(tables: PriorTables) -> dict[str, Tensor]:
-    """What is stored of `tables`."""
+    """The tensors of `tables` that are stored."""
     return {
         "frequencies": torch.from_numpy(tables.frequencies.astype(np.int32)),
         "lookup": torch.from_numpy(tables.lookup.copy()),
