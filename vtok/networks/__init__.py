@@ -1,1 +1,1 @@
-"""PyTorch modules that compute in floating point: planes, transform, networks, quantizer, prior."""
+"""PyTorch modules that compute in floating point: planes, transform, networks, quantizer and prior."""

@@ -1,6 +1,6 @@
-"""Where the networks compute, and in which arithmetic: decided by what the machine can do, or by the user.
+"""The device and the arithmetic of the networks, chosen by the machine's abilities or by the user.
 
-This concerns pixels and the encoder's choice of codes only. Codes become bytes in exact arithmetic, always on the
+They affect only pixels and the encoder's choice of codes. Codes become bytes in exact arithmetic, always on the
 processor, so a file decodes to the same codes everywhere.
 """
 
@@ -20,7 +20,7 @@ class Arithmetic:
     """Where and how networks compute.
 
     Attributes:
-        device: The device.
+        device: The device that runs the networks.
         bfloat16: Whether convolutions multiply in bfloat16 (and sum in float32).
     """
 
@@ -28,15 +28,15 @@ class Arithmetic:
     bfloat16: bool
 
     def autocast(self) -> AbstractContextManager[object]:
-        """Inside, networks compute like this."""
+        """A context in which networks compute in this arithmetic."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
 
 
 def choose_arithmetic(device: str = "auto", precision: str = "auto") -> Arithmetic:
-    """The arithmetic that is asked for; `auto` takes a GPU if there is one, and bfloat16 where hardware multiplies it.
+    """Choose the arithmetic; `auto` means a GPU if there is one, and bfloat16 if the hardware multiplies it.
 
     Raises:
-        ConfigError: There is no such device or precision, or this machine does not have it.
+        ConfigError: The device or precision is unknown, or this machine does not have the device.
     """
     for name, value, allowed in (("device", device, DEVICES), ("precision", precision, PRECISIONS)):
         if value not in allowed:
@@ -52,11 +52,11 @@ def choose_arithmetic(device: str = "auto", precision: str = "auto") -> Arithmet
 def has_fast_bfloat16() -> bool:
     """Whether the processor multiplies bfloat16 in hardware (AVX-512 BF16 or AMX); elsewhere float32 is faster.
 
-    Not where `ATEN_CPU_CAPABILITY` keeps PyTorch to less than AVX-512.
+    False if `ATEN_CPU_CAPABILITY` limits PyTorch to less than AVX-512.
     """
     if torch.backends.cpu.get_cpu_capability() in ("DEFAULT", "AVX2"):
         return False
-    # The public function is newer than the oldest torch that vtok runs on; those have the private one.
+    # The oldest versions of torch that vtok supports lack the public function and have the private one.
     if hasattr(torch.cpu, "get_capabilities"):
         capabilities = torch.cpu.get_capabilities()
         return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
@@ -65,7 +65,7 @@ def has_fast_bfloat16() -> bool:
 
 
 def has_int8_dot_products() -> bool:
-    """Whether the processor sums products of bytes in 32 bits (VNNI or AMX); false where PyTorch does not tell."""
+    """Whether the processor sums products of bytes in 32 bits (VNNI or AMX); false if PyTorch cannot tell."""
     capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
     if capabilities:
         return any(bool(capabilities.get(name)) for name in ("avx512_vnni", "avx_vnni", "amx_int8"))

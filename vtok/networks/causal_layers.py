@@ -1,7 +1,7 @@
 """Layers of the convolutional tokenizer (after MAGVIT-v2): 3-D convolutions that never see the future.
 
-Time is always padded by repeating the first frame, whatever `pad_mode` is: reflecting or wrapping time would let frames
-that come later into the past. `pad_mode` says how height and width are padded.
+`pad_mode` says how height and width are padded. Time is always padded by repeating the first frame: reflecting or
+wrapping it would bring later frames into the past.
 """
 
 import torch.nn.functional as F
@@ -16,9 +16,9 @@ class CausalConv3d(nn.Module):
     """A 3-D convolution over `[b, c, t, h, w]` that keeps the size; output frame t sees frames up to t.
 
     Args:
-        dim_in: Input channels.
-        dim_out: Output channels.
-        kernel_size: Frames, rows, columns; rows and columns odd.
+        dim_in: Number of input channels.
+        dim_out: Number of output channels.
+        kernel_size: Frames, rows and columns; rows and columns are odd.
         pad_mode: One of `PAD_MODES`, for height and width. An axis too short to be reflected or wrapped is replicated.
     """
 
@@ -46,7 +46,7 @@ class CausalConv3d(nn.Module):
 
 
 class CausalResidual(nn.Module):
-    """`x + conv(1)(silu(conv(k)(silu(x))))`; a 1x1x1 convolution first where the dimension changes."""
+    """`x + conv(1)(silu(conv(k)(silu(x))))`, after a 1x1x1 convolution if the dimension changes."""
 
     def __init__(self, dim_in: int, dim: int, kernel_size: KernelSize, pad_mode: str) -> None:
         super().__init__()
@@ -62,9 +62,9 @@ class CausalResidual(nn.Module):
 
 
 class Fold(nn.Module):
-    """Halves an axis or two: neighbouring positions become channels, then a 1x1x1 convolution.
+    """Shrinks time or space: neighbouring positions become channels, then a 1x1x1 convolution follows.
 
-    Frames 2T and 2T + 1 make latent frame T, so it is causal: no latent frame waits for more than its own frames.
+    Frames 2T and 2T + 1 make latent frame T. So it is causal: a latent frame waits only for its own frames.
     """
 
     def __init__(self, dim_in: int, dim_out: int, *, time: int, space: int) -> None:
@@ -73,7 +73,7 @@ class Fold(nn.Module):
         self.conv = nn.Conv3d(dim_in * time * space**2, dim_out, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """`[b, dim_in, t, h, w]`, sizes divisible, to `[b, dim_out, t / time, h / space, w / space]`."""
+        """`[b, dim_in, t, h, w]`, with divisible sizes, to `[b, dim_out, t / time, h / space, w / space]`."""
         folded = rearrange(x, "b c (t i) (h j) (w k) -> b (c i j k) t h w", **self.factors)
         out: Tensor = self.conv(folded)
         return out

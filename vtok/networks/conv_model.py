@@ -1,4 +1,4 @@
-"""The convolutional tokenizer that `VideoTokenizer` is by default: an encoder, plain LFQ, and the mirrored decoder."""
+"""The convolutional tokenizer, the default of `VideoTokenizer`: an encoder, plain LFQ, and the mirrored decoder."""
 
 from dataclasses import dataclass
 
@@ -7,13 +7,13 @@ from torch import nn
 from vtok.networks.causal_layers import CausalConv3d, CausalResidual, Fold, KernelSize, Unfold
 from vtok.networks.quantizer import LFQ
 
-# Frames and pixels (of height and width) that one position becomes one of, per layer type.
+# Factors by which each layer type shrinks time, and height and width.
 _FACTORS = {"residual": (1, 1), "compress_space": (1, 2), "compress_time": (2, 1)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConvModelConfig:
-    """What `VideoTokenizer` was told, checked there."""
+    """The arguments of `VideoTokenizer`, which has checked them."""
 
     layers: tuple[tuple[str, int], ...]
     residual_conv_kernel_size: KernelSize
@@ -28,8 +28,8 @@ class ConvModel(nn.Module):
     """Video `[b, c, t, h, w]` to latents `[b, n * d, T, H, W]`, and quantized latents back to video.
 
     Attributes:
-        time_factor: Frames per latent frame.
-        space_factor: Rows (and columns) of pixels per latent row (and column).
+        time_factor: Number of frames per latent frame.
+        space_factor: Rows of pixels per latent row, and columns of pixels per latent column.
     """
 
     def __init__(self, config: ConvModelConfig, quantizer: LFQ) -> None:

@@ -1,8 +1,8 @@
-"""Blocks of 8 frames x 8 x 8 pixels to coefficients and back, by one matrix each: where training starts.
+"""Convert blocks of 8 frames x 8 x 8 pixels to coefficients and back, by one matrix each: the start of training.
 
 A block holds 512 luma and 2 x 128 chroma samples (4:2:0). The Karhunen-Loève transform (KLT: the eigenvectors of the
-samples' second moments, in order of their eigenvalues) packs the energy of real video into the fewest coefficients of
-all linear transforms, so the first `num_channels` of them are what a tokenizer should start with.
+samples' second moments, in order of their eigenvalues) packs the energy of real video into fewer coefficients than any
+other linear transform. So a tokenizer should start with the first `num_channels` of them.
 """
 
 from functools import cache
@@ -18,12 +18,12 @@ from vtok.networks.planes import Planes
 PATCH = 8  # frames, rows and columns of luma in a block
 BLOCK_VALUES = PATCH**3 * 3 // 2
 # A chroma sample stands for four pixels. The weight makes its squared error count twice that of a luma sample, so that
-# luma and both chroma planes together weigh 1/2, 1/4 and 1/4 of the distortion.
+# luma and the two chroma planes have 1/2, 1/4 and 1/4 of the distortion.
 CHROMA_WEIGHT = 2**0.5
 
 
 def pad_to_blocks(planes: Planes) -> Planes:
-    """Planes padded by replication at the end of each axis to whole blocks of 8 frames x 8 x 8 pixels."""
+    """Pad planes by replication at the end of each axis to whole blocks of 8 frames x 8 x 8 pixels."""
     t, h, w = planes.y.shape[1:]
 
     def pad(plane: Tensor, side: int, h_pixels: int, w_pixels: int) -> Tensor:
@@ -39,7 +39,7 @@ def pad_to_blocks(planes: Planes) -> Planes:
 def planes_to_blocks(planes: Planes) -> Tensor:
     """Whole blocks of `planes [b, 8 T, 8 H, 8 W]` as vectors `[b * T, 768, H, W]`, chroma scaled by `CHROMA_WEIGHT`.
 
-    They are laid out channels last, as dense convolutions want them.
+    Their memory layout is channels last, the fastest for dense convolutions.
     """
 
     def blocks(plane: Tensor, side: int) -> Tensor:
@@ -49,8 +49,8 @@ def planes_to_blocks(planes: Planes) -> Tensor:
     return torch.cat([y, u * CHROMA_WEIGHT, v * CHROMA_WEIGHT], dim=-1).permute(0, 3, 1, 2)
 
 
-# Seen as half-size cells (4 x 4 pixels, all 8 frames), a block's samples are the channels of a grid of twice the
-# resolution.
+# A block consists of four half-size cells (4 x 4 pixels, all 8 frames). Their samples are the channels of a grid of
+# twice the resolution.
 CELL_VALUES = BLOCK_VALUES // 4
 
 
@@ -85,9 +85,9 @@ def frame_of_cells(cells: Tensor, frame: int) -> Tensor:
 
 
 def spread_over_cells(channels: Tensor) -> Tensor:
-    """Channels `[b, 4 c, H, W]`, those of the four cells of a block one after the other, as `[b, c, 2H, 2W]`.
+    """Channels `[b, 4 c, H, W]`, the four cells of a block one after the other, as `[b, c, 2H, 2W]`.
 
-    With channels last, as these are, whole vectors are moved and not values.
+    The channels are last in memory, so this moves whole vectors and not single values.
     """
     spread = rearrange(channels.permute(0, 2, 3, 1), "b H W (i j c) -> b (H i) (W j) c", i=2, j=2)
     return spread.permute(0, 3, 1, 2)
@@ -95,8 +95,8 @@ def spread_over_cells(channels: Tensor) -> Tensor:
 
 @cache
 def _cell_order(device: torch.device) -> Tensor:
-    """Where in a block vector the values of its four cells are, one cell after the other, `[768]`."""
-    with torch.inference_mode(False):  # or it could not be used in training later
+    """Places in a block vector of the values of its four cells, one cell after the other, `[768]`."""
+    with torch.inference_mode(False):  # an inference tensor could not be used in training later
         number = torch.arange(BLOCK_VALUES, device=device).view(1, -1, 1, 1)
         return blocks_to_cells(number)[0].permute(1, 2, 0).flatten()
 
@@ -107,8 +107,8 @@ class BlockTransform(nn.Module):
     Attributes:
         analysis: `[num_channels, 768]`.
         synthesis: `[768, num_channels]`.
-        scale: `[num_channels]`, the standard deviation of each coefficient over the training set, by which networks
-            normalise what they see.
+        scale: `[num_channels]`, the standard deviation of each coefficient over the training set. Networks normalise
+            their inputs by it.
     """
 
     analysis: nn.Parameter
@@ -124,7 +124,7 @@ class BlockTransform(nn.Module):
 
     @torch.no_grad()
     def set_klt(self, second_moments: Tensor) -> None:
-        """Take over the KLT of block vectors with `second_moments [768, 768]`."""
+        """Set the matrices to the KLT of block vectors with `second_moments [768, 768]`."""
         eigenvalues, eigenvectors = torch.linalg.eigh(second_moments.double())
         num_channels = len(self.scale)
         basis = eigenvectors.flip(1)[:, :num_channels]

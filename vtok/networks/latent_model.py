@@ -27,21 +27,23 @@ class LatentModelConfig:
         num_analysis_blocks: Residual blocks of the encoder.
         num_synthesis_blocks: Residual blocks of the decoder.
         refine_dim: Width of the decoder's refinement on the half-size grid.
-        guide_dim: Channels that the refinement gets from the latent grid.
-        blend_dim: Width of what blends the ends of chunks; 0 leaves them as they are.
-        num_qualities: Trained operating points.
-        finest_step: Step of the quantizer at the highest quality, in units of the orthonormal transform, at the start.
-        coarsest_step: Step at quality 1.
-        finest_lambda: What a bit per pixel costs at the highest quality, in units of the distortion (see
+        guide_dim: Number of channels that the refinement gets from the latent grid.
+        blend_dim: Width of the network that blends the ends of chunks; 0 leaves the ends as they are.
+        num_qualities: Number of trained operating points.
+        finest_step: Step of the quantizer at the highest quality before training, in units of the orthonormal
+            transform.
+        coarsest_step: Step of the quantizer at quality 1 before training, in units of the orthonormal transform.
+        finest_lambda: Cost of a bit per pixel at the highest quality, in units of the distortion (see
             `vtok.training.objective`).
-        coarsest_lambda: The same at quality 1; geometric in between.
+        coarsest_lambda: Cost of a bit per pixel at quality 1, in units of the distortion; geometric in between.
         prior_groups: Ends of the channel groups of the prior.
         prior_context_dim: Width of the prior's temporal context.
         prior_group_dim: Width of the prior's group networks.
-        prior_single_pass_dim: The same of groups that are coded in one pass.
-        prior_near_channels: Of so many channels of codes the prior's networks see the surroundings of a position.
-        prior_near_context: The same for the hidden layer of its temporal context.
-        prior_num_single_pass: So many of its last groups are coded in one pass.
+        prior_single_pass_dim: Width of the prior's networks for groups that are coded in one pass.
+        prior_near_channels: Number of channels of codes that the prior's networks see around a position.
+        prior_near_context: Number of channels that the hidden layer of the prior's temporal context sees around a
+            position.
+        prior_num_single_pass: Number of the prior's last groups that are coded in one pass.
     """
 
     num_channels: int = 384
@@ -67,26 +69,26 @@ class LatentModelConfig:
 
     @property
     def analysis_reach(self) -> int:
-        """So many rows and columns of blocks around a latent have a part in it."""
+        """Number of rows and columns of blocks around a latent that it depends on."""
         return self.num_analysis_blocks
 
     @property
     def synthesis_memory(self) -> int:
-        """So many latent frames before one have a part in its frames."""
-        # Each block sees the one before, and the blend what has become of that.
+        """Number of latent frames before a latent frame that its frames depend on."""
+        # Each residual block sees one latent frame before, and the blend sees the decoded frame before.
         return self.num_synthesis_blocks + (1 if self.blend_dim else 0)
 
     @property
     def synthesis_reach(self) -> int:
-        """So many rows and columns of latents around a block have a part in it."""
-        # The three convolutions of the refinement, and that of the blend, see four half-size cells.
+        """Number of rows and columns of latents around a block that it depends on."""
+        # The three convolutions of the refinement and the one of the blend see four half-size cells.
         return self.num_synthesis_blocks + 2
 
 
 class LatentModel(nn.Module):
     """Analysis, quantization, synthesis and prior at nine qualities in one set of weights.
 
-    Codes are centred here: 0 is zero, the range is that of `ResidualLFQ`. Latent frames are `[b, n, T, H, W]`.
+    Codes are centred here: 0 is zero, and the range is that of `ResidualLFQ`. Latent frames are `[b, n, T, H, W]`.
     """
 
     def __init__(self, config: LatentModelConfig) -> None:
@@ -123,9 +125,9 @@ class LatentModel(nn.Module):
 
     @torch.no_grad()
     def set_klt(self, second_moments: Tensor) -> None:
-        """Start from the KLT of the training set, with gains that keep every channel within its codes."""
+        """Start from the KLT of the training set, with gains that keep every channel in the range of its codes."""
         self.transform.set_klt(second_moments)
-        # Eight standard deviations (of the uncentred first channel, three: it is bounded by white) must fit.
+        # Eight standard deviations must fit; three for the first channel, which is not centred and bounded by white.
         headroom = torch.full_like(self.transform.scale, 8.0)
         headroom[0] = 3.0
         highest = self.quantizer.max_code / (headroom * self.transform.scale)
@@ -135,9 +137,9 @@ class LatentModel(nn.Module):
         """Whole blocks of planes to latents in units of one code step, not yet rounded.
 
         Args:
-            planes: Luma `[b, 8 T, 8 H, 8 W]`.
-            quality: `[b]`.
-            state: What the last call returned, to go on where it stopped.
+            planes: Planes with luma `[b, 8 T, 8 H, 8 W]`.
+            quality: Qualities `[b]`.
+            state: The state that the last call returned, to go on from there; None at the start of a video.
 
         Returns:
             Latents `[b, n, T, H, W]`, float32, and the new state.
@@ -157,17 +159,17 @@ class LatentModel(nn.Module):
         return Planes(*(torch.cat(planes, dim=1) for planes in zip(*parts, strict=True))), state or []
 
     def _portions(self, planes: Planes) -> Iterator[Planes]:
-        """What the networks see at once: all of it in training, else one latent frame at a time.
+        """Yield the planes that the networks see at once: all in training, else one latent frame at a time.
 
-        Convolutions of another batch size may round differently; like this, a whole video and a stream of its chunks
-        give the same bits.
+        Convolutions of another batch size may round differently. One at a time, a whole video and a stream of its
+        chunks give the same bits.
         """
         step = planes.y.shape[1] if self.training else PATCH
         for start in range(0, planes.y.shape[1], step):
             yield planes.frames(start, start + step)
 
     def lagrangian(self, quality: Tensor) -> Tensor:
-        """Lambda `[b]` at `quality [b]`: what a bit per pixel may cost in distortion."""
+        """Lambda `[b]` at `quality [b]`: the distortion that a bit per pixel may cost."""
         low, high = math.log(self.config.coarsest_lambda), math.log(self.config.finest_lambda)
         return torch.exp(low + (high - low) * (quality - 1) / (self.config.num_qualities - 1))
 
@@ -177,7 +179,7 @@ class LatentModel(nn.Module):
 
 
 def _fold(video: Tensor) -> Tensor:
-    """`[b, c, T, H, W]` as `[b * T, c, H, W]`, channels last: the layout dense convolutions are fastest in."""
+    """`[b, c, T, H, W]` as `[b * T, c, H, W]`, channels last: the fastest layout for dense convolutions."""
     return video.transpose(1, 2).flatten(0, 1).contiguous(memory_format=torch.channels_last)
 
 

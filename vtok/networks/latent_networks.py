@@ -1,9 +1,9 @@
 """The networks of the pretrained model: small dense convolutions on the latent grid, causal in time, without norms.
 
-They work on latent frames folded into the batch, `[b * T, c, H, W]`. Time enters in one place per block, a kernel of
-two latent frames whose older tap is the block's state, so a video of any length runs in constant memory and without
-seams. There is no normalisation, so neither tiling nor streaming nor resolution changes a result. Every network is a
-residual whose last layer starts at zero: at the start, the model is the linear transform it is built around.
+They work on latent frames folded into the batch, `[b * T, c, H, W]`. Time enters in one place per block: a kernel of
+two latent frames, whose older tap is the block's state. So a video of any length runs in constant memory and without
+seams. There is no normalisation, so tiling, streaming and resolution change no result. Every network is a residual
+whose last layer starts at zero: before training, the model is the linear transform it is built around.
 """
 
 import torch
@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from vtok.networks.klt import CELL_VALUES, PATCH, BlockTransform, frame_of_cells, spread_over_cells
 from vtok.networks.layers import QualityTable, conv, convolve, zero_conv
 
-# Per block what the next latent frame needs of the last one, [b, dim, H, W]; of a blend its last frame of cells.
+# For each block, the features of the last latent frame that the next one needs, [b, dim, H, W]; for a blend, the last
+# frame of its cells.
 State = list[Tensor]
 
 
@@ -28,15 +29,15 @@ class LatentBlock(nn.Module):
         self.temporal = zero_conv(2 * dim, dim, 1)
 
     def forward(self, x: Tensor, quality: Tensor, last: Tensor | None) -> tuple[Tensor, Tensor]:
-        """One or more latent frames.
+        """Apply the block to one or more latent frames.
 
         Args:
-            x: `[b * T, dim, H, W]`.
-            quality: `[b]`.
+            x: Features `[b * T, dim, H, W]`.
+            quality: Qualities `[b]`.
             last: State after the latent frame before, `[b, dim, H, W]`; None at the start of a video.
 
         Returns:
-            Output of x's shape and the new state.
+            Output of the shape of `x`, and the new state.
         """
         b = len(quality)
         h = self.spatial(F.silu(x))
@@ -59,7 +60,7 @@ def run_blocks(blocks: nn.ModuleList, x: Tensor, quality: Tensor, state: State |
 
 
 class AnalysisNetwork(nn.Module):
-    """What the encoder adds to the coefficients of a block; it sees them normalised by their scale."""
+    """Adds the encoder's residual to the coefficients of a block; it sees them normalised by their scale."""
 
     def __init__(self, num_channels: int, dim: int, num_blocks: int, num_qualities: int) -> None:
         super().__init__()
@@ -80,8 +81,8 @@ class AnalysisNetwork(nn.Module):
 class SynthesisNetwork(nn.Module):
     """Latents to block vectors: a residual network, the synthesis matrix, and a refinement on the half-size grid.
 
-    The refinement sees cells of 4 x 4 pixels and all 8 frames, across the borders of the 8 x 8 blocks: it is what takes
-    block edges away. `ChunkBlend` does that for the ends of chunks, if it has a width.
+    The refinement sees cells of 4 x 4 pixels and all 8 frames, across the borders of the 8 x 8 blocks, and so removes
+    block edges. `ChunkBlend`, if it has a width, does the same for the ends of chunks.
     """
 
     def __init__(
@@ -123,7 +124,7 @@ class SynthesisNetwork(nn.Module):
         return cells, new_state
 
     def _guide(self, x: Tensor) -> Tensor:
-        """What the refinement gets from the latent grid, `[b * T, guide_dim, 2H, 2W]`."""
+        """The refinement's input from the latent grid, `[b * T, guide_dim, 2H, 2W]`."""
         weight, bias = (rearrange(p, "(c i j) ... -> (i j c) ...", i=2, j=2) for p in self.guide.parameters())
         return spread_over_cells(convolve(x, weight, bias))
 
@@ -131,18 +132,19 @@ class SynthesisNetwork(nn.Module):
 class ChunkBlend(nn.Module):
     """Moves the first frames of a chunk towards the last frame of the chunk before, where that makes time smoother.
 
-    Chunks are coded one by one, so even where nothing moves, quantization takes away from one what it leaves in the
+    Chunks are coded one by one. So even where nothing moves, quantization removes from one chunk what it leaves in the
     next, and every eighth frame jumps. The jump of a sample, times a gate, is added to the first frame and, fading, to
-    those after it; there are two ways to fade, each with a gate. (A network can choose gates; copy samples it cannot.)
+    the frames after it. There are two ways to fade, each with a gate. (A network can choose gates; it cannot copy
+    samples.)
 
         frame 0 .. 7 += strength x jump x (gate_1 x (1, 1/2, 1/4 .. 1/64, 0) + gate_2 x (1, 6/7, 5/7 .. 1/7, 0))
 
-    The last frame stays as it is, so that chunks need not wait for each other in training.
+    The last frame stays unchanged, so that chunks need not wait for each other in training.
 
     Args:
-        dim_in: Width of the features that the gates depend on, beside the jump.
+        dim_in: Width of the features that the gates depend on, in addition to the jump.
         dim: Width of the hidden layer.
-        num_qualities: Each has a strength; see `tools/weights/blend_strength.py`.
+        num_qualities: Number of qualities; each has a strength (see `tools/weights/blend_strength.py`).
     """
 
     fade: Tensor
@@ -160,13 +162,14 @@ class ChunkBlend(nn.Module):
         """Blend the chunks of `b` videos.
 
         Args:
-            cells: `[b * T, 192, 2H, 2W]`, float32.
-            features: `[b * T, dim_in, 2H, 2W]`.
-            quality: `[b]`.
-            last: Last frame before, `[b, 24, 2H, 2W]`; None at the start of a video, where there is no jump.
+            cells: Cells `[b * T, 192, 2H, 2W]`, float32.
+            features: Features `[b * T, dim_in, 2H, 2W]`.
+            quality: Qualities `[b]`.
+            last: Last frame of the chunk before, `[b, 24, 2H, 2W]`; None at the start of a video, where there is no
+                jump.
 
         Returns:
-            The cells, and their last frame.
+            The blended cells, and the last frame.
         """
         first, end = frame_of_cells(cells, 0), frame_of_cells(cells, PATCH - 1)
         b = len(quality)
@@ -182,11 +185,11 @@ class ChunkBlend(nn.Module):
         return cells + convolve(moved, self.fade), ends[:, -1]
 
 
-_JUMP_SCALE, _JUMP_LIMIT = 16.0, 4.0  # a jump of 8 steps of 8-bit luma is seen as 1, and those of 32 and more as 4
+_JUMP_SCALE, _JUMP_LIMIT = 16.0, 4.0  # the network sees a jump of 8 steps of 8-bit luma as 1, of 32 and more as 4
 
 
 def _fade_matrix() -> Tensor:
-    """`[192, 48]`: what a frame's values, times either gate, add to a cell's values."""
+    """The factors `[192, 48]` with which a frame's values, times either gate, are added to a cell's values."""
     fades = torch.stack([0.5 ** torch.arange(PATCH), 1 - torch.arange(PATCH) / (PATCH - 1)])
     fades[:, -1] = 0
     number = torch.arange(CELL_VALUES).view(1, -1, 1, 1)

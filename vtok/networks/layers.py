@@ -1,4 +1,4 @@
-"""Layers that more than one network is built from."""
+"""Layers that several networks share."""
 
 import torch
 import torch.nn.functional as F
@@ -9,8 +9,8 @@ class QualityTable(nn.Module):
     """One row of parameters per quality, interpolated linearly in between.
 
     Args:
-        num_qualities: Rows; quality 1 is the first.
-        dim: Values per row.
+        num_qualities: Number of rows; quality 1 is the first.
+        dim: Number of values per row.
     """
 
     def __init__(self, num_qualities: int, dim: int) -> None:
@@ -26,12 +26,12 @@ class QualityTable(nn.Module):
 
 
 def conv(dim_in: int, dim_out: int, kernel_size: int, *, bias: bool = True) -> "Conv2d":
-    """A 2-D convolution that keeps the size, zeros around the edge."""
+    """A 2-D convolution that keeps the size, with zeros around the edge."""
     return Conv2d(dim_in, dim_out, kernel_size, padding=kernel_size // 2, bias=bias)
 
 
 class Conv2d(nn.Conv2d):
-    """A convolution of stride 1, outside training by one kernel whatever it is given; see `convolve`."""
+    """A convolution of stride 1 that uses one kernel for all inputs outside training; see `convolve`."""
 
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return convolve(x, weight, bias)
@@ -40,9 +40,9 @@ class Conv2d(nn.Conv2d):
 def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """Convolve `x [b, in, H, W]` with `weight [out, in, k, k]`, k odd, zeros around: `[b, out, H, W]`.
 
-    On a processor, in float32 and outside training, oneDNN is called by name. PyTorch would leave to it what is large
-    or has several threads and multiply matrices for the rest, which sums in another order: a result would depend on the
-    height of a strip and on the number of threads.
+    On a processor, in float32 and outside training, oneDNN is called by name. PyTorch would call it only for large
+    inputs or several threads, and multiply matrices otherwise, which sums in another order. Then a result would depend
+    on the height of a strip and on the number of threads.
     """
     padding = [weight.shape[-1] // 2] * 2
     by_name = (
@@ -58,7 +58,7 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def zero_conv(dim_in: int, dim_out: int, kernel_size: int) -> nn.Conv2d:
-    """The same, starting as zero: a residual branch that ends in it starts as nothing."""
+    """A `conv` whose parameters start as zero, so that a residual branch that ends in it starts as zero."""
     layer = conv(dim_in, dim_out, kernel_size)
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
@@ -69,9 +69,9 @@ class NearConv2d(Conv2d):
     """A 3x3 convolution that sees the first input channels around a position, and the others at the position only.
 
     Args:
-        dim_in: Input channels.
-        dim_out: Output channels.
-        num_near: Input channels that it sees around a position; if that is all of them, it is a plain convolution.
+        dim_in: Number of input channels.
+        dim_out: Number of output channels.
+        num_near: Number of input channels seen around a position. If that is all of them, this is a plain convolution.
     """
 
     def __init__(self, dim_in: int, dim_out: int, num_near: int) -> None:

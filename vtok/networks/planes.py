@@ -1,7 +1,7 @@
 """Video as three planes: luma and half-size chroma (YCbCr 4:2:0), the colour space that nearly all video is stored in.
 
-The pretrained model works on these planes, not on RGB: nothing is lost or computed in going to RGB and back, a frame is
-half as many values, and error is spread over luma and chroma as viewers and PSNR-YUV see it.
+The pretrained model works on these planes, not on RGB. This saves the lossy conversion to RGB and back, halves the
+values of a frame, and spreads error over luma and chroma as viewers and PSNR-YUV see it.
 """
 
 from typing import NamedTuple
@@ -24,7 +24,7 @@ _RGB_TO_YCBCR = torch.tensor(
 class Planes(NamedTuple):
     """Float planes: luma `y [b, t, h, w]`, chroma `u` and `v` `[b, t, ceil(h/2), ceil(w/2)]`.
 
-    Black is -1 and white is 1 in luma; chroma has its nominal range in [-1, 1] too, 0 being grey.
+    Black is -1 and white is 1 in luma. The nominal range of chroma is also [-1, 1], and 0 is grey.
     """
 
     y: Tensor
@@ -33,7 +33,7 @@ class Planes(NamedTuple):
 
     @classmethod
     def from_uint8(cls, y: Tensor, u: Tensor, v: Tensor, *, full_range: bool) -> "Planes":
-        """Planes from 8-bit samples, ITU-R BT.601 levels: luma 16 to 235 and chroma 16 to 240 unless `full_range`."""
+        """Planes from 8-bit samples with ITU-R BT.601 levels: luma 16 to 235, chroma 16 to 240, unless `full_range`."""
         black, luma_span, chroma_span = _levels(full_range)
         return cls(
             (y.float() - black) * (2 / luma_span) - 1,
@@ -42,7 +42,7 @@ class Planes(NamedTuple):
         )
 
     def to_uint8(self, *, full_range: bool) -> tuple[Tensor, Tensor, Tensor]:
-        """The nearest 8-bit samples, same levels as `from_uint8`, whose exact inverse this is."""
+        """The nearest 8-bit samples, with the levels of `from_uint8`; its exact inverse."""
         black, luma_span, chroma_span = _levels(full_range)
         luma = (self.y.float() + 1) * (luma_span / 2) + black
         chroma = (plane.float() * (chroma_span / 2) + 128 for plane in (self.u, self.v))
@@ -54,8 +54,8 @@ class Planes(NamedTuple):
         """Planes of an RGB video `[b, 3, t, h, w]` in [-1, 1]; chroma is the mean of each 2x2 pixels."""
         matrix = _RGB_TO_YCBCR.to(video)
         ycbcr = torch.einsum("kc,bcthw->bkthw", matrix, video)
-        # Sums of a row of chroma weights are zero, so the offset of [-1, 1] against [0, 1] only concerns luma, whose
-        # weights sum to one; chroma in [-0.5, 0.5] per unit of RGB is in [-1, 1] here.
+        # A row of chroma weights sums to zero, so the offset of [-1, 1] against [0, 1] affects luma only, whose weights
+        # sum to one. Chroma in [-0.5, 0.5] per unit of RGB is in [-1, 1] here.
         y, chroma = ycbcr[:, 0], ycbcr[:, 1:]
         b, _, t, h, w = chroma.shape
         padded = F.pad(chroma.reshape(b * 2, t, h, w), (0, w % 2, 0, h % 2), mode="replicate")

@@ -1,23 +1,23 @@
-"""The prior: how probable each code is, given the codes that a decoder already knows.
+"""The prior: the probability of each code, given the codes that a decoder already knows.
 
-For every code the prior gives a location and a scale of a symmetric distribution over integers. What it looks at:
+The prior gives every code a location and a scale of a symmetric distribution over integers. It looks at:
 
 * the two previous latent frames at and around the position;
-* channels in groups, from the most to the least important: all groups before its own, in a 3x3 neighbourhood;
-* its own group in two passes over a checkerboard: in the second pass, the four neighbours of the first.
+* all channel groups before the code's own, in a 3x3 neighbourhood (groups go from the most to the least important);
+* the code's own group in two passes over a checkerboard: in the second pass, the four neighbours of the first.
 
-Of many channels it sees only those at the position itself, and the last groups, whose codes say little about each
-other, have a single pass. Within a pass all codes are independent given the context.
+It sees many channels at the position only. The last groups, whose codes say little about each other, have a single
+pass. Within a pass all codes are independent given the context.
 
                  location = g_t * previous  +  g_s * (neighbours - g_t * neighbours' previous)  +  correction
                             '- copy: still scenes    '- what changed around it                      '- networks
 
-A network alone cannot copy: hundreds of exact values do not pass its hidden layer. So the gates `g` come from the
-network, what is copied does not. In the same way the scale is a learned multiple of a weighted mean of magnitudes seen
-nearby (as in the variance models of lossless image coders), and the network only corrects it.
+A network alone cannot copy: hundreds of exact values do not pass through its hidden layer. So the gates `g` come from
+the network, and the copied values do not. In the same way the scale is a learned multiple of a weighted mean of nearby
+magnitudes (as in the variance models of lossless image coders), and the network only corrects it.
 
-All activations are clipped ReLUs, inputs are functions of integers, and there is no normalisation: everything here can
-be computed exactly in integers after weights and activations have been quantized.
+All activations are clipped ReLUs, inputs are functions of integers, and there is no normalisation. So everything here
+can be computed exactly in integers after weights and activations have been quantized.
 """
 
 from typing import NamedTuple
@@ -31,21 +31,21 @@ from vtok.networks.layers import NearConv2d, QualityTable, conv, zero_conv
 
 NUM_GATES = 4  # temporal gate, spatial gate, correction, log2 of the scale's factor
 NUM_MAGNITUDES = 6
-NUM_GATES_SINGLE_PASS = 3  # as above, but no spatial gate
+NUM_GATES_SINGLE_PASS = 3  # temporal gate, correction, log2 of the scale's factor
 NUM_MAGNITUDES_SINGLE_PASS = 3
 LOG2_SCALE_RANGE = (-4.0, 7.0)
 MIN_PROBABILITY = 2.0**-16
 
 
 class Distribution(NamedTuple):
-    """Per code: `location` in steps of one code, and `log2_scale` of the logistic's width, both like the codes."""
+    """`location` of each code, in steps of one code, and `log2_scale` of the logistic's width; shaped like the codes."""
 
     location: Tensor
     log2_scale: Tensor
 
 
 def compand(codes: Tensor) -> Tensor:
-    """Signed log2(1 + |code|): what networks see of a code, so that a large one does not drown the others."""
+    """Signed log2(1 + |code|). Networks see codes like this, so that a large one does not drown the others."""
     return codes.sign() * torch.log2(1 + codes.abs())
 
 
@@ -54,12 +54,12 @@ class GroupNetwork(nn.Module):
 
     Args:
         start: First channel of the group.
-        size: Its number of channels.
+        size: Number of channels of the group.
         context_dim: Width of the temporal context.
         dim: Width of the hidden layers.
-        num_near: Of so many channels of the groups before it sees the surroundings.
+        num_near: Number of channels of the groups before that the network sees around a position.
         single_pass: Whether the group is coded in one pass.
-        num_qualities: Rows of the quality table.
+        num_qualities: Number of rows of the quality table.
     """
 
     def __init__(
@@ -87,12 +87,12 @@ class GroupNetwork(nn.Module):
         """Outputs `[b, num_gates, size, H, W]`.
 
         Args:
-            context: `[b, context_dim, H, W]` from the previous latent frames.
+            context: Context from the previous latent frames, `[b, context_dim, H, W]`.
             lower: Companded codes of all groups before, `[b, start, H, W]`.
-            first_pass: Companded own codes of the first pass, zero elsewhere, `[b, size, H, W]`; of no use to a group
-                that is coded in one.
+            first_pass: Companded own codes of the first pass, zero elsewhere, `[b, size, H, W]`; not used by a group
+                with one pass.
             is_second: 1 at the positions of the second pass, `[H, W]`.
-            quality: `[b]`.
+            quality: Qualities `[b]`.
         """
         x = self.from_context(context) + self.quality(quality)[:, :, None, None]
         if self.from_lower is not None:
@@ -108,17 +108,19 @@ class Prior(nn.Module):
     """The learned prior over codes `[b, n, T, H, W]`, in floating point (see the module docstring).
 
     Args:
-        num_channels: n, channels in order of importance.
+        num_channels: n, the number of channels, which are in order of importance.
         groups: Ends of the channel groups; the last is `num_channels`.
-        context_channels: So many channels of the previous and of the one before feed the temporal context.
+        context_channels: Numbers of channels of the previous latent frame, and of the one before it, that feed the
+            temporal context.
         context_dim: Width of the temporal context.
         group_dim: Width of each group's hidden layers.
-        single_pass_dim: The same of groups that are coded in one pass.
-        near_channels: Of so many channels of the previous latent frame, and of the groups before, networks see the
-            surroundings of a position; of the others only what is there.
-        near_context: The same for the first layer of the temporal context.
-        num_single_pass: So many of the last groups are coded in one pass.
-        num_qualities: Rows of the quality tables.
+        single_pass_dim: Width of the hidden layers of groups that are coded in one pass.
+        near_channels: Number of channels of the previous latent frame, and of the groups before, that networks see
+            around a position; they see the other channels at the position only.
+        near_context: Number of channels of the temporal context's first layer that its second layer sees around a
+            position.
+        num_single_pass: Number of last groups that are coded in one pass.
+        num_qualities: Number of rows of the quality tables.
     """
 
     def __init__(
@@ -158,25 +160,25 @@ class Prior(nn.Module):
             )
             for start, end in zip(starts, self.groups, strict=True)
         )
-        # Softplus of these are the weights of the magnitudes in the scale, per pass. They start small but for the
-        # constant, and for what a still or a textured place would suggest.
+        # The softplus of these parameters gives the weights of the magnitudes in the scale, per pass. All start small,
+        # and the constant's larger than the others.
         weights = torch.full((2, self.first_single_pass, NUM_MAGNITUDES), -3.0)
         weights[..., 0] = -1.0
         self.magnitude_weights = nn.Parameter(weights) if weights.numel() else None
         weights = torch.full((num_channels - self.first_single_pass, NUM_MAGNITUDES_SINGLE_PASS), -3.0)
         weights[:, 0] = -1.0
         self.single_pass_magnitude_weights = nn.Parameter(weights) if weights.numel() else None
-        # The distribution's tail is a second, wider component: its weight (a logit) and its log2 width ratio are
+        # The distribution's tail is a second, wider component. Its weight (a logit) and its log2 width ratio are
         # polynomials of the log2 scale, constant term first.
         self.tail_weight = nn.Parameter(torch.tensor([-2.0, 0.0, 0.0]))
         self.tail_ratio = nn.Parameter(torch.tensor([1.5, 0.0]))
 
     def forward(self, codes: Tensor, quality: Tensor) -> Distribution:
-        """Location and scale of every code, from what its decoder knows at that point.
+        """Location and scale of every code, from the codes that its decoder knows at that point.
 
         Args:
             codes: Centred codes (0 is zero), `[b, n, T, H, W]`, integers in a float tensor.
-            quality: `[b]`.
+            quality: Qualities `[b]`.
         """
         b, _n, t, h, w = codes.shape
         previous, before = (_delay(codes, steps) for steps in (1, 2))
@@ -205,7 +207,7 @@ class Prior(nn.Module):
         return Distribution(*(_video(torch.cat(x, dim=1), b) for x in zip(*parts, strict=True)))
 
     def compile_elementwise(self) -> None:
-        """Replace the elementwise parts by versions that `torch.compile` fuses; for training only."""
+        """Replace the elementwise parts with versions that `torch.compile` fuses; for training only."""
         self._distribution = torch.compile(self._distribution)  # type: ignore[method-assign]
         self._single_pass_distribution = torch.compile(self._single_pass_distribution)  # type: ignore[method-assign]
         self.bits = torch.compile(self.bits)  # type: ignore[method-assign]
@@ -249,7 +251,7 @@ class Prior(nn.Module):
         return Distribution(location, (torch.log2(scale) + factor).clamp(*LOG2_SCALE_RANGE))
 
     def bits(self, codes: Tensor, distribution: Distribution) -> Tensor:
-        """Ideal code length of every code in bits, same shape as `codes`."""
+        """Ideal code length of every code in bits, shaped like `codes`."""
         location, log2_scale = distribution
         weight, ratio = self._tails(log2_scale)
         distance = (codes - location).abs()
@@ -266,23 +268,23 @@ class Prior(nn.Module):
 
 
 def checkerboard(h: int, w: int, *, device: torch.device) -> Tensor:
-    """1.0 at the positions of the second pass, `[h, w]`; the top left position is of the first."""
+    """1.0 at the positions of the second pass, `[h, w]`; the top left position is in the first pass."""
     rows, columns = torch.arange(h, device=device)[:, None], torch.arange(w, device=device)
     return ((rows + columns) % 2).float()
 
 
 def logistic_bin(distance: Tensor, inverse_scale: Tensor) -> Tensor:
-    """Mass of a unit bin whose centre is `distance` from a logistic's location; on the far side for precision."""
+    """Mass of a unit bin whose centre is `distance` from a logistic's location; on the lower side for precision."""
     return torch.sigmoid((0.5 - distance) * inverse_scale) - torch.sigmoid((-0.5 - distance) * inverse_scale)
 
 
 def _delay(codes: Tensor, steps: int) -> Tensor:
-    """Codes `[b, n, T, H, W]` of `steps` latent frames before; zeros before the first."""
+    """Codes `[b, n, T, H, W]` delayed by `steps` latent frames; zeros before the first."""
     return F.pad(codes, (0, 0, 0, 0, steps, 0))[:, :, : codes.shape[2]]
 
 
 def _started(codes: Tensor) -> Tensor:
-    """Two maps `[b * T, 2, H, W]` that say whether there was a previous latent frame, and one before it."""
+    """Two maps `[b * T, 2, H, W]`: whether there is a previous latent frame, and whether there is one before it."""
     b, _, t, h, w = codes.shape
     index = torch.arange(t, device=codes.device).repeat(b)
     flags = torch.stack([index >= 1, index >= 2], dim=1).float()

@@ -1,7 +1,7 @@
-"""Lookup-free quantization: codes that are signs, without a codebook to look anything up in.
+"""Lookup-free quantization (LFQ): codes are signs, and there is no codebook to look anything up in.
 
 `LFQ` is that of MAGVIT-v2 (Yu et al. 2023, https://arxiv.org/abs/2310.05737, section 3). `ResidualLFQ` repeats the sign
-decision on what is left, at half the scale each time, which makes a uniform quantizer of one channel.
+decision on the remainder, at half the scale each time, which makes a uniform quantizer of one channel.
 """
 
 from typing import NamedTuple
@@ -10,19 +10,19 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-CHEAP_CODE_MARGIN = 0.05  # steps of a code that a cheap code may be farther away than the farthest nearest one
+CHEAP_CODE_MARGIN = 0.05  # a cheap code may be this many steps farther than 0.5, the farthest that a nearest code is
 
 
 class ResidualLFQ(nn.Module):
-    """Residual LFQ on each channel: stage i decides the sign of what stages before it left, at scale `2^-i`.
+    """Residual LFQ on each channel: stage i decides the sign of what the stages before it left, at scale `2^-i`.
 
     With `num_stages` sign decisions at the scales 1/2, 1/4, ... of the full range, and the range centred on a code, the
-    result is rounding to the nearest of `2^num_stages` levels; the decisions, first to last, are the bits of the code
-    from the most significant down, in offset binary: code `2^(num_stages - 1)` means zero. `staged` decides them one by
-    one and is the reference for `forward`, which rounds.
+    result is rounding to the nearest of `2^num_stages` levels. The decisions, first to last, are the bits of the code
+    from the most significant down, in offset binary: code `2^(num_stages - 1)` means zero. `staged` decides one by one
+    and is the reference for `forward`, which rounds.
 
     Args:
-        num_stages: Sign decisions per channel, 1 to 8.
+        num_stages: Number of sign decisions per channel, 1 to 8.
     """
 
     def __init__(self, *, num_stages: int = 8) -> None:
@@ -32,9 +32,9 @@ class ResidualLFQ(nn.Module):
         self.min_code, self.max_code = -self.zero_code, self.zero_code - 1
 
     def forward(self, latents: Tensor) -> Tensor:
-        """Centred codes as floats, any shape, in `[-2^(s-1), 2^(s-1) - 1]`; the gradient goes straight through.
+        """Centred codes as floats, any shape, in `[-2^(s-1), 2^(s-1) - 1]`; the gradient passes straight through.
 
-        Beyond the range the gradient is zero, so that the encoder is not pushed further out.
+        Outside the range the gradient is zero, so that the encoder is not pushed further out.
         """
         clipped = latents.clamp(self.min_code, self.max_code)
         return clipped + (torch.round(clipped) - clipped).detach()
@@ -63,19 +63,20 @@ class ResidualLFQ(nn.Module):
 
 
 def prefer_cheap_codes(latents: Tensor, codes: Tensor, previous: Tensor | None) -> Tensor:
-    """Take a code that costs little where it is hardly worse than the nearest: zero, or the previous latent frame's.
+    """Take a cheap code, zero or the previous latent frame's, where it is hardly worse than the nearest.
 
-    Where latents lie about midway between two codes, either is about as good, but not as cheap: noise makes the nearest
-    change from one latent frame to the next, and the prior expects it to stay. On validation clips this made rate plus
-    distortion 1 % cheaper (`docs/training.md`). It is the encoder's choice alone; a decoder knows nothing of it.
+    Where a latent lies about midway between two codes, both are about as good, but not as cheap: noise makes the
+    nearest code change from one latent frame to the next, and the prior expects it to stay. On validation clips this
+    lowered rate plus distortion by 1 % (`docs/training.md`). Only the encoder makes this choice; a decoder need not
+    know of it.
 
     Args:
-        latents: In units of one code step, any shape.
-        codes: The nearest centred codes, same shape.
+        latents: Latents in units of one code step, any shape.
+        codes: The nearest centred codes, shaped like `latents`.
         previous: Codes of the latent frame before, or None at the start of a group.
 
     Returns:
-        Codes, same shape.
+        Codes, shaped like `latents`.
     """
     reach = 0.5 + CHEAP_CODE_MARGIN
     codes = torch.where(latents.abs() < reach, 0, codes)
@@ -83,10 +84,10 @@ def prefer_cheap_codes(latents: Tensor, codes: Tensor, previous: Tensor | None) 
 
 
 class LFQLosses(NamedTuple):
-    """What plain LFQ adds to the reconstruction loss; scalars, before any weight.
+    """The losses that plain LFQ adds to the reconstruction loss; scalars, before any weight.
 
     Attributes:
-        commitment: Mean squared distance of latents to their signs.
+        commitment: Mean squared distance of latents from their signs.
         entropy: Mean entropy of each position's soft code, in nats per codebook: low when decisions are clear.
         diversity: Entropy of the mean soft code, in nats per codebook: high when all codes are used.
     """
@@ -99,13 +100,13 @@ class LFQLosses(NamedTuple):
 class LFQ(nn.Module):
     """Plain lookup-free quantization: one code is the signs of `log2(codebook_size)` channels.
 
-    Channel 0 of a codebook is the most significant bit; 0 counts as negative. No codebook is ever built: given the
+    Channel 0 of a codebook is the most significant bit; 0 counts as negative. No codebook is ever built. Given the
     latents, bits are independent, so both entropies are sums over bits, in O(d) memory for a codebook of 2^d. (For the
     mean soft code that sum is an upper bound of the joint entropy.)
 
     Args:
-        num_codebooks: n.
-        codebook_size: A power of two.
+        num_codebooks: n, the number of codebooks.
+        codebook_size: Number of codes per codebook, a power of two.
         inverse_temperature: Sharpness of the soft code, whose bits have the logits `4 * inverse_temperature * latent`.
     """
 
@@ -120,7 +121,7 @@ class LFQ(nn.Module):
         """Quantize latents `[b, n * d, T, H, W]`.
 
         Returns:
-            Signs of the same shape, through which the gradient goes straight; codes, int64 `[b, n, T, H, W]` in
+            Signs of the same shape, through which the gradient passes straight; codes, int64 `[b, n, T, H, W]` in
             `[0, codebook_size)`; the losses.
         """
         signs = torch.where(latents > 0, 1.0, -1.0).to(latents.dtype)
