@@ -7,12 +7,12 @@
     vtok.decode_file("out.vtok", "rec.mp4")
     vtok.open("out.vtok")[100:110]  # RGB, uint8 [10, 3, h, w]
     vtok.open("out.vtok").tokens[10:20]  # uint8 [10, n, H, W]
-    vtok.TokenDataset("coded/", num_latents=4)  # windows of them, for training
+    vtok.TokenDataset("coded/", num_latents=4)  # windows of tokens, for training
 
 Symbols in shapes, everywhere in the package: `b` batch, `c` channels, `t h w` frames and pixels, `T H W` latent frames
 and positions, `n` codebooks (channels of codes).
 
-Names are imported when they are first used: `import vtok` alone does not import torch.
+Names are imported on first use: `import vtok` alone does not import torch.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""The one tree of errors that vtok raises for bad input; anything else that reaches a user is a bug.
+"""The tree of errors that vtok raises for bad input; any other error that reaches a user is a bug.
 
 ```
 VtokError
@@ -22,7 +22,7 @@ from contextlib import contextmanager
 
 
 class VtokError(Exception):
-    """Base of all errors that are the input's fault, not the program's."""
+    """Base of all errors that are the fault of the input, not of the program."""
 
 
 class FormatError(VtokError):
@@ -62,7 +62,7 @@ class ConfigError(VtokError, ValueError):
 
 
 def one_line(error: Exception) -> str:
-    """`FILE: cause. hint`, which is what a VtokError says; from the system the hint is missing, sometimes the file."""
+    """`FILE: cause. hint`, as every VtokError says; a system error has no hint and sometimes no file."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
     return str(error)
@@ -70,7 +70,7 @@ def one_line(error: Exception) -> str:
 
 @contextmanager
 def naming(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Put a `.vtok` file's name before what is wrong with it or with reading it, once."""
+    """Put the name of a `.vtok` file, once, before errors in the file or in reading it."""
     try:
         yield
     except (FormatError, ModelMismatchError) as error:
@@ -85,7 +85,7 @@ def naming(path: str | os.PathLike[str]) -> Iterator[None]:
 
 @contextmanager
 def writing(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Say of a full disk and the like which file could not be written."""
+    """Name the file that could not be written in system errors such as a full disk."""
     try:
         yield
     except OSError as error:

@@ -38,7 +38,7 @@ MIN_PROBABILITY = 2.0**-16
 
 
 class Distribution(NamedTuple):
-    """`location` of each code, in steps of one code, and `log2_scale` of the logistic's width; shaped like the codes."""
+    """`location` of each code, in steps of one code, and `log2_scale` of the logistic's width; shaped like codes."""
 
     location: Tensor
     log2_scale: Tensor

@@ -1,1 +1,1 @@
-"""What every part of the program stands on: files written whole, standard streams, paths, threads, memory."""
+"""The basis of every part of the program: atomic files, standard streams, paths, threads, memory."""

@@ -1,10 +1,10 @@
 """Output files that exist completely or not at all.
 
-The bytes go to a temporary file in the same folder, which takes the place of the real one by `os.replace` only when it
-is complete and on the disk. Killed at any moment, a run leaves the old file or the new one, never a part of one.
+The bytes go to a temporary file in the same folder. It replaces the real one by `os.replace` only when it is complete
+and on the disk. A run that is killed at any moment leaves the old file or the new one, never a part of one.
 
-What a killed run (or a power cut) can leave besides is its temporary file, `.vtok-` and 16 hexadecimal digits. Nobody
-removes it: another run, perhaps on another machine, may be writing a file of such a name right now.
+A killed run (or a power cut) may also leave its temporary file, named `.vtok-` and 16 hexadecimal digits. Nothing
+removes it: another run, perhaps on another machine, may be writing a file with such a name right now.
 """
 
 import io
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 @contextmanager
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary path; on a clean exit what was written there becomes `path`.
+    """Yield a temporary path; on a clean exit the file written there becomes `path`.
 
     The temporary file is in the folder of `path` (a rename cannot cross file systems) and has its suffix (FFmpeg picks
-    the container by it). It is not created here: the caller writes it, so it gets the permissions of any new file, or
-    those of the file it replaces. On any exception, also Ctrl-C, it is removed and an existing `path` stays untouched.
+    the container by it). The caller creates and writes it, so it gets the permissions of any new file, or those of the
+    file that it replaces. On any exception, also Ctrl-C, it is removed and an existing `path` stays untouched.
 
     Example:
         >>> with atomic_write("clip.vtok") as temporary:
@@ -63,10 +63,10 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
 
 @contextmanager
 def open_atomically(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """Open a file to be written once from front to back; on a clean exit what was written becomes `path`.
+    """Open a file to be written once from front to back; on a clean exit the written bytes become `path`.
 
     Raises:
-        MediaError: As for `atomic_write`, or the file cannot be written, also when the last bytes are flushed.
+        MediaError: `atomic_write` raises it, or the file cannot be written, also when the last bytes are flushed.
     """
     with atomic_write(path) as temporary:
         with writing(path):
@@ -79,14 +79,14 @@ def write_atomically(path: str | os.PathLike[str], data: "ReadableBuffer") -> No
     """Make `data` the contents of the file `path`.
 
     Raises:
-        MediaError: As for `open_atomically`; then an existing file is as it was.
+        MediaError: `open_atomically` raises it; then an existing file stays as it was.
     """
     with open_atomically(path) as file:
         file.write(data)
 
 
 class _Output(io.FileIO):
-    """A file whose own failures name `path`; those of whatever else is done while it is open are left alone."""
+    """A file whose own failures name `path`; other failures while it is open are left alone."""
 
     def __init__(self, temporary: Path, path: str | os.PathLike[str]) -> None:
         super().__init__(temporary, "wb")
@@ -105,10 +105,10 @@ def check_target(target: str | os.PathLike[str], sources: Iterable[str | os.Path
     """Refuse to replace a file unasked, or one that is about to be read.
 
     Raises:
-        ConfigError: `target` exists and `overwrite` is false, or is one of `sources`.
+        ConfigError: `target` exists and `overwrite` is false, or `target` is one of `sources`.
     """
     if not Path(target).is_file():
-        return  # what else it may be, a folder or a device, `atomic_write` refuses with a better reason
+        return  # `atomic_write` refuses anything else, such as a folder or a device, with a better reason
     if any(Path(source).exists() and Path(source).samefile(target) for source in sources):
         raise ConfigError(f"{target}: is the input too. Give the output another name")
     if not overwrite:
@@ -120,17 +120,17 @@ def _move_into_place(temporary: Path, target: Path) -> None:
     if target.exists():
         temporary.chmod(target.stat().st_mode & 0o7777)
     with temporary.open("rb+") as file:
-        os.fsync(file.fileno())  # also where some systems first say that the disk is full
+        os.fsync(file.fileno())  # some systems report only here that the disk is full
     temporary.replace(target)
     _sync_folder(target.parent)
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` survive a power cut, where the system can do so."""
+    """Make a rename in `folder` survive a power cut, if the system can."""
     if not hasattr(os, "O_DIRECTORY"):  # Windows has no handle on a folder to flush
         return
-    # Some network file systems refuse it, and so do folders that may be written but not listed. The file itself is
-    # complete and in its place by now.
+    # Some network file systems refuse this, and so do folders that may be written but not listed. The file itself is
+    # already complete and in its place.
     with suppress(OSError):
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         try:

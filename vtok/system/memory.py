@@ -1,4 +1,4 @@
-"""How the C library gives memory back: for the program, not for those who import the package."""
+"""Settings of the C library's memory: for the program, not for those who import the package."""
 
 import ctypes
 import sys
@@ -8,10 +8,10 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 
 
 def keep_freed_memory() -> None:
-    """Make freed memory wait for its next use, in one place for all threads, where the C library is glibc.
+    """Keep freed memory for its next use, in one arena for all threads, if the C library is glibc.
 
-    By default the buffers of the networks, of megabytes each, are returned to the kernel whenever one is freed and come
-    back as pages that have to be cleared one by one. That took a tenth of the time of decoding.
+    By default each freed buffer of the networks, of megabytes each, goes back to the kernel, and comes back as pages
+    that have to be cleared one by one. That took a tenth of the time of decoding.
     """
     if sys.platform != "linux":
         return

@@ -1,4 +1,4 @@
-"""Paths, and what their suffixes say."""
+"""Paths and the meaning of their suffixes."""
 
 import os
 from pathlib import Path
@@ -28,7 +28,7 @@ VIDEO_SUFFIXES = frozenset(
         ".y4m",
     ]
 )
-"""Suffixes of the files that are taken for videos in a folder, lower case."""
+"""Lower-case suffixes of the files in a folder that are taken for videos."""
 
 
 def is_vtok(path: StrPath) -> bool:

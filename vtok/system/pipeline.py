@@ -1,11 +1,11 @@
-"""Stages of a stream that work at the same time, each in a thread of its own.
+"""Stages of a stream that work at the same time, each in its own thread.
 
     reading --[depth]--> analysis --[depth]--> entropy coding and writing          encode
     entropy decoding --[depth]--> synthesis --[depth]--> writing                   decode
 
 Between two stages there is a queue of bounded length, so a fast stage waits for a slow one and memory stays constant.
-FFmpeg, PyTorch and the range coder work without Python's lock, so threads are enough. Order is kept, every item passes
-every stage alone, and so the result is that of one loop.
+FFmpeg, PyTorch and the range coder work without Python's lock, so threads are enough. Items keep their order, and each
+passes every stage alone, so the result is that of a single loop.
 """
 
 import threading
@@ -17,14 +17,14 @@ from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
-DEPTH = 2  # chunks of frames between two stages: one to work on and one in case
+DEPTH = 2  # chunks of frames between two stages: one to work on and one spare
 
-_POLL_SECONDS = 0.1  # how soon a stage that waits for room notices that nobody wants its items any more
+_POLL_SECONDS = 0.1  # a stage that waits for a free place checks this often whether its items are still wanted
 
 
 @dataclass(frozen=True, slots=True)
 class _End:
-    """What follows the last item: the error that ended the stage, or None."""
+    """Follows the last item; holds the error that ended the stage, or None."""
 
     error: BaseException | None
 
@@ -38,12 +38,12 @@ def ahead(items: Iterable[T], *, depth: int) -> Iterator[Iterator[T]]:
         ...     list(numbers)
         [0, 1, 2]
 
-    An error in `items` comes out behind the items before it. Leaving the context, by an error or early, stops the
-    thread and waits until it is done with the item it is at, so what `items` reads from may be closed then.
+    An error in `items` is raised after the items before it. Leaving the context, by an error or early, stops the thread
+    and waits until it has finished its current item. After that, the source of `items` may be closed.
 
     Args:
-        items: Produced in the thread, one after the other; if it is a generator, it is closed there too.
-        depth: Items that may wait in the queue, at least 1.
+        items: Items to produce in the thread, one after the other; a generator is also closed there.
+        depth: Number of items that may wait in the queue, at least 1.
     """
     stage = _Stage(items, depth)
     stage.thread.start()
@@ -71,7 +71,7 @@ class _Stage(Generic[T]):
 
     def stop(self) -> None:
         self._unwanted.set()
-        with suppress(Empty):  # make room, so that a waiting stage sees at once that it is to end
+        with suppress(Empty):  # empty the queue, so that a waiting stage sees at once that it is to end
             while True:
                 self._queue.get_nowait()
         self.thread.join()
@@ -82,7 +82,7 @@ class _Stage(Generic[T]):
             for item in self._items:
                 if not self._put(item) or self._unwanted.is_set():
                     break
-        except BaseException as caught:  # all of them, also SystemExit, belong to whoever asks for the items
+        except BaseException as caught:  # every error, also SystemExit, is raised where the items are asked for
             error = caught
         finally:
             if isinstance(self._items, Generator):
@@ -90,7 +90,7 @@ class _Stage(Generic[T]):
         self._put(_End(error))
 
     def _put(self, item: T | _End) -> bool:
-        """Whether the item went into the queue before nobody wanted it any more."""
+        """Put the item into the queue; False if the items became unwanted first."""
         while not self._unwanted.is_set():
             with suppress(Full):
                 self._queue.put(item, timeout=_POLL_SECONDS)

@@ -1,4 +1,4 @@
-"""Bytes to read and where to write them: at a path, in memory, or through a binary file object of the caller."""
+"""Sources and targets of bytes: a path, memory, or a binary file object of the caller."""
 
 import io
 import os
@@ -17,28 +17,28 @@ if TYPE_CHECKING:
 
 
 class Writable(Protocol):
-    """A binary file object to write to; it need not seek."""
+    """A binary file object to write to; it need not be able to seek."""
 
     def write(self, data: bytes, /) -> object:
-        """Take bytes; return how many, or None for all of them."""
+        """Write bytes; return the number written, or None for all of them."""
 
 
 Readable = StrPath | bytes | bytearray | memoryview | BinaryIO
 
 
 class ByteSource:
-    """A file to read, of which any number of handles may be open, in any number of threads.
+    """A file to read, with any number of open handles, in any number of threads.
 
-    Each handle has a position of its own. Of a path each is a newly opened file, so processes may inherit the source
-    or get it pickled. A file object is read from its beginning, whatever its position, which it has again after each
-    read; it is not closed.
+    Each handle has its own position. Each handle of a path is a newly opened file, so processes may inherit the source
+    or get it pickled. A file object is read from its beginning, whatever its position. It is not closed, and each read
+    restores its position.
 
     Attributes:
-        name: What messages call it: the path, `<bytes>`, or the `name` of the file object.
+        name: Name of the file in messages: the path, `<bytes>`, or the `name` of the file object.
 
     Args:
-        source: A path, bytes, or a binary file object that can seek and that nobody else reads at the same time.
-        name: What messages call it, if not as above.
+        source: A path, bytes, or a binary file object that can seek and that nothing else reads at the same time.
+        name: Name of the file in messages; default: that of `source`.
 
     Raises:
         ConfigError: `source` is none of these.
@@ -57,21 +57,21 @@ class ByteSource:
 
     @classmethod
     def of(cls, source: "Readable | ByteSource") -> "ByteSource":
-        """`source` itself, if it is one already."""
+        """A `ByteSource` of `source`: `source` itself if it is one already."""
         return source if isinstance(source, ByteSource) else cls(source)
 
     @contextmanager
     def held(self) -> Iterator["ByteSource"]:
-        """The same file, open all the time, so that it is read whatever becomes of its path."""
+        """The same file, kept open, so that it can be read whatever happens to its path."""
         with self._open() as file:
             yield ByteSource(file, name=self.name)
 
     @contextmanager
     def opened(self) -> Iterator[BinaryIO]:
-        """A handle at the beginning of the file; what is wrong with the file is told with its name.
+        """A handle at the beginning of the file; errors name the file.
 
         Raises:
-            MediaError: It cannot be opened, read, or read in any order.
+            MediaError: The file cannot be opened or read, or cannot seek.
         """
         with naming(self.name), self._open() as file:
             try:
@@ -83,13 +83,13 @@ class ByteSource:
 
 
 class Sink:
-    """A binary file object of the caller, to be written to from front to back; not closed.
+    """A binary file object of the caller, written from front to back and not closed.
 
     Attributes:
-        name: What messages call it.
+        name: Name of the object in messages.
 
     Raises:
-        ConfigError: It is no such object.
+        ConfigError: The object is not a binary file object.
     """
 
     def __init__(self, file: Writable) -> None:
@@ -101,7 +101,7 @@ class Sink:
         """Write all of `data`, in several calls if the object takes less at a time.
 
         Raises:
-            MediaError: It cannot be written.
+            MediaError: The object cannot be written.
         """
         while data:
             with writing(self.name):
@@ -110,7 +110,7 @@ class Sink:
 
 
 def name_of(file: Readable | Writable) -> str:
-    """What messages call a file: the path, `<bytes>`, the `name` of a file object, or its type if it has none."""
+    """The name of a file in messages: the path, `<bytes>`, the `name` of a file object, or its type if it has none."""
     if isinstance(file, str | os.PathLike):
         return os.fspath(file)
     if isinstance(file, bytes | bytearray | memoryview):
@@ -131,7 +131,7 @@ def _open_handle(file: BinaryIO, lock: Lock) -> BinaryIO:
 
 
 class _Handle(io.RawIOBase):
-    """A position of its own in a file that others read too, all of them under `lock`."""
+    """A handle with its own position in a shared file; all its handles read under `lock`."""
 
     def __init__(self, file: BinaryIO, lock: Lock) -> None:
         self._file = file
@@ -165,7 +165,7 @@ class _Handle(io.RawIOBase):
 
     @contextmanager
     def _at(self, offset: int, whence: int = os.SEEK_SET) -> Iterator[BinaryIO]:
-        """The file at a place; afterwards it stands where it stood."""
+        """The file at a place; its position is restored afterwards."""
         with self._lock:
             position = self._file.tell()
             try:

@@ -1,4 +1,4 @@
-"""`-` in place of a file: standard input, which is copied to a file first, and standard output."""
+"""`-` in place of a file: standard input, which is first copied to a file, and standard output."""
 
 import os
 import shutil
@@ -22,13 +22,13 @@ def is_standard(path: str | os.PathLike[str]) -> bool:
 
 @contextmanager
 def local_file(source: str | os.PathLike[str]) -> Iterator[Path]:
-    """The file to read for `source`: itself, or for `-` a temporary copy of all of standard input.
+    """The file to read for `source`: `source` itself, or for `-` a temporary copy of all of standard input.
 
-    A copy, because most formats cannot be read from a pipe: an MP4 file may have its index at the end.
+    It is a copy because most formats cannot be read from a pipe: an MP4 file may have its index at the end.
 
     Raises:
         ConfigError: Standard input is a terminal, or closed.
-        MediaError: It is empty, or there is no room for the copy.
+        MediaError: Standard input is empty, or there is no space for the copy.
     """
     if not is_standard(source):
         yield Path(source)
@@ -49,7 +49,7 @@ def local_file(source: str | os.PathLike[str]) -> Iterator[Path]:
 
 @contextmanager
 def local_source(source: Readable) -> Iterator[ByteSource]:
-    """What is read for `source`; a path is one as for `local_file`, and so are the errors."""
+    """The bytes to read for `source`; `local_file` handles a path, and raises its errors."""
     if not isinstance(source, str | os.PathLike):
         yield ByteSource(source)
         return
@@ -59,16 +59,16 @@ def local_source(source: Readable) -> Iterator[ByteSource]:
 
 @contextmanager
 def standard_output() -> Iterator[BinaryIO]:
-    """Standard output for bytes, flushed in the end.
+    """Standard output for bytes, flushed at the end.
 
     Raises:
-        ConfigError: It is a terminal, or closed.
-        MediaError: Nobody reads it any more.
+        ConfigError: Standard output is a terminal, or closed.
+        MediaError: Nothing reads standard output any more.
     """
     if sys.stdout is None or sys.stdout.isatty():
         raise ConfigError(f"{STANDARD}: standard output is a terminal or closed. Redirect it to a file or a pipe")
     sys.stdout.flush()
-    # A handle of its own, so that Python does not try again, at its end, to flush what nobody reads.
+    # A separate handle, so that Python does not try again at exit to flush bytes that nothing reads.
     file = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     try:
         with writing(STANDARD):
@@ -80,6 +80,6 @@ def standard_output() -> Iterator[BinaryIO]:
 
 
 def copy_to_standard_output(path: Path) -> None:
-    """Write a whole file to standard output; errors as for `standard_output`."""
+    """Write a whole file to standard output; raises the errors of `standard_output`."""
     with standard_output() as output, path.open("rb") as file:
         shutil.copyfileobj(file, output, 1 << 20)

@@ -1,7 +1,7 @@
-"""Which of the stages that overlap has how many of PyTorch's threads; PyTorch counts them for each thread by itself.
+"""Numbers of PyTorch threads for overlapping stages; PyTorch keeps a separate number for each calling thread.
 
-Threads that wait for others spin, so a stage that does not need several takes the processors from the others. The
-passes of entropy coding are small and many; where they are products in float32 they are not small.
+Threads that wait for others spin, so a stage with more than it needs takes the processors from other stages. Entropy
+coding has many small passes, except where they are float32 products: those are not small.
 """
 
 from collections.abc import Iterator
@@ -13,8 +13,8 @@ import torch
 def use_threads(count: int) -> None:
     """Compute with `count` threads from now on, in the calling thread.
 
-    A thread that asks PyTorch for something for the first time takes over the number that was set last, in whichever
-    thread that was. So it asks first, and sets its own number then.
+    On its first call to PyTorch, a thread takes over the number that any thread set last. So this function makes a call
+    first, and then sets the number.
     """
     torch.get_num_threads()
     torch.set_num_threads(count)
@@ -22,7 +22,7 @@ def use_threads(count: int) -> None:
 
 @contextmanager
 def num_threads(count: int) -> Iterator[None]:
-    """Inside, what the calling thread computes has `count` threads."""
+    """A context in which the calling thread computes with `count` threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

@@ -1,1 +1,1 @@
-"""The words that all parts share: frames, tracks of sound, chapters, times, checked values. No FFmpeg, no PyTorch."""
+"""The types that all parts share: frames, audio tracks, chapters, times, checked values. No FFmpeg, no PyTorch."""

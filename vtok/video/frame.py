@@ -1,6 +1,6 @@
-"""What a video is made of: its header's data and its frames.
+"""The parts of a video: the data of its header, and its frames.
 
-Frames are planar YCbCr 4:2:0 with 8 bits, range and matrix as in the source.
+Frames are planar 8-bit YCbCr 4:2:0, with the range and the matrix of the source.
 """
 
 from collections.abc import Callable
@@ -14,26 +14,26 @@ from numpy.typing import NDArray
 Plane: TypeAlias = NDArray[np.uint8]
 
 LIMITED_RANGE, FULL_RANGE = 1, 2  # FFmpeg's AVCOL_RANGE_*; 0 is unspecified
-UNSPECIFIED = 2  # H.273, of matrix, primaries and transfer
+UNSPECIFIED = 2  # H.273, for matrix, primaries and transfer
 BT709, BT601 = 1, 6  # H.273 matrix coefficients
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoInfo:
-    """What a header needs so that a decoded video is shown as the source was.
+    """The data that a header needs so that a decoded video is shown as the source was.
 
     Attributes:
         width: Columns of a frame as stored (before the sample aspect ratio is applied), in pixels.
         height: Rows of a frame, in pixels.
         time_base: Seconds per unit of `Frame.pts`.
         average_rate: Frames per second, a hint: with a variable frame rate only the timestamps are true.
-        sample_aspect_ratio: Width of a pixel over its height; 1 when the file does not say.
+        sample_aspect_ratio: Width of a pixel over its height; 1 if the file does not say.
         color_range: FFmpeg's number: 0 unspecified, 1 limited (luma 16 to 235), 2 full (0 to 255).
-        color_matrix: H.273 matrix coefficients, as stored; 2 when the file does not say.
-        color_primaries: H.273 colour primaries, likewise.
-        color_transfer: H.273 transfer characteristics, likewise.
-        num_frames_from_header: What the container claims: often nothing, sometimes wrong.
-        duration_seconds_from_header: Likewise.
+        color_matrix: H.273 matrix coefficients, as stored; 2 if the file does not say.
+        color_primaries: H.273 colour primaries, as stored; 2 if the file does not say.
+        color_transfer: H.273 transfer characteristics, as stored; 2 if the file does not say.
+        num_frames_from_header: Number of frames that the container claims; often missing, sometimes wrong.
+        duration_seconds_from_header: Duration that the container claims; often missing, sometimes wrong.
     """
 
     width: int
@@ -50,7 +50,7 @@ class VideoInfo:
 
     @property
     def is_full_range(self) -> bool:
-        """Whether luma spans 0 to 255 and not 16 to 235 (unspecified means the latter)."""
+        """Whether luma spans 0 to 255 and not 16 to 235, which unspecified also means."""
         return self.color_range == FULL_RANGE
 
 
@@ -65,9 +65,9 @@ class Frame:
 
 
 Progress = Callable[[VideoInfo], Callable[[int], None]]
-"""Told what a video is before its first frame; returns what is told how many more frames are done."""
+"""Called with the video's data before the first frame; returns a function that takes the number of frames just done."""
 
 
 def guessed_matrix(height: int) -> int:
-    """The matrix that players take for a video which does not say: BT.709 from 720 rows on, else BT.601."""
+    """The matrix that players assume if a video does not say: BT.709 from 720 rows on, else BT.601."""
     return BT709 if height >= 720 else BT601

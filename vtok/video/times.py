@@ -1,4 +1,4 @@
-"""Times: as people type them (seconds, or hours, minutes and seconds between colons), and stretches between two."""
+"""Times as people type them (seconds, or hours, minutes and seconds between colons), and stretches of time."""
 
 import math
 import re
@@ -12,21 +12,21 @@ if TYPE_CHECKING:
     from vtok.video.frame import VideoInfo
 
 DEFAULT_RATE = Fraction(25)
-"""Frames per second, where a file has neither timestamps nor a rate."""
+"""Frames per second of a file that has neither timestamps nor a rate."""
 
 _TIME = re.compile(r"(?:(?:([0-9]{1,5}):)?([0-9]{1,5}):)?([0-9]{1,9}(?:\.[0-9]{1,9})?|\.[0-9]{1,9})")
 _RATE = re.compile(r"([0-9]{1,7}(?:\.[0-9]{1,6})?)(?:/([1-9][0-9]{0,6}))?")
 
 
 def parse_seconds(text: str) -> Fraction:
-    """Seconds, exactly.
+    """Parse seconds, exactly.
 
     Example:
         >>> parse_seconds("90.5"), parse_seconds("1:30.5"), parse_seconds("00:01:30.5")
         (Fraction(181, 2), Fraction(181, 2), Fraction(181, 2))
 
     Raises:
-        ConfigError: `text` is neither seconds nor [HH:]MM:SS, with or without decimals, or is negative.
+        ConfigError: `text` is negative, or is neither seconds nor [HH:]MM:SS, with or without decimals.
     """
     match = _TIME.fullmatch(text.strip())
     if match is None:
@@ -36,10 +36,10 @@ def parse_seconds(text: str) -> Fraction:
 
 
 def parse_rate(text: str) -> Fraction:
-    """Frames per second, exactly: 24, 23.976 or 30000/1001.
+    """Parse frames per second, exactly: 24, 23.976 or 30000/1001.
 
     Raises:
-        ConfigError: `text` is no such number, or not above 0 and at most 1000.
+        ConfigError: `text` is no such number, or is not above 0 and at most 1000.
     """
     match = _RATE.fullmatch(text.strip())
     rate = Fraction(match[1]) / int(match[2] or 1) if match else Fraction(0)
@@ -51,7 +51,7 @@ def parse_rate(text: str) -> Fraction:
 
 
 def exact_seconds(seconds: Fraction | float) -> Fraction:
-    """The number that was written, not the nearest binary one: frames at 25 per second begin at 1.28, not after it.
+    """The decimal number that was written, not the nearest binary one: at 25 per second a frame begins at 1.28 exactly.
 
     Example:
         >>> exact_seconds(1.28), Fraction(1.28) > Fraction(32, 25)
@@ -66,7 +66,7 @@ def exact_seconds(seconds: Fraction | float) -> Fraction:
 
 
 def parse_range(start: str | None, end: str | None, duration: str | None) -> tuple[Fraction, Fraction | None]:
-    """Start and end in seconds from texts as `parse_seconds` takes them; no end is None.
+    """Start and end in seconds, from texts that `parse_seconds` accepts; None if there is no end.
 
     Raises:
         ConfigError: Both end and duration are given, a time cannot be read, or the range is empty.
@@ -84,18 +84,18 @@ def parse_range(start: str | None, end: str | None, duration: str | None) -> tup
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A stretch of time in seconds on the clock of the timestamps, `begin` included, `end` not; None is no limit."""
+    """A stretch of time in seconds on the clock of the timestamps, from `begin` to before `end`; None is no limit."""
 
     begin: Fraction | None = None
     end: Fraction | None = None
 
     def has(self, seconds: Fraction) -> bool:
-        """Whether a moment lies in it."""
+        """Whether a moment lies in the stretch."""
         return (self.begin is None or seconds >= self.begin) and (self.end is None or seconds < self.end)
 
 
 def played_seconds(info: "VideoInfo", first_pts: int, last_pts: int, last_frame_ticks: int) -> float:
-    """From the first frame's timestamp to the end of the last; if its ticks are 0, as long as the average rate says."""
+    """Seconds from the first frame's timestamp to the end of the last frame; the average rate replaces 0 ticks."""
     last_frame = last_frame_ticks * info.time_base
     if not last_frame and info.average_rate:
         last_frame = 1 / info.average_rate

@@ -1,4 +1,4 @@
-"""What a `.vtok` file says of its audio tracks and chapters: two lists in the header's JSON, both optional."""
+"""Descriptions of the audio tracks and chapters of a `.vtok` file: two optional lists in the header's JSON."""
 
 import binascii
 import re
@@ -13,7 +13,7 @@ from vtok.errors import ConfigError
 from vtok.video.values import MAX_TERM, fraction, printable, require_fraction, require_integer, require_tags
 
 MAX_TRACKS = 256
-MAX_BIT_RATE = (1 << 53) - 1  # beyond, JSON readers round
+MAX_BIT_RATE = (1 << 53) - 1  # JSON readers round larger numbers
 MIN_TIME, MAX_TIME = -(1 << 63), (1 << 63) - 1
 _CODEC = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 _PRINTABLE = r"[ -~]{1,100}"
@@ -21,17 +21,17 @@ _PRINTABLE = r"[ -~]{1,100}"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AudioTrack:
-    """An audio track, as much of it as is needed to put its packets into another container.
+    """The data of an audio track that is needed to put its packets into another container.
 
     Attributes:
         codec: FFmpeg's name of the codec, such as `aac`, `opus` or `pcm_s16le`.
         time_base: Seconds per unit of the packets' timestamps.
         sample_rate: Samples per second and channel.
-        channel_layout: FFmpeg's name of it, such as `stereo` or `5.1(side)`.
-        extradata: What a decoder has to be given before the first packet; its form depends on the codec.
-        bit_rate: Bits per second according to the source; 0 if it does not say.
-        codec_delay: Samples that decoding puts before the first one that is to be heard.
-        disposition: FFmpeg's names of what is special about it, such as `default` or `comment`.
+        channel_layout: FFmpeg's name of the channel layout, such as `stereo` or `5.1(side)`.
+        extradata: Bytes that a decoder needs before the first packet; their form depends on the codec.
+        bit_rate: Bits per second according to the source; 0 if the source does not say.
+        codec_delay: Number of decoded samples before the first one that is to be heard.
+        disposition: FFmpeg's names of the track's special roles, such as `default` or `comment`.
         tags: Language, title and so on.
 
     Raises:
@@ -61,12 +61,12 @@ class AudioTrack:
 
     @property
     def name(self) -> str:
-        """Codec, and language or title if it has any; for messages."""
+        """The codec, and language and title if there are any; for messages."""
         words = [self.codec, *(self.tags[key] for key in ("language", "title") if self.tags.get(key, "und") != "und")]
         return printable(" ".join(words))
 
     def to_json(self) -> dict[str, Any]:
-        """As in the header; `from_json` reads it."""
+        """The track as it is in the header; `from_json` reads it."""
         return {
             "codec": self.codec,
             "time_base": [self.time_base.numerator, self.time_base.denominator],
@@ -81,7 +81,7 @@ class AudioTrack:
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "AudioTrack":
-        """The track that is described so, or ConfigError."""
+        """The track that `values` describe, or ConfigError."""
         extradata, disposition = values["extradata"], values["disposition"]
         if not isinstance(extradata, str) or not isinstance(disposition, list):
             raise ConfigError("extradata must be a string, and disposition a list")
@@ -103,7 +103,7 @@ class AudioTrack:
 
 
 class AudioPacket(NamedTuple):
-    """A packet of encoded sound; times in units of its track's time base, `side_data` as kind and bytes."""
+    """A packet of encoded sound; times are in units of its track's time base, `side_data` are kinds and bytes."""
 
     track: int
     pts: int
@@ -115,11 +115,11 @@ class AudioPacket(NamedTuple):
     side_data: tuple[tuple[str, bytes], ...] = ()
 
     def seconds(self, tracks: Sequence[AudioTrack]) -> Fraction:
-        """When it begins."""
+        """The time at which the packet begins."""
         return self.pts * tracks[self.track].time_base
 
     def moved(self, seconds: Fraction, tracks: Sequence[AudioTrack]) -> "AudioPacket":
-        """The same packet so much later, to the nearest unit of its track's time base."""
+        """The packet `seconds` later, to the nearest unit of its track's time base."""
         ticks = round(seconds / tracks[self.track].time_base)
         return self._replace(pts=self.pts + ticks, dts=self.dts + ticks)
 
@@ -144,20 +144,20 @@ class Chapter:
         require_tags(self.tags)
 
     def to_json(self) -> dict[str, Any]:
-        """As in the header; `from_json` reads it."""
+        """The chapter as it is in the header; `from_json` reads it."""
         time_base = [self.time_base.numerator, self.time_base.denominator]
         return {"start": self.start, "end": self.end, "time_base": time_base, "tags": dict(self.tags)}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> "Chapter":
-        """The chapter that is described so, or ConfigError."""
+        """The chapter that `values` describe, or ConfigError."""
         time_base = fraction("time_base", values["time_base"])
         return cls(start=values["start"], end=values["end"], time_base=time_base, tags=values["tags"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extras:
-    """What a video has beside its pictures.
+    """The data of a video other than its pictures.
 
     Attributes:
         tags: Title, date and so on.
@@ -186,7 +186,7 @@ def chapters_from_json(values: object) -> tuple[Chapter, ...]:
 def shifted_chapters(
     chapters: Sequence[Chapter], begin: Fraction | None, end: Fraction | None, shift: Fraction
 ) -> tuple[Chapter, ...]:
-    """The chapters of the time from `begin` to `end`, cut off there, all `shift` later; in seconds."""
+    """The chapters between `begin` and `end`, cut off there and moved `shift` later; all in seconds."""
     moved = []
     for chapter in chapters:
         first, last = chapter.start * chapter.time_base, chapter.end * chapter.time_base

@@ -1,4 +1,4 @@
-"""Checks of the values that a header is made of, whether they come from a file or from a program."""
+"""Checks of the values of a header, whether they come from a file or from a program."""
 
 import reprlib
 from collections.abc import Mapping
@@ -6,11 +6,11 @@ from fractions import Fraction
 
 from vtok.errors import ConfigError
 
-MAX_TERM = (1 << 31) - 1  # of a fraction, as in FFmpeg
+MAX_TERM = (1 << 31) - 1  # for a term of a fraction, as in FFmpeg
 
 
 def require_fraction(name: str, value: object) -> None:
-    """Raise ConfigError unless `value` is a positive fraction of terms that can be stored."""
+    """Raise ConfigError unless `value` is a positive fraction whose terms can be stored."""
     if not isinstance(value, Fraction):
         raise ConfigError(f"{name} is {reprlib.repr(value)}: must be a fraction")
     require_integer(f"numerator of {name}", value.numerator, 1, MAX_TERM)
@@ -28,12 +28,12 @@ def fraction(name: str, value: object) -> Fraction:
 
 def require_integer(name: str, value: object, low: int, high: int) -> None:
     """Raise ConfigError unless `value` is a whole number from `low` to `high`."""
-    if type(value) is not int or not low <= value <= high:  # type() and not isinstance: True is no integer here
+    if type(value) is not int or not low <= value <= high:  # type(), not isinstance: True must not pass as an integer
         raise ConfigError(f"{name} is {reprlib.repr(value)}: must be an integer from {low} to {high}")
 
 
 def printable(text: str) -> str:
-    """The text itself, or escaped: whoever made a file must not move the cursor or change colours of a terminal."""
+    """The text, escaped if needed: the author of a file must not move the cursor or change colours of a terminal."""
     return text if text.isprintable() else ascii(text)
 
 
@@ -46,5 +46,5 @@ def require_tags(tags: object) -> None:
             raise ConfigError(f"tags contain {reprlib.repr(text)}: keys and values must be strings")
         try:
             text.encode()
-        except UnicodeEncodeError:  # half of a surrogate pair, which could neither be stored nor printed
+        except UnicodeEncodeError:  # half of a surrogate pair can be neither stored nor printed
             raise ConfigError(f"tags contain {reprlib.repr(text)}, which is not valid Unicode") from None
