@@ -1,1 +1,1 @@
-"""The bytes of a `.vtok` file, read and written (`docs/format.md`). No FFmpeg, no PyTorch."""
+"""Read and write the bytes of a `.vtok` file (`docs/format.md`). No FFmpeg, no PyTorch."""

@@ -4,8 +4,8 @@
               packets, one after the other, to the end of the payload
     packet    track, flags, [change of pts, dts less pts, duration], size: varints; [side data]; its bytes
 
-A packet is copied bit for bit from the source. As a rule it begins when the one before it on its track ends and is as
-long; then a flag says so and what is around it takes four bytes.
+A packet is copied bit for bit from the source. Usually it begins when the packet before it on its track ends, and is as
+long. Then a flag says so, and the packet's overhead is four bytes.
 """
 
 import struct
@@ -23,22 +23,22 @@ from vtok.errors import ChecksumError, ConfigError, FormatError, LimitError
 from vtok.video.tracks import MAX_TIME, MIN_TIME, AudioPacket, AudioTrack
 
 CHUNK_BYTES = 256 << 10
-"""A chunk is closed before a packet that would make it longer than that."""
+"""A chunk is closed before a packet that would make it longer than this."""
 
 MAX_PACKET_BYTES = MAX_CHUNK_BYTES - (1 << 16)  # with its side data
-MAX_PACKETS = 16384  # of a chunk; so that lists of them do not take much more memory than their bytes
-_MAX_SIDE_DATA = 16  # pieces of a packet
+MAX_PACKETS = 16384  # per chunk, so that a list of packets takes little more memory than their bytes
+_MAX_SIDE_DATA = 16  # pieces per packet
 _KEY, _CORRUPT, _SIDE_DATA, _FOLLOWS = 1, 2, 4, 8
 _FIELDS = struct.Struct("<qqI")
 HEAD_BYTES = _FIELDS.size + CRC_BYTES
-# For each track of a chunk so far: when its next packet is to begin, and how long the last one was.
+# For each track of a chunk so far: the expected begin of its next packet, and the duration of the last one.
 _Expected: TypeAlias = dict[int, tuple[int, int]]
 
 
 class AudioHead(NamedTuple):
-    """The fixed part of the payload. It has a CRC of its own so that damage can be told, and time found, without it.
+    """The fixed part of the payload. Its own CRC allows readers to find a time, and to report damage, from it alone.
 
-    Times are in units of the header's time base: rounded down the first, up the last.
+    Times are in units of the header's time base: `begin` is rounded down, `end` up.
     """
 
     begin: int
@@ -54,13 +54,13 @@ class AudioHead(NamedTuple):
         return cls(*_FIELDS.unpack(body))
 
     def place(self, time_base: Fraction) -> str:
-        """Which sound this is, for messages."""
+        """The time of the sound in words, for messages."""
         return f"sound from {float(self.begin * time_base):.3f} s to {float(self.end * time_base):.3f} s"
 
 
 @dataclass(frozen=True, slots=True)
 class AudioChunk:
-    """Packets that stand together in a file, in the order of the source."""
+    """Packets that are stored together in a file, in the order of the source."""
 
     packets: list[AudioPacket]
 
@@ -70,8 +70,8 @@ class AudioChunk:
 
         Raises:
             LimitError: More than 16384 packets are declared.
-            FormatError: A number has no end or is out of its range, a length does not fit the payload, or there are
-                more or fewer packets than declared.
+            FormatError: A number has no end or is out of range, a length does not fit the payload, or there are more or
+                fewer packets than declared.
         """
         head = AudioHead.from_bytes(payload)
         if head.num_packets > MAX_PACKETS:
@@ -90,14 +90,14 @@ class AudioChunk:
 
 
 class AudioChunks:
-    """Packets on their way into chunks.
+    """Collects packets into chunks.
 
-    They wait, whole chunks of them on the disk, until the file that is written has come to their place; so memory does
+    The packets wait, whole chunks of them on the disk, until the writer of the file reaches their place. So memory does
     not depend on how a source interleaves sound and pictures.
 
     Args:
-        tracks: What the packets belong to.
-        time_base: That of the header.
+        tracks: The tracks that the packets belong to.
+        time_base: Time base of the header.
     """
 
     def __init__(self, tracks: Sequence[AudioTrack], time_base: Fraction) -> None:
@@ -117,7 +117,7 @@ class AudioChunks:
         """Append a packet.
 
         Raises:
-            ConfigError: It is too large for a chunk, or a time is out of its range.
+            ConfigError: The packet is too large for a chunk, or a time is out of range.
         """
         record = _packed(packet, self._expected)
         is_full = HEAD_BYTES + len(self._records) + len(record) > CHUNK_BYTES or self._num_packets == MAX_PACKETS
@@ -132,7 +132,7 @@ class AudioChunks:
         self._num_packets += 1
 
     def take(self) -> Iterator[bytes]:
-        """The payloads of all chunks so far, the last of them perhaps short; then nothing is waiting any more."""
+        """Yield the payloads of all chunks so far, the last perhaps a short one; after that nothing is waiting."""
         if self._num_packets:
             self._end_chunk()
         self._full.seek(0)
@@ -153,7 +153,7 @@ class AudioChunks:
 
 
 def _packed(packet: AudioPacket, expected: _Expected) -> bytes:
-    """A packet as bytes; `expected` learns of it."""
+    """A packet as bytes; updates `expected`."""
     times = packet.pts, packet.dts, packet.pts + packet.duration
     if min(times) < MIN_TIME or max(times) > MAX_TIME or packet.duration < 0:
         raise ConfigError(f"audio packet at {packet.pts} for {packet.duration}: times must fit signed 64 bits")
@@ -179,7 +179,7 @@ def _packed(packet: AudioPacket, expected: _Expected) -> bytes:
 
 
 def _read_packet(payload: bytes, position: int, expected: _Expected) -> tuple[AudioPacket, int]:
-    """The packet at `position`, and the position after it; `expected` learns of it."""
+    """The packet at `position`, and the position after it; updates `expected`."""
     track, position = read_varint(payload, position)
     flags, position = read_varint(payload, position)
     if flags & ~(_KEY | _CORRUPT | _SIDE_DATA | _FOLLOWS):

@@ -1,4 +1,4 @@
-"""The audio packets of a stretch of time in a `.vtok` file: their chunks are found by a walk from header to header."""
+"""Find the audio packets of a stretch of time in a `.vtok` file, by a walk from chunk header to chunk header."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,7 +16,7 @@ from vtok.video.tracks import AudioPacket
 
 
 class AudioLocation(NamedTuple):
-    """A chunk of audio packets: its header, and what it says of itself."""
+    """A chunk of audio packets: the header of the chunk, and the fixed part of its payload."""
 
     chunk: ChunkHead
     head: AudioHead
@@ -25,13 +25,13 @@ class AudioLocation(NamedTuple):
 def read_packets(
     file: BinaryIO, header: FileHeader, locations: Iterable[AudioLocation], span: Span
 ) -> Iterator[AudioPacket]:
-    """The packets that begin in `span`, in the order of the file.
+    """Yield the packets that begin in `span`, in the order of the file.
 
     Args:
         file: A `.vtok` file that can seek.
-        header: Its header.
-        locations: Its chunks of audio packets, or those worth reading.
-        span: Which packets.
+        header: The file's header.
+        locations: The file's chunks of audio packets, or those worth reading.
+        span: The stretch of time.
 
     Raises:
         FormatError: A chunk that may hold such packets is damaged.
@@ -49,16 +49,16 @@ def read_packets(
 
 
 def locate_audio(file: BinaryIO, body_offset: int, needed: range) -> Iterator[AudioLocation]:
-    """The chunks of audio packets of a file that can seek; found as they are asked for, by a walk from chunk to chunk.
+    """Yield the chunks of audio packets of a file, found on demand by a walk from chunk to chunk.
 
     Args:
-        file: The file; between two of the results its position may change.
+        file: A file that can seek; its position may change between two results.
         body_offset: Byte offset of the chunk after the header.
-        needed: Byte offsets where everything has to be sound. Elsewhere damage is passed over, and what is lost there
-            is not told.
+        needed: Byte offsets where everything has to be sound. Damage elsewhere is skipped, and its losses are not
+            reported.
 
     Raises:
-        FormatError: Something is damaged or missing where all is needed.
+        FormatError: Something within `needed` is damaged or missing.
     """
     size = file.seek(0, 2)
     byte_offset, sequence = body_offset, 1
@@ -70,7 +70,7 @@ def locate_audio(file: BinaryIO, body_offset: int, needed: range) -> Iterator[Au
         if head is None or head.length > head.limit:
             head = find_next_chunk(file, byte_offset + 1)
         if head is None or head.end_offset > size:
-            return  # of a file that was cut off the reader of the groups tells
+            return  # the reader of the groups reports that the file was cut off
         if head.kind == chunks.AUDIO and head.is_known:
             file.seek(head.byte_offset + CHUNK_HEAD_BYTES)
             try:
@@ -82,7 +82,7 @@ def locate_audio(file: BinaryIO, body_offset: int, needed: range) -> Iterator[Au
 
 
 def bytes_around(groups: Sequence[GroupLocation], frames: range) -> range:
-    """Where in a file the sound of some frames stands, if it is written as it should: beside the groups they are in."""
+    """Byte offsets of the sound of some frames, which a proper writer puts beside the frames' groups."""
     first = bisect_right(groups, frames.start, key=lambda group: group.first_frame) - 1
     behind = bisect_left(groups, frames.stop, key=lambda group: group.first_frame)
     begin = groups[first - 1].byte_offset + 1 if first > 0 else 0

@@ -1,4 +1,4 @@
-"""The frame of a `.vtok` file: signature, versions, and checked chunks, whatever they hold.
+"""The framing of a `.vtok` file: signature, versions, and checked chunks of any content.
 
     file      signature (8)  89 56 54 4B 0D 0A 1A 0A
               writer's format version u16, oldest reader's format version u16, CRC-32 of these 12 bytes u32
@@ -8,7 +8,7 @@
               CRC-32 of the payload u32
 
 All numbers are little-endian. As in PNG, a type whose first letter is lower-case is ancillary: readers that do not know
-it skip it. The chunk header has its own CRC so that a length can be trusted before anything is allocated for it.
+it skip it. The chunk header has its own CRC, so that its length can be trusted before anything is allocated for it.
 """
 
 import re
@@ -34,10 +34,10 @@ _VERSIONS = struct.Struct("<HH")
 _CHUNK_FIELDS = struct.Struct("<4sIII")
 _CRC = struct.Struct("<I")
 _LETTERS = re.compile(rb"[A-Za-z]{4}")
-_FLAGS_MUST_BE_ZERO = 0x0000FFFF  # in the upper half, those that a reader does not know are ignored
+_FLAGS_MUST_BE_ZERO = 0x0000FFFF  # readers ignore unknown flags in the upper half
 _RESTART = 1 << 16
 _READ_STEP = 1 << 20
-_SEARCH_STEP = 1 << 12  # to begin with: behind damage the next chunk is mostly near
+_SEARCH_STEP = 1 << 12  # small at first: after damage the next chunk is usually near
 
 
 class ChunkHead(NamedTuple):
@@ -51,17 +51,17 @@ class ChunkHead(NamedTuple):
 
     @property
     def place(self) -> str:
-        """Which chunk this is, for messages."""
+        """The chunk in words, for messages."""
         return f"{self.kind.decode()} chunk {self.sequence} at byte offset {self.byte_offset}"
 
     @property
     def end_offset(self) -> int:
-        """Byte offset of what follows the chunk."""
+        """Byte offset one past the end of the chunk."""
         return self.byte_offset + CHUNK_HEAD_BYTES + self.length + CRC_BYTES
 
     @property
     def limit(self) -> int:
-        """Most bytes that its payload may have."""
+        """Largest number of bytes that the payload may have."""
         return MAX_HEADER_BYTES if self.kind == HEAD else MAX_CHUNK_BYTES
 
     @property
@@ -71,12 +71,12 @@ class ChunkHead(NamedTuple):
 
     @property
     def is_known(self) -> bool:
-        """Whether this version of the format says what the chunk means."""
+        """Whether this version of the format defines the chunk."""
         return self.kind in _KINDS and not self.flags & _FLAGS_MUST_BE_ZERO
 
     @property
     def is_restart(self) -> bool:
-        """Of a group: whether the networks begin anew with it."""
+        """Whether the networks begin anew with this chunk, which is a group."""
         return bool(self.flags & _RESTART)
 
 
@@ -86,7 +86,7 @@ def with_crc(data: bytes) -> bytes:
 
 
 def without_crc(data: bytes) -> bytes | None:
-    """`data` without the CRC-32 at its end, or None if that is wrong."""
+    """`data` without the CRC-32 at its end, or None if the CRC-32 is wrong."""
     body = data[:-CRC_BYTES]
     return body if data == with_crc(body) else None
 
@@ -97,7 +97,7 @@ def pack_preamble() -> bytes:
 
 
 def pack_chunk(kind: bytes, sequence: int, payload: bytes, *, is_restart: bool = False) -> bytes:
-    """A whole chunk; `is_restart` as in `ChunkHead`.
+    """The bytes of a whole chunk; `ChunkHead` explains `is_restart`.
 
     Raises:
         ConfigError: The payload is longer than 64 MiB.
@@ -109,7 +109,7 @@ def pack_chunk(kind: bytes, sequence: int, payload: bytes, *, is_restart: bool =
 
 
 class ChunkReader:
-    """Reads chunks one after the other, checking frame and order; never seeks."""
+    """Reads chunks one after the other and checks their framing and order; never seeks."""
 
     def __init__(self, file: BinaryIO, *, byte_offset: int = 0, sequence: int = 0) -> None:
         """Expect chunk `sequence` at the position of `file`, which is `byte_offset`."""
@@ -122,7 +122,7 @@ class ChunkReader:
 
         Raises:
             UnsupportedVersionError: A newer reader is needed.
-            FormatError: This is not a `.vtok` file, or its first bytes are damaged.
+            FormatError: The file is not a `.vtok` file, or its first bytes are damaged.
         """
         signature = self._read(len(SIGNATURE))
         if not signature:
@@ -143,13 +143,13 @@ class ChunkReader:
             )
 
     def read_head(self) -> ChunkHead:
-        """The header of the next chunk, which is the expected one and of a kind that can be read or skipped.
+        """Read the header of the next chunk; check that it is the expected one and can be read or skipped.
 
         Raises:
             TruncatedError: The data ends here.
             ChecksumError: The header is damaged.
             LimitError: The payload is declared longer than its limit.
-            UnsupportedVersionError: The chunk must not be skipped, and is of an unknown kind or with unknown flags.
+            UnsupportedVersionError: The chunk must not be skipped, and its kind or its flags are unknown.
             FormatError: Chunks are missing, repeated or out of order.
         """
         start = self.byte_offset
@@ -170,7 +170,7 @@ class ChunkReader:
         return head
 
     def read_payload(self, head: ChunkHead) -> tuple[bytes, bool]:
-        """The payload of the chunk whose header was read last, and whether its CRC is right.
+        """Read the payload of the chunk whose header was read last; return it, and whether its CRC is right.
 
         Raises:
             TruncatedError: The data ends inside the chunk.
@@ -181,7 +181,7 @@ class ChunkReader:
         return data[: head.length], without_crc(data) is not None
 
     def is_at_end(self) -> bool:
-        """Whether no data follows; reads a byte to find out."""
+        """Whether no data follows; reads one byte to find out."""
         return not self._read(1)
 
     def _check_sequence(self, head: ChunkHead) -> None:
@@ -193,9 +193,9 @@ class ChunkReader:
         self._sequence += 1
 
     def _read(self, size: int) -> bytes:
-        """`size` bytes, or fewer at the end of the data; a pipe may need several calls.
+        """Read `size` bytes, or fewer at the end of the data; a pipe may need several calls.
 
-        In steps, so that a file which declares more than it has costs no more memory than it has.
+        Reading in steps keeps memory below the file's real size, even if the file declares more.
         """
         parts = []
         while size and (part := self._file.read(min(size, _READ_STEP))):
@@ -206,10 +206,10 @@ class ChunkReader:
 
 
 def find_next_chunk(file: BinaryIO, byte_offset: int) -> ChunkHead | None:
-    """The first chunk header at or after `byte_offset` of a file that can seek, wherever it is; None if there is none.
+    """Find the first chunk header at or after `byte_offset` in a file that can seek; None if there is none.
 
-    For recovery: behind damage, the next chunk is found by its letters and the CRC of its header. One false header in
-    10^12 random bytes can be expected, and the CRC of its payload tells.
+    This is for recovery: after damage, the letters and the CRC of its header identify the next chunk. About one in
+    10^12 random bytes begins a false header, which the CRC of its payload exposes.
     """
     carried, step = b"", _SEARCH_STEP
     file.seek(byte_offset)
@@ -230,7 +230,7 @@ def find_next_chunk(file: BinaryIO, byte_offset: int) -> ChunkHead | None:
 
 
 def parse_head(data: bytes, byte_offset: int) -> ChunkHead | None:
-    """The chunk header in exactly these 20 bytes, or None if they are none."""
+    """The chunk header in exactly these 20 bytes, or None if they are not a chunk header."""
     body = without_crc(data) if len(data) == CHUNK_HEAD_BYTES else None
     if body is None or not _LETTERS.match(body):
         return None

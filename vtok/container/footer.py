@@ -1,8 +1,8 @@
-"""The last two chunks of a file: the index, and the end chunk, which says how much there is.
+"""The last two chunks of a file: the index, and the end chunk, which holds the totals.
 
 indx      for each group: sequence number u32, byte offset of its chunk u64, first frame u64, frames u32
 DONE      frames u64, groups u32, latent frames u64, byte offset of the indx chunk or 0 u64
-and, if it is known, the duration of the last frame u32
+          and, if it is known, the duration of the last frame u32
 """
 
 import struct
@@ -14,29 +14,29 @@ from vtok.errors import FormatError
 
 LOCATION = struct.Struct("<IQQI")
 _DONE_FIELDS = struct.Struct("<QIQQ")
-_TICKS = struct.Struct("<I")  # behind them, if it is known how long the last frame is shown
+_TICKS = struct.Struct("<I")  # follows if the duration of the last frame is known
 _MAX_TICKS = (1 << 32) - 1
 DONE_PAYLOAD_BYTES = (_DONE_FIELDS.size + _TICKS.size, _DONE_FIELDS.size)
 
 
 class Totals(NamedTuple):
-    """How much a file contains."""
+    """Totals of a file."""
 
     num_frames: int = 0
     num_groups: int = 0
     num_latent_frames: int = 0
 
     def plus(self, group: VideoGroup) -> "Totals":
-        """These, and one group more."""
+        """The totals with one group more."""
         return Totals(
             self.num_frames + group.num_frames, self.num_groups + 1, self.num_latent_frames + group.num_latent_frames
         )
 
 
 class End(NamedTuple):
-    """What the end chunk says: how much there is, where the index is, and how long the last frame is shown.
+    """The contents of the end chunk: the totals, the byte offset of the index, and the duration of the last frame.
 
-    The byte offset of the index is 0 if there is none; ticks are units of the time base, and 0 if they are not known.
+    The byte offset is 0 if there is no index. Ticks are units of the time base, and 0 if the duration is not known.
     """
 
     totals: Totals
@@ -45,7 +45,7 @@ class End(NamedTuple):
 
 
 class GroupLocation(NamedTuple):
-    """Where a group is: its chunk's sequence number and byte offset, and its frames."""
+    """The place of a group: the sequence number and the byte offset of its chunk, and its frames."""
 
     sequence: int
     byte_offset: int
@@ -54,18 +54,18 @@ class GroupLocation(NamedTuple):
 
     @property
     def end_frame(self) -> int:
-        """Number of the frame behind its last."""
+        """One past the number of the group's last frame."""
         return self.first_frame + self.num_frames
 
 
 def pack_done(end: End) -> bytes:
-    """The payload of an end chunk; ticks that are not known, or do not fit 32 bits, are left out."""
+    """The payload of an end chunk; unknown ticks, or ticks that do not fit 32 bits, are left out."""
     ticks = _TICKS.pack(end.last_frame_ticks) if 0 < end.last_frame_ticks <= _MAX_TICKS else b""
     return _DONE_FIELDS.pack(*end.totals, end.index_offset) + ticks
 
 
 def parse_done(head: ChunkHead, payload: bytes) -> End:
-    """What the end chunk says; later versions may add more behind it."""
+    """The contents of the end chunk; later versions may append more fields."""
     if len(payload) < _DONE_FIELDS.size:
         raise FormatError(f"{head.place} has {len(payload)} bytes: must be at least {_DONE_FIELDS.size}")
     *totals, index_offset = _DONE_FIELDS.unpack_from(payload)

@@ -3,10 +3,10 @@
     payload   first frame u64, frames u32, latent frames u32, CRC-32 of the codes u32, length of the pts bytes u32,
               first pts i64, CRC-32 of these 32 bytes u32
               pts bytes, then entropy-coded bytes to the end of the payload
-    pts bytes for each frame after the first, by how much its step (its pts less that before) differs from the step
-              before (at first 0): a zigzag varint; or for a run of frames that do not differ, 0 and their number less 1
+    pts bytes for each frame after the first, the change of its step (its pts less the pts before) from the step before
+              (at first 0): a zigzag varint; or for a run of frames without a change, 0 and their number less 1
 
-So timestamps of any 64-bit values are exact, and take five bytes or so at a constant frame rate.
+So all 64-bit timestamps are exact, and take about five bytes at a constant frame rate.
 """
 
 import struct
@@ -31,12 +31,13 @@ class VideoGroup:
     """Frames that are coded together and decode without any other group.
 
     Attributes:
-        first_frame: Number of the first one in the video, from 0.
+        first_frame: Number of the group's first frame in the video, from 0.
         pts: Timestamp of each frame, in units of the header's time base: 1 to 256 signed 64-bit integers.
-        num_latent_frames: How many latent frames stand for them.
+        num_latent_frames: Number of latent frames that stand for the frames.
         codes_crc32: CRC-32 of the codes, uint8 `[T, n, H, W]` in C order, before entropy coding.
         coded: The entropy-coded codes.
-        is_restart: Whether the networks begin anew with it, as at the beginning of a file: where files were joined.
+        is_restart: Whether the networks begin anew with the group, as at the beginning of a file; true where files
+            were joined.
     """
 
     first_frame: int
@@ -52,7 +53,7 @@ class VideoGroup:
         return len(self.pts)
 
     def check_codes(self, crc32: int) -> None:
-        """Raise ChecksumError unless `crc32`, of the decoded codes, is that of the codes which were written."""
+        """Raise ChecksumError unless `crc32`, of the decoded codes, is that of the written codes."""
         if crc32 != self.codes_crc32:
             raise ChecksumError(
                 f"codes of {frame_range(self.first_frame, self.num_frames)} have CRC-32 {crc32:08x} and not "
@@ -100,7 +101,7 @@ class VideoGroup:
 
 
 class GroupHead(NamedTuple):
-    """The fixed part of a VGRP payload. It has a CRC of its own so that damage elsewhere can be told by its frames."""
+    """The fixed part of a VGRP payload. Its own CRC allows readers to name the frames that damage elsewhere affects."""
 
     first_frame: int
     num_frames: int
@@ -124,7 +125,7 @@ class GroupHead(NamedTuple):
 
 
 def frame_range(first_frame: int, num_frames: int) -> str:
-    """Frames in words, for messages."""
+    """The frames in words, for messages."""
     return f"frames {first_frame} to {first_frame + num_frames - 1}"
 
 
@@ -151,7 +152,7 @@ def decode_pts(data: bytes, *, first_pts: int, num_frames: int) -> tuple[int, ..
     """The timestamps `[num_frames]` that `encode_pts` was given.
 
     Raises:
-        FormatError: `data` is not exactly `num_frames - 1` changes, or a timestamp exceeds 64 bits.
+        FormatError: `data` does not hold exactly `num_frames - 1` changes, or a timestamp exceeds 64 bits.
     """
     pts, step, position = [first_pts], 0, 0
     while len(pts) < num_frames:

@@ -1,7 +1,7 @@
-"""What a `.vtok` file says about its video as a whole: the payload of its first chunk, as JSON.
+"""The header of a `.vtok` file, which describes the video as a whole: the payload of its first chunk, as JSON.
 
-One JSON object in UTF-8 (RFC 8259), keys sorted, no spaces. JSON because this part is small, read by people with a
-hex dump, and the part most likely to grow: readers ignore keys that they do not know.
+It is one JSON object in UTF-8 (RFC 8259), with sorted keys and no spaces. It is JSON because it is small, people read
+it in hex dumps, and it is the part most likely to grow: readers ignore keys that they do not know.
 """
 
 import json
@@ -22,7 +22,7 @@ MAX_HEADER_BYTES = 1 << 20
 MAX_SIDE = 16384  # pixels
 MAX_FRAMES_PER_GROUP = 256
 MAX_QUALITY = 100.0
-# Codes cost no bytes where they are zero: without a limit, a file of 1 kB could declare more than fit into any memory.
+# Zero codes cost no bytes, so without a limit a file of 1 kB could declare more codes than fit into any memory.
 MAX_GROUP_CODES = 1 << 29
 
 _INTEGERS = {
@@ -38,7 +38,7 @@ _INTEGERS = {
 }
 _OPTIONAL = {"audio": tracks_from_json, "chapters": chapters_from_json}  # keys that a file need not have
 _FRACTIONS = ("time_base", "average_rate", "sample_aspect_ratio")
-# Names are shown in messages and looked up among known ones: no control characters, and nothing that makes a path.
+# Names are shown in messages and looked up among known ones, so control characters and path separators are excluded.
 _STRINGS = {
     "model_name": r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}",
     "model_sha256": r"[0-9a-f]{64}",
@@ -54,13 +54,13 @@ class FileHeader:
     Attributes:
         model_name: Name of the model whose codes these are.
         model_sha256: SHA-256 of its tensors, 64 lower-case hexadecimal digits.
-        quality: 0 to 100; a model with 9 qualities takes 1 to 9 and what lies between.
+        quality: 0 to 100; a model with 9 qualities takes 1 to 9, fractions included.
         width: Columns of a frame, 1 to 16384 pixels.
-        height: Rows of a frame, likewise.
+        height: Rows of a frame, 1 to 16384 pixels.
         num_codebooks: Codes per latent position (channels), 1 to 4096.
         frames_per_latent: Frames that one latent frame stands for, 1 to 256.
         patch_size: Rows and columns of pixels that one latent position stands for, 1 to 256.
-        entropy_coder: Name of the way in which codes became bytes.
+        entropy_coder: Name of the entropy coder that turned the codes into bytes.
         time_base: Seconds per unit of the timestamps.
         average_rate: Frames per second, a hint, or None.
         sample_aspect_ratio: Width of a pixel over its height.
@@ -68,10 +68,10 @@ class FileHeader:
         color_matrix: H.273 matrix coefficients.
         color_primaries: H.273 colour primaries.
         color_transfer: H.273 transfer characteristics.
-        tags: Title, date and so on, as the source had them.
+        tags: Title, date and so on, as in the source.
         writer: Program and version that wrote the file.
-        audio: Its audio tracks.
-        chapters: Its chapters.
+        audio: The file's audio tracks.
+        chapters: The file's chapters.
 
     Raises:
         ConfigError: A value has the wrong type or is outside its range.
@@ -116,20 +116,20 @@ class FileHeader:
         require_tags(self.tags)
 
     def num_latent_frames(self, num_frames: int) -> int:
-        """How many latent frames a group of `num_frames` frames has."""
+        """Number of latent frames in a group of `num_frames` frames."""
         return -(-num_frames // self.frames_per_latent)
 
     @property
     def codes_per_latent_frame(self) -> int:
-        """Codes in each latent frame, n x H x W."""
+        """Number of codes in each latent frame, n x H x W."""
         return self.num_codebooks * -(-self.height // self.patch_size) * -(-self.width // self.patch_size)
 
     def check_group(self, num_frames: int, num_latent_frames: int) -> None:
         """Check the counts of a group against each other and against the limit of its codes.
 
         Raises:
-            FormatError: So many frames do not have so many latent frames.
-            LimitError: The codes would be more than 2^29.
+            FormatError: The two numbers do not fit each other.
+            LimitError: The group would have more than 2^29 codes.
         """
         expected = self.num_latent_frames(num_frames)
         if num_latent_frames != expected:
@@ -142,7 +142,7 @@ class FileHeader:
             )
 
     def seconds_shown(self, first_pts: int, last_pts: int, last_frame_ticks: int = 0) -> Fraction:
-        """From when the first frame begins to the end of the last; if its ticks are 0 the rate counts, or one tick."""
+        """Seconds from the begin of the first frame to the end of the last; the rate, or one tick, replaces 0 ticks."""
         if last_frame_ticks or not self.average_rate:
             return (last_pts - first_pts + (last_frame_ticks or 1)) * self.time_base
         return (last_pts - first_pts) * self.time_base + 1 / self.average_rate
@@ -151,7 +151,7 @@ class FileHeader:
         """The header as canonical JSON.
 
         Raises:
-            ConfigError: It is longer than 1 MiB, which only tags can bring about.
+            ConfigError: The header is longer than 1 MiB, which only tags can cause.
         """
         values: dict[str, Any] = {item.name: getattr(self, item.name) for item in fields(self)}
         for name in _FRACTIONS:
@@ -174,8 +174,9 @@ class FileHeader:
         """The header in `data`; unknown keys are ignored.
 
         Raises:
-            LimitError: More than 1 MiB of data, or a side of more than 16384 pixels.
-            FormatError: Not such a JSON object, or a key is missing, repeated, of the wrong type or out of range.
+            LimitError: `data` has more than 1 MiB, or a side has more than 16384 pixels.
+            FormatError: `data` is no such JSON object, or a key is missing, repeated, of the wrong type or out of
+                range.
         """
         if len(data) > MAX_HEADER_BYTES:
             raise LimitError(f"header of {len(data)} bytes: the limit is {MAX_HEADER_BYTES}")
@@ -198,7 +199,7 @@ class FileHeader:
 
 
 def _parse_json(data: bytes) -> dict[str, Any]:
-    """The JSON object in `data`, with no key twice and no number that is not finite, or FormatError."""
+    """The JSON object in `data`, with unique keys and finite numbers, or FormatError."""
     try:
         # Decoded here because json.loads would also take UTF-16 and UTF-32.
         values = json.loads(
@@ -209,7 +210,7 @@ def _parse_json(data: bytes) -> dict[str, Any]:
         )
     except RecursionError:
         raise FormatError("header is nested too deeply to be read") from None
-    except ValueError as error:  # JSONDecodeError, UnicodeDecodeError, integers of thousands of digits, and our own
+    except ValueError as error:  # JSONDecodeError, UnicodeDecodeError, integers of thousands of digits, the hooks' own
         raise FormatError(f"header is not valid JSON: {error}") from None
     if not isinstance(values, dict):
         raise FormatError(f"header is a JSON {type(values).__name__}: it must be an object")

@@ -1,13 +1,14 @@
-"""What a `.vtok` file holds: a header, groups of frames, and an end. `docs/format.md` is the specification.
+"""Reads a `.vtok` file: a header, groups of frames, and an end. `docs/format.md` is the specification.
 
-    file      16 bytes, HEAD, [apkt], VGRP, ..., [head], [indx], DONE  (chunks.py draws what is around a payload)
+    file      16 bytes, HEAD, [apkt], VGRP, ..., [head], [indx], DONE  (chunks.py draws the framing of a payload)
     HEAD      JSON (header.py); head is a copy of it
     VGRP      a group of frames: its numbers, its timestamps, its entropy-coded codes (groups.py)
     apkt      audio packets of about the time of the group after it (audio.py)
-    indx      where each group is, DONE how much there is (footer.py)
+    indx      the place of each group (footer.py)
+    DONE      the totals (footer.py)
 
 The writer (`vtok/container/writer.py`) never seeks, and the reader seeks only when asked for a single group. Groups
-need nothing but the header, and nothing at the end of a file is needed to read what comes before.
+need nothing but the header, and no part of a file needs anything after it.
 """
 
 from collections.abc import Iterator
@@ -38,7 +39,7 @@ __all__ = [
 
 
 class Index(NamedTuple):
-    """Where the groups of a file are, and what its end chunk says: None, as its header, if the file was cut off."""
+    """The places of a file's groups, and its end chunk's header and contents, both None if the file was cut off."""
 
     locations: list[GroupLocation]
     done: ChunkHead | None = None
@@ -46,30 +47,31 @@ class Index(NamedTuple):
 
     @property
     def last_frame_ticks(self) -> int:
-        """How long the last frame is shown, in units of the time base; 0 if that is not known."""
+        """Duration of the last frame, in units of the time base; 0 if it is not known."""
         return self.end.last_frame_ticks if self.end else 0
 
 
 class ContainerReader:
-    """Reads a file from front to back: iterating gives its groups and never seeks, so a pipe will do.
+    """Reads a file from front to back: iterating yields its groups and never seeks, so a pipe will do.
 
-    Whatever is wrong with a file, the complete groups before it come first, then the error: TruncatedError where the
-    data ends too early, ChecksumError where it was changed, another FormatError where it makes no sense.
+    In a faulty file, the complete groups before the fault come first, then the error: TruncatedError if the data ends
+    too early, ChecksumError if it was changed, another FormatError if it makes no sense.
 
     Attributes:
         header: The file's header.
-        body_byte_offset: Where the chunk after the header begins.
-        progress: What iterating has given so far.
-        totals: What the file contains; None until iterating has come to its end chunk.
-        last_frame_ticks: How long its last frame is shown, in units of the time base; 0 until then, or if not known.
+        body_byte_offset: Byte offset of the chunk after the header.
+        progress: Totals of the groups that iterating has yielded so far.
+        totals: Totals of the file; None until iterating has reached its end chunk.
+        last_frame_ticks: Duration of the last frame, in units of the time base; 0 until iterating has reached the end
+            chunk, or if it is not known.
     """
 
     def __init__(self, file: BinaryIO) -> None:
-        """Read the header of `file`, which stays the caller's to close.
+        """Read the header of `file`; the caller has to close it.
 
         Raises:
             UnsupportedVersionError: A newer reader is needed.
-            FormatError: This is not a `.vtok` file, or its beginning is damaged.
+            FormatError: The file is not a `.vtok` file, or its beginning is damaged.
         """
         self.progress = Totals()
         self.totals: Totals | None = None
@@ -85,18 +87,18 @@ class ContainerReader:
         self.body_byte_offset = self._chunks.byte_offset
 
     def __iter__(self) -> Iterator[VideoGroup]:
-        """The groups that were not read yet, in order, each checked, and all that lies between them.
+        """The groups that were not read yet, in order; each is checked, and so is everything between them.
 
         Raises:
-            FormatError: See the class.
+            FormatError: The file is damaged; the class says how.
         """
         return (item for item in self.items() if isinstance(item, VideoGroup))
 
     def items(self) -> Iterator[VideoGroup | AudioChunk]:
-        """The groups and the chunks of audio packets that were not read yet, in the order of the file.
+        """Yield the groups and the chunks of audio packets that were not read yet, in the order of the file.
 
         Raises:
-            FormatError: See the class.
+            FormatError: The file is damaged; the class says how.
         """
         while not self._is_done:
             try:
@@ -121,13 +123,13 @@ class ContainerReader:
                 raise FormatError(f"{head.place} is a second header: there must be one")
 
     def read_index(self) -> Index:
-        """Where each group is, for `read_group`. Needs a file that can seek, and leaves its position as it was.
+        """The place of each group, for `read_group`. Needs a file that can seek, and keeps its position.
 
-        Taken from the index if there is a sound one, else from a walk over the chunk headers, with the same answer. Of
-        a file that was cut off: its complete groups.
+        The result comes from the index if that is sound, else from a walk over the chunk headers, which gives the same.
+        For a file that was cut off, it has the complete groups.
 
         Raises:
-            FormatError: There is no index, and the walk came upon damage.
+            FormatError: There is no sound index, and the walk met damage.
         """
         with self._position_kept():
             try:
@@ -136,10 +138,10 @@ class ContainerReader:
                 return self.walk()
 
     def walk(self) -> Index:
-        """The same as `read_index`, from the headers of the chunks that are completely there, whatever the index says.
+        """The result of `read_index`, from the headers of all complete chunks, whatever the index says.
 
         Raises:
-            FormatError: One of them is damaged.
+            FormatError: One of these headers is damaged.
         """
         with self._position_kept():
             size = self._file.seek(0, 2)
@@ -165,14 +167,14 @@ class ContainerReader:
         """Compare the index, if there is one, with the groups. Needs a sound file that can seek.
 
         Raises:
-            FormatError: It says something else.
+            FormatError: The index does not agree with the groups.
         """
         walked = self.walk()
         if walked.done is None or walked.end is None or not walked.end.index_offset:
             return
         with self._position_kept():
             try:
-                # Where the walk ended, not at the end of the file: an end chunk of a later version may be longer.
+                # Take the end chunk from the walk, not from the end of the file: later versions may have a longer one.
                 indexed = self._index_before(walked.done)
             except FormatError as error:
                 raise type(error)(f"the index is not sound: {error}") from None
@@ -180,10 +182,10 @@ class ContainerReader:
             raise FormatError("the index does not agree with the groups")
 
     def read_group(self, location: GroupLocation) -> VideoGroup:
-        """The group at a place that `read_index` gave, checked; leaves the position of the file as it was.
+        """The group at a place from `read_index`, checked; keeps the position of the file.
 
         Raises:
-            FormatError: The group is damaged, or not the one that `location` says.
+            FormatError: The group is damaged, or is not the one that `location` describes.
         """
         with self._position_kept():
             reader = self._chunks_at(location.byte_offset, location.sequence)
@@ -197,10 +199,10 @@ class ContainerReader:
         return group
 
     def read_group_head(self, location: GroupLocation) -> GroupHead:
-        """What a group says of itself, checked, without the rest of it; leaves the position of the file as it was.
+        """The fixed part of a group, checked, without the rest of it; keeps the position of the file.
 
         Raises:
-            FormatError: It is damaged, or there is no group.
+            FormatError: The fixed part is damaged, or there is no group.
         """
         with self._position_kept():
             head = self._chunks_at(location.byte_offset, location.sequence).read_head()
@@ -230,7 +232,7 @@ class ContainerReader:
         self._is_done = True
 
     def _index_before(self, done: ChunkHead) -> Index:
-        """The index before the end chunk; FormatError if there is none, or it is not sound."""
+        """The index before the end chunk; FormatError if there is no sound one."""
         reader = self._chunks_at(done.byte_offset, done.sequence)
         end = parse_done(done, _read_payload(reader, reader.read_head()))
         reader = self._chunks_at(end.index_offset, done.sequence - 1)
@@ -265,7 +267,7 @@ class ContainerReader:
         raise FormatError("no end chunk of this version at the end of the file")
 
     def _chunks_at(self, byte_offset: int, sequence: int) -> ChunkReader:
-        """A reader of chunk `sequence` and those after it; FormatError where the file does not reach."""
+        """A reader of chunk `sequence` and the chunks after it; FormatError beyond the end of the file."""
         if not 0 <= byte_offset < self._file.seek(0, 2):
             raise FormatError(f"no chunk at byte offset {byte_offset}: the file ends before it")
         self._file.seek(byte_offset)
@@ -281,7 +283,7 @@ class ContainerReader:
 
 
 def read_audio_chunk(head: ChunkHead, payload: bytes, header: FileHeader) -> AudioChunk:
-    """The packets in the payload of the chunk that begins with `head`, or FormatError, which says what is wrong."""
+    """The packets in the payload of the chunk that begins with `head`; a FormatError names the chunk."""
     try:
         return AudioChunk.from_bytes(payload, len(header.audio))
     except FormatError as error:
@@ -289,7 +291,7 @@ def read_audio_chunk(head: ChunkHead, payload: bytes, header: FileHeader) -> Aud
 
 
 def _read_payload(reader: ChunkReader, head: ChunkHead, time_base: Fraction | None = None) -> bytes:
-    """The payload after `head`, or ChecksumError, with the frames or the sound that are lost if that is known."""
+    """The payload after `head`; a ChecksumError names the lost frames or the lost sound, if they are known."""
     payload, is_intact = reader.read_payload(head)
     if is_intact:
         return payload

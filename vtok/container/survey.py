@@ -1,8 +1,8 @@
-"""Everything that is intact in a `.vtok` file, and everything that is wrong with it: for recovery and verification.
+"""Find everything that is intact in a `.vtok` file, and all faults, for recovery and verification.
 
-The strict reader (`vtok.container.reader`) stops at the first fault. Where it does, this one searches for chunks: by
-their letters and the CRC of their header. A chunk with two right CRCs is intact wherever it is; a group says itself
-which frames it holds, so neither lost nor moved nor repeated chunks confuse it.
+The strict reader (`vtok.container.reader`) stops at the first fault. In that case this one searches for chunks, by
+their letters and the CRC of their headers. A chunk with two right CRCs is intact wherever it is. Each group names its
+own frames, so lost, moved and repeated chunks cause no confusion.
 """
 
 from collections.abc import Iterator
@@ -22,8 +22,9 @@ from vtok.container.reader import ContainerReader, GroupLocation, Totals, read_a
 from vtok.errors import ChecksumError, FormatError, TruncatedError, UnsupportedVersionError
 
 MAX_FAULTS = 10_000
-# Chunk headers that are right by chance or on purpose may declare long payloads, which are read in vain, and each is a
-# search for the next. In files that were damaged, and not made to be slow, that adds up to about the size of the file.
+# A false chunk header, valid by chance or on purpose, may declare a long payload. Reading it, and searching for the
+# next chunk, is wasted work. In a file damaged by accident this adds up to about the size of the file; the budget stops
+# files made to be slow.
 _WASTE_PER_BYTE, _WASTE, _WASTE_PER_CHUNK = 4, 2 * chunks.MAX_CHUNK_BYTES, 4096
 _PREAMBLE_BYTES = len(chunks.pack_preamble())
 
@@ -38,14 +39,14 @@ class Fault(NamedTuple):
 
 @dataclass(slots=True)
 class Survey:
-    """What a file has.
+    """The intact parts and the faults of a file.
 
     Attributes:
         header: The header, or its copy; None if both are lost.
-        groups: The intact groups in the order of their frames, none overlapping another.
+        groups: The intact groups in the order of their frames; none overlaps another.
         audio: The intact chunks of audio packets, in the order of their sequence numbers.
-        num_frames: Frames of the file as it was written, as far as its end or a group tells.
-        faults: What is wrong, in the order of the file; empty exactly if the strict reader finds nothing and the index,
+        num_frames: Number of frames in the file as it was written, as far as its end or a group says.
+        faults: The faults, in the order of the file; empty exactly if the strict reader finds no fault and the index,
             if there is one, is right.
     """
 
@@ -57,11 +58,11 @@ class Survey:
 
 
 def survey(file: BinaryIO) -> Survey:
-    """Look at all of `file`, which can seek.
+    """Survey all of `file`, which can seek.
 
     Raises:
-        FormatError: Nothing in it is a chunk of a `.vtok` file.
-        UnsupportedVersionError: It needs a newer reader.
+        FormatError: The file holds no chunk of a `.vtok` file.
+        UnsupportedVersionError: The file needs a newer reader.
     """
     file.seek(0)
     try:
@@ -73,10 +74,10 @@ def survey(file: BinaryIO) -> Survey:
 
 
 def read_surveyed_group(file: BinaryIO, location: GroupLocation) -> VideoGroup:
-    """The group at a place that `survey` gave.
+    """The group at a place from `survey`.
 
     Raises:
-        FormatError: It is no longer there.
+        FormatError: The group is no longer there.
     """
     file.seek(location.byte_offset)
     head = parse_head(file.read(CHUNK_HEAD_BYTES), location.byte_offset)
@@ -87,7 +88,7 @@ def read_surveyed_group(file: BinaryIO, location: GroupLocation) -> VideoGroup:
 
 
 def _survey_of_sound_file(file: BinaryIO) -> Survey:
-    """What the strict reader finds; FormatError if that is a fault."""
+    """The survey by the strict reader; FormatError if it finds a fault."""
     reader = ContainerReader(file)
     for _ in reader:
         pass
@@ -112,10 +113,10 @@ class _Salvage:
         self._audio: dict[int, AudioLocation] = {}
         self._totals: Totals | None = None
         self._faults: list[Fault] = []
-        self._lost: set[tuple[int, int]] = set()  # frames that a fault tells are lost: first, and behind the last
+        self._lost: set[tuple[int, int]] = set()  # frames that a fault reports as lost: first, and one past the last
 
     def survey(self, strict_error: FormatError) -> Survey:
-        """What was found; if that is no chunk at all, `strict_error`, what the strict reader said, is raised."""
+        """The survey; raises `strict_error`, the strict reader's error, if there is no chunk at all."""
         found = 0
         for head, payload in self._intact_chunks():
             found += 1
@@ -139,8 +140,8 @@ class _Salvage:
         return Survey(self._header, groups, audio, num_frames, sorted(self._faults))
 
     def _intact_chunks(self) -> Iterator[tuple[ChunkHead, bytes]]:
-        """Chunks with two right CRCs, and their payloads; what lies between them is told as a fault."""
-        position = begin = self._end_of_preamble()  # where to search; what belongs to no chunk so far begins
+        """Yield chunks with two right CRCs, and their payloads; report the bytes between them as faults."""
+        position = begin = self._end_of_preamble()  # where to search; where the bytes that are in no chunk begin
         while self._budget > 0 and (head := find_next_chunk(self._file, position)) is not None:
             if head.byte_offset > begin:
                 self._tell_bytes(begin, head.byte_offset)
@@ -159,7 +160,7 @@ class _Salvage:
             self._tell_bytes(begin, self._size)
 
     def _end_of_preamble(self) -> int:
-        """Where chunks begin: 0, and a fault, if signature and versions are damaged."""
+        """Byte offset where chunks begin; 0 if signature or versions are damaged, so that a fault reports them."""
         self._file.seek(0)
         try:
             ChunkReader(self._file).read_preamble()
@@ -170,7 +171,7 @@ class _Salvage:
         return _PREAMBLE_BYTES
 
     def _end_of_damaged_chunk(self, head: ChunkHead) -> int:
-        """Where it ends: as declared if a chunk follows there, else where the next one can be found."""
+        """Byte offset of the chunk's end: the declared one if a chunk follows there, else that of the next chunk."""
         if head.end_offset < self._size:
             self._file.seek(head.end_offset)
             if parse_head(self._file.read(CHUNK_HEAD_BYTES), head.end_offset) is not None:
@@ -179,7 +180,7 @@ class _Salvage:
         return following.byte_offset if following else self._size
 
     def _take(self, head: ChunkHead, payload: bytes) -> None:
-        """Keep what an intact chunk says; FormatError if it makes no sense."""
+        """Keep the contents of an intact chunk; FormatError if they make no sense."""
         if head.kind in (chunks.HEAD, chunks.HEAD_COPY):
             self._header = self._header or FileHeader.from_bytes(payload)
         elif head.kind == chunks.GROUP and head.is_known:
@@ -194,7 +195,7 @@ class _Salvage:
             self._totals = parse_done(head, payload).totals
 
     def _groups_in_order(self) -> list[GroupLocation]:
-        """The groups by their frames, without those that claim frames which another has, or that the file has not."""
+        """The groups in the order of frames, without those that claim frames of another group or beyond the end."""
         groups: list[GroupLocation] = []
         for group in sorted(self._groups.values(), key=lambda location: location.first_frame):
             is_beyond = self._totals is not None and group.end_frame > self._totals.num_frames
@@ -225,7 +226,7 @@ class _Salvage:
         self._tell(head.byte_offset, end, f"{head.place} is {what}{lost}")
 
     def _tell_gaps(self, groups: list[GroupLocation], num_frames: int) -> None:
-        """Tell of lost frames that no fault has named yet."""
+        """Report lost frames that no fault has named yet."""
         position = byte_offset = 0
         for group in [*groups, GroupLocation(0, self._size, num_frames, 0)]:
             if not self._is_told(position, group.first_frame):
@@ -234,7 +235,7 @@ class _Salvage:
             position, byte_offset = group.end_frame, group.byte_offset
 
     def _is_told(self, first_frame: int, end_frame: int) -> bool:
-        """Whether faults tell of all these frames that they are lost."""
+        """Whether faults report all these frames as lost."""
         for first, end in sorted(self._lost):
             if first <= first_frame:
                 first_frame = max(first_frame, end)
@@ -242,7 +243,7 @@ class _Salvage:
 
 
 def _intact_payload(file: BinaryIO, head: ChunkHead) -> bytes | None:
-    """The payload of a chunk, from the position of `file`; None if it is damaged, cut off or too long."""
+    """The payload of a chunk, read from the position of `file`; None if it is damaged, cut off or too long."""
     if head.length > head.limit:
         return None
     with suppress(TruncatedError):

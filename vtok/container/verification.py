@@ -1,4 +1,4 @@
-"""Whether all of a `.vtok` file is sound, as far as that can be told without its model."""
+"""Check whether a `.vtok` file is sound, as far as possible without its model."""
 
 import os
 from dataclasses import dataclass
@@ -11,15 +11,15 @@ from vtok.system.sources import ByteSource
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
-    """Whether all of a file is sound.
+    """The result of checking a file.
 
     Attributes:
-        path: The file.
-        num_bytes: Its size.
+        path: Path of the file.
+        num_bytes: Size of the file.
         is_sound: Whether there are no faults.
-        num_frames: Frames in the file as it was written, as far as that is known.
-        num_intact_frames: How many of them are in intact groups.
-        faults: What is wrong, in the order of the file: `byte_offset`, `end_offset` and `message` each.
+        num_frames: Number of frames in the file as it was written, as far as that is known.
+        num_intact_frames: Number of frames in intact groups.
+        faults: The faults, in the order of the file, each with `byte_offset`, `end_offset` and `message`.
     """
 
     path: str
@@ -30,7 +30,7 @@ class Verification:
     faults: list[dict[str, int | str]]
 
     def summary(self) -> str:
-        """One line for people."""
+        """The result in one line, for people."""
         if self.is_sound:
             return f"{self.path}: sound, {self.num_frames} frames, {self.num_bytes} bytes"
         return f"{self.path}: {self.num_intact_frames} of {self.num_frames} frames are intact"
@@ -40,8 +40,8 @@ def verify_file(path: StrPath) -> Verification:
     """Check everything in the file at `path` that can be checked without its model.
 
     Raises:
-        FormatError: It is no `.vtok` file.
-        UnsupportedVersionError: It needs a newer reader.
+        FormatError: The file is not a `.vtok` file.
+        UnsupportedVersionError: The file needs a newer reader.
     """
     with ByteSource(path).opened() as file:
         found = survey(file)

@@ -1,4 +1,4 @@
-"""Writes a `.vtok` file; `vtok/container/reader.py` draws what one holds, and reads it."""
+"""Writes a `.vtok` file; `vtok/container/reader.py` draws the contents of a file, and reads them."""
 
 from collections.abc import Iterable
 
@@ -10,20 +10,20 @@ from vtok.container.header import FileHeader
 from vtok.errors import ConfigError, FormatError
 from vtok.system.sources import Writable
 
-_COPY_SHARE = 128  # a copy of the header must not take more than one in so many bytes
+_COPY_SHARE = 128  # the copy of the header may take at most one in this many bytes of the file
 
 
 class ContainerWriter:
-    """Writes a file from front to back, never seeking, so a pipe will do.
+    """Writes a file from front to back; it never seeks, so a pipe will do.
 
     Attributes:
-        totals: What was written so far.
-        num_bytes: How many bytes that took.
-        num_audio_bytes: How much of that is chunks of audio packets.
+        totals: Totals of the groups written so far.
+        num_bytes: Number of bytes written so far.
+        num_audio_bytes: Number of bytes written so far in chunks of audio packets.
     """
 
     def __init__(self, file: Writable, header: FileHeader) -> None:
-        """Write the header to `file`, which takes all bytes it is given, and stays the caller's to close."""
+        """Write the header to `file`; its `write` must take all bytes at once, and the caller has to close it."""
         self.totals = Totals()
         self.num_audio_bytes = 0
         self._file = file
@@ -39,8 +39,8 @@ class ContainerWriter:
         """Append a group.
 
         Raises:
-            ConfigError: It does not begin with the frame after the last one, its counts do not fit each other or their
-                limits, or it is longer than 64 MiB.
+            ConfigError: The group does not begin with the frame after the last one, its counts do not fit each other or
+                their limits, or it is longer than 64 MiB.
         """
         if group.first_frame != self.totals.num_frames:
             raise ConfigError(f"group begins with frame {group.first_frame}: must be {self.totals.num_frames}")
@@ -54,23 +54,25 @@ class ContainerWriter:
         self.totals = self.totals.plus(group)
 
     def write_audio(self, payloads: Iterable[bytes]) -> None:
-        """Append chunks of audio packets, as `AudioChunks.take` gives them."""
+        """Append chunks of audio packets; `payloads` are from `AudioChunks.take`."""
         begin = self.num_bytes
         for payload in payloads:
             self._write_chunk(chunks.AUDIO, payload)
         self.num_audio_bytes += self.num_bytes - begin
 
     def finish(self, *, last_frame_ticks: int = 0) -> Totals:
-        """Write what helps after damage or to seek, and the end chunk, without which the file counts as cut off.
+        """Write the header's copy (for recovery), the index (for seeking), and the end chunk; return the totals.
+
+        A file without an end chunk counts as cut off.
 
         Args:
-            last_frame_ticks: How long the last frame is shown, in units of the time base; 0 if that is not known.
+            last_frame_ticks: Duration of the last frame, in units of the time base; 0 if it is not known.
         """
         header = self._header.to_bytes()
         if self.num_bytes >= _COPY_SHARE * len(header):
             self._write_chunk(chunks.HEAD_COPY, header)
         index_offset = 0
-        if len(self._locations) <= chunks.MAX_CHUNK_BYTES:  # true for 129 days in groups of 4 seconds
+        if len(self._locations) <= chunks.MAX_CHUNK_BYTES:  # true up to 129 days in groups of 4 seconds
             index_offset = self.num_bytes
             self._write_chunk(chunks.INDEX, bytes(self._locations))
         self._write_chunk(chunks.DONE, pack_done(End(self.totals, index_offset, last_frame_ticks)))
