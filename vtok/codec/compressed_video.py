@@ -1,4 +1,4 @@
-"""A `.vtok` file as codes and as frames, all of them or a range, in constant memory."""
+"""Read a `.vtok` file as codes or as frames, all of them or a range, in constant memory."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -34,24 +34,24 @@ class LatentFrame(NamedTuple):
 
 
 class CompressedVideo:
-    """A `.vtok` file as frames, decoded as they are asked for.
+    """A `.vtok` file as frames, decoded on demand.
 
     Attributes:
-        index: Where everything is in the file.
-        path: The file, or what messages call it if it has no path.
-        header: Its header.
-        info: The same as the description of a video; `num_frames_from_header` is of the whole file if that is sound.
-        tokenizer: What decodes it.
-        costs: Where to note what groups and channels cost while codes are read, or None.
+        index: The places of everything in the file.
+        path: Path of the file, or its name in messages if it has no path.
+        header: The file's header.
+        info: The header as the description of a video; `num_frames_from_header` counts the whole file if it is sound.
+        tokenizer: The tokenizer that decodes the file.
+        costs: Record of the costs of groups and channels, filled while codes are read, or None.
 
     Args:
-        source: The `.vtok` file: a path, bytes, or a binary file object that can seek. Or the groups of one.
-        tokenizer: Default: the one in this package that the file names.
+        source: The `.vtok` file: a path, bytes, or a binary file object that can seek. Or the groups of a file.
+        tokenizer: The tokenizer that decodes; default: the one in this package that the file names.
         arithmetic: Where and how the networks compute; see `ChunkDecoder`.
 
     Raises:
-        FormatError: Not a `.vtok` file, or damaged; while iterating too.
-        ModelMismatchError: It was written with other weights than those of the tokenizer.
+        FormatError: The file is not a `.vtok` file, or it is damaged; also raised while iterating.
+        ModelMismatchError: The file was written with other weights than those of the tokenizer.
     """
 
     def __init__(
@@ -89,16 +89,16 @@ class CompressedVideo:
         self._resources.close()
 
     def __iter__(self) -> Iterator[Frame]:
-        """All frames, in order. Of a damaged file those before the damage, then the error."""
+        """All frames, in order. A damaged file gives the frames before the damage, then the error."""
         return self.decoded(self.latent_frames())
 
     def latent_frames(self) -> Iterator[LatentFrame]:
-        """All latent frames, in order, read from front to back; no network runs."""
+        """Yield all latent frames, in order, read from front to back; no network runs."""
         for group in self.index.groups():
             yield from self._latent_frames_of(group)
 
     def decoded(self, latents: Iterable[LatentFrame], *, overlapped: bool = True) -> Iterator[Frame]:
-        """The frames of successive latent frames, as the networks decode them; `overlapped`: latents are read ahead."""
+        """Yield the frames of successive latent frames, decoded by the networks; `overlapped` reads latents ahead."""
         decoder = ChunkDecoder(self.tokenizer, self.info, self.header.quality, self._arithmetic)
         with ahead(_beside_networks(latents), depth=DEPTH) if overlapped else nullcontext(latents) as waiting:
             for latent in waiting:
@@ -107,13 +107,13 @@ class CompressedVideo:
                 yield from decoder.decode(latent.codes, latent.pts)
 
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
-        """Frames `start` to `stop` (exclusive; default: the end), to the last bit those of a whole decode.
+        """Yield frames `start` to `stop` (exclusive; default: the end), bit for bit those of a whole decode.
 
-        Read are only the groups that these frames are in, and what the networks need to know of those before.
+        This reads only the groups of these frames, and the groups before that the networks' state depends on.
 
         Raises:
             ConfigError: `start` is negative.
-            FormatError: One of these groups is damaged; then the frames before it come first.
+            FormatError: One of these groups is damaged; the frames before it come first.
         """
         if start < 0:
             raise ConfigError(f"frames from {start} on: must be 0 or more")
@@ -128,7 +128,7 @@ class CompressedVideo:
                 yield frame
 
     def _latents_for(self, start: int, stop: int) -> Iterator[LatentFrame]:
-        """The latent frames of frames `start` to `stop`, and before them those that the networks' state depends on."""
+        """Yield the latent frames that the networks' state depends on, then those of frames `start` to `stop`."""
         memory = file_model(self.tokenizer).config.synthesis_memory
         groups = self.index.locations
         first = self.index.place_of_frame(start)
@@ -151,7 +151,7 @@ class CompressedVideo:
                 yield latent
 
     def _latent_frames_of(self, group: VideoGroup) -> list[LatentFrame]:
-        """A group's latent frames, checked as a whole before anything is made of them."""
+        """A group's latent frames, checked as a whole before any is used."""
         channel_bits = self.costs.add_group(group, self._prior.num_channels) if self.costs else None
         try:
             with naming(self.path):
@@ -186,6 +186,6 @@ def _info(header: FileHeader, num_frames: int | None) -> VideoInfo:
 
 
 def _beside_networks(latents: Iterable[LatentFrame]) -> Iterator[LatentFrame]:
-    """Latents, decoded in a thread beside that of the networks."""
+    """Yield latents, decoded in a thread beside the networks' thread."""
     with num_threads(entropy_coding_threads()):
         yield from latents

@@ -1,4 +1,4 @@
-"""Random access to a `.vtok` file as RGB pictures, with the names of torchcodec's decoder.
+"""Random access to a `.vtok` file as RGB pictures, with the method names of torchcodec's decoder.
 
 video = vtok.open("clip.vtok")
 video[0]                # uint8 [3, h, w]
@@ -26,23 +26,23 @@ from vtok.model.tokenizer import VideoTokenizer
 from vtok.system.sources import ByteSource, Readable
 from vtok.video.frame import Frame
 
-_WORTH_DECODING = 32  # frames between two wanted ones that are decoded on the way; for more, decoding starts anew
-_ROUNDING = 1e-4  # of a tick: seconds in floating point may be a little less than the timestamp that was meant
+_WORTH_DECODING = 32  # a gap of at most this many frames is decoded through; after a longer one decoding starts anew
+_ROUNDING = 1e-4  # of a tick: seconds in floating point may be slightly less than the intended timestamp
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoMetadata:
-    """What a `.vtok` file says about its video.
+    """The metadata of a `.vtok` file.
 
     Attributes:
-        path: The file; without a path, what messages call it.
+        path: Path of the file; its name in messages if it has no path.
         width: Columns of pixels.
         height: Rows of pixels.
         num_frames: Number of frames.
-        duration_seconds: From the first frame's timestamp to the end of the last.
+        duration_seconds: Seconds from the first frame's timestamp to the end of the last frame.
         average_fps: Frames per second, a hint; None if the source did not say.
         quality: The quality setting, 1 to 9.
-        model_name: The model whose codes these are.
+        model_name: Name of the model that made the codes.
         num_bytes: Size of the file.
     """
 
@@ -59,26 +59,25 @@ class VideoMetadata:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameBatch:
-    """Frames: `data` uint8 `[N, 3, h, w]`, RGB, and when each begins, `pts_seconds` float64 `[N]`."""
+    """RGB frames, `data` uint8 `[N, 3, h, w]`, and the time at which each begins, `pts_seconds` float64 `[N]`."""
 
     data: Tensor
     pts_seconds: Tensor
 
 
 class VideoDecoder:
-    """The frames of a `.vtok` file by number or by time. What is returned is RGB, full range.
+    """The frames of a `.vtok` file by number or by time, as full-range RGB.
 
-    Each access reads the groups that the frames are in, and decodes these frames and a few before them.
+    Each access reads the groups of the frames, and decodes these frames and a few before them.
 
     Args:
         source: The `.vtok` file: a path, bytes, or a binary file object that can seek. A file object is read from its
-            beginning, is not closed, and stands where it stood after each read; nothing else may read it at the same
-            time.
-        tokenizer: Default: the one in this package that the file names.
+            beginning and is not closed, and each read restores its position; nothing else may read it at the same time.
+        tokenizer: The tokenizer that decodes; default: the one in this package that the file names.
 
     Raises:
-        FormatError: Not a `.vtok` file, or damaged; on access too.
-        ModelMismatchError: It was written with other weights than those of the tokenizer.
+        FormatError: The file is not a `.vtok` file, or it is damaged; also raised on access.
+        ModelMismatchError: The file was written with other weights than those of the tokenizer.
 
     Example:
         >>> with vtok.open("clip.vtok") as video:
@@ -107,19 +106,19 @@ class VideoDecoder:
         return self._video.index.num_frames
 
     def __getitem__(self, key: SupportsIndex | slice) -> Tensor:
-        """Frame `key`, uint8 `[3, h, w]`, or those of a slice, `[N, 3, h, w]`; negative numbers count from the end."""
+        """Frame `key`, uint8 `[3, h, w]`, or a slice of frames, `[N, 3, h, w]`; negative numbers count from the end."""
         if isinstance(key, slice):
             return self.get_frames_at(range(len(self))[key]).data
         return self.get_frames_at([operator.index(key)]).data[0]
 
     def __iter__(self) -> Iterator[Tensor]:
-        """All frames in order, uint8 `[3, h, w]` each, in constant memory."""
+        """Yield all frames in order, uint8 `[3, h, w]` each, in constant memory."""
         for frame in self._video.frames():
             yield self._rgb(frame)
 
     @property
     def metadata(self) -> VideoMetadata:
-        """What the file says about its video."""
+        """The metadata of the file."""
         video, header = self._video, self._video.header
         return VideoMetadata(
             path=str(video.path),
@@ -135,14 +134,14 @@ class VideoDecoder:
 
     @cached_property
     def tokens(self) -> TokenReader:
-        """The codes that these frames are stored as, by latent frame; usable after `close` too."""
+        """The stored codes of the frames, by latent frame; also usable after `close`."""
         return TokenReader(self._source, tokenizer=self._given_tokenizer)
 
     def get_frames_at(self, indices: Iterable[SupportsIndex]) -> FrameBatch:
-        """Frames by number, in the order asked for; negative numbers count from the end.
+        """The frames with these numbers, in the given order; negative numbers count from the end.
 
         Raises:
-            IndexError: There is no such frame.
+            IndexError: A frame does not exist.
         """
         wanted = [self._checked(operator.index(index)) for index in indices]
         ordered = sorted(set(wanted))
@@ -161,7 +160,7 @@ class VideoDecoder:
         return FrameBatch(data, torch.tensor(seconds, dtype=torch.float64))
 
     def get_frames_played_at(self, seconds: Iterable[float]) -> FrameBatch:
-        """The frames that are on the screen at these times, counted from the first frame's.
+        """The frames that are on the screen at these times, in seconds after frame 0.
 
         Raises:
             ConfigError: A time is negative or not finite.
@@ -191,7 +190,7 @@ class VideoDecoder:
 
 
 def _runs(ordered: Sequence[int]) -> Iterator[Sequence[int]]:
-    """Ascending numbers in runs whose gaps are short enough to be decoded through."""
+    """Split ascending numbers into runs whose gaps are short enough to be decoded through."""
     start = 0
     for i in range(1, len(ordered) + 1):
         if i == len(ordered) or ordered[i] - ordered[i - 1] > _WORTH_DECODING:
@@ -201,5 +200,5 @@ def _runs(ordered: Sequence[int]) -> Iterator[Sequence[int]]:
 
 
 def open(source: Readable, *, tokenizer: VideoTokenizer | None = None) -> VideoDecoder:
-    """A `.vtok` file for random access; see `VideoDecoder`."""
+    """Open a `.vtok` file for random access; see `VideoDecoder`."""
     return VideoDecoder(source, tokenizer=tokenizer)

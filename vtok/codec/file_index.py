@@ -1,4 +1,4 @@
-"""Where everything is in a `.vtok` file: groups by frame, latent frame and time, and the sound beside them."""
+"""The places of everything in a `.vtok` file: groups by frame, latent frame and time, and the sound beside them."""
 
 import math
 from abc import ABC, abstractmethod
@@ -22,13 +22,13 @@ _EVERYWHERE = range(1 << 62)
 
 
 class GroupSource(ABC):
-    """The groups and the sound of a file, for any number of threads: each access has a file position of its own.
+    """The groups and the sound of a file, for any number of threads: each access has its own file position.
 
     Errors name the file.
 
     Attributes:
-        path: The file, or what messages call it if it has no path.
-        header: Its header.
+        path: Path of the file, or its name in messages if it has no path.
+        header: The file's header.
     """
 
     header: FileHeader
@@ -52,20 +52,20 @@ class GroupSource(ABC):
         """The group at a place, checked.
 
         Raises:
-            FormatError: It is damaged, or no longer there.
+            FormatError: The group is damaged, or no longer there.
         """
 
     @property
     @abstractmethod
     def total_frames(self) -> int | None:
-        """Frames of the whole file, as far as that is known."""
+        """Number of frames of the whole file, as far as that is known."""
 
     def leave_out(self, group: VideoGroup) -> None:  # noqa: B027 (most sources have no use for it)
-        """Take note that the codes of a group are not what was written."""
+        """Note that the codes of a group are not those that were written."""
 
     @property
     def num_frames(self) -> int:
-        """Frames in the file, as far as its groups can be found."""
+        """Number of frames in the file, as far as its groups can be found."""
         return self.locations[-1].end_frame if self.locations else 0
 
     def place_of_frame(self, index: int) -> int:
@@ -77,7 +77,7 @@ class GroupSource(ABC):
         return self.group_pts(location)[0]
 
     def group_pts(self, location: GroupLocation) -> tuple[int, ...]:
-        """Timestamps of the frames of a group; those of one group stay in memory."""
+        """Timestamps of the frames of a group; those of the last group stay in memory."""
         kept = self._last_group_pts
         if kept[0] != location:
             kept = self._last_group_pts = location, self.read_group(location).pts
@@ -95,20 +95,20 @@ class GroupSource(ABC):
 
     @property
     def duration(self) -> Fraction:
-        """Seconds from when the first frame begins to the end of the last."""
+        """Seconds from the begin of the first frame to the end of the last."""
         if not self.locations:
             return Fraction(0)
         return self.header.seconds_shown(self.first_pts, self.last_pts, self.ticks_shown(self.num_frames - 1))
 
     @abstractmethod
     def ticks_shown(self, index: int) -> int:
-        """How long a frame is shown, in units of the time base; 0 if the file, or its intact part, does not say."""
+        """Duration of a frame, in units of the time base; 0 if the file, or its intact part, does not say."""
 
     def frame_range(self, start_seconds: Fraction, end_seconds: Fraction | None) -> range:
-        """The frames that begin at or after one time and before another, both counted from the first frame's.
+        """The frames that begin at or after `start_seconds` and before `end_seconds`, both counted from frame 0.
 
         Raises:
-            ConfigError: There are none.
+            ConfigError: There are no such frames.
         """
         start = self.first_frame_at(start_seconds)
         stop = self.num_frames if end_seconds is None else self.first_frame_at(end_seconds)
@@ -132,11 +132,11 @@ class GroupSource(ABC):
         return location.first_frame + bisect_left(self.group_pts(location), target)
 
     def packets(self, span: Span, part: range | None = None) -> Iterator[AudioPacket]:
-        """Audio packets that begin in a stretch of time, in the order of the file, read independently of the frames.
+        """Yield audio packets that begin in a stretch of time, in the order of the file, independently of the frames.
 
         Args:
             span: The stretch of time.
-            part: The frames of that time. Damage far from them does no harm then.
+            part: The frames of that time; if given, damage far from them does no harm.
 
         Raises:
             FormatError: Some of that sound is damaged.
@@ -147,7 +147,7 @@ class GroupSource(ABC):
 
     @property
     def num_audio_bytes(self) -> int:
-        """How much of the file is sound, as far as it can be found."""
+        """Number of bytes of sound in the file, as far as it can be found."""
         with self._source.opened() as file:
             return sum(chunk.end_offset - chunk.byte_offset for chunk, _ in self._audio(file, range(0)))
 
@@ -163,20 +163,20 @@ class GroupSource(ABC):
 
 
 class FileIndex(GroupSource):
-    """A sound file, or the sound part of one.
+    """The index of an intact file, or of the intact part of one.
 
-    Making one reads the header. The index is read when it is first asked for.
+    Making a `FileIndex` reads the header. The index is read when it is first asked for.
 
     Args:
         source: The `.vtok` file.
 
     Raises:
-        FormatError: It is no `.vtok` file, or its beginning is damaged.
+        FormatError: The file is not a `.vtok` file, or its beginning is damaged.
     """
 
     def __init__(self, source: ByteSource) -> None:
         super().__init__(source)
-        self._first_pts: dict[int, int] = {}  # of groups, by the number of their first frame
+        self._first_pts: dict[int, int] = {}  # of each group, by the number of its first frame
         with source.opened() as file:
             reader = ContainerReader(file)
             self.header, self._body_byte_offset = reader.header, reader.body_byte_offset
@@ -186,29 +186,29 @@ class FileIndex(GroupSource):
         """Where the groups are, in the order of their frames.
 
         Raises:
-            FormatError: There is no index, and a walk over the chunks came upon damage.
+            FormatError: There is no sound index, and a walk over the chunks met damage.
         """
         return self._index.locations
 
     @property
     def is_complete(self) -> bool:
-        """Whether the file has its end; of one that was cut off, `locations` are the complete groups."""
+        """Whether the file has its end; if it was cut off, `locations` are the complete groups."""
         return self._index.end is not None
 
     @property
     def last_frame_ticks(self) -> int:
-        """How long the last frame is shown, in units of the time base; 0 if that is not known."""
+        """Duration of the last frame, in units of the time base; 0 if it is not known."""
         return self._index.last_frame_ticks
 
     @property
     def total_frames(self) -> int | None:
-        """Frames of the whole file; None if it was cut off or its groups cannot be found."""
-        with suppress(FormatError):  # for whoever reads the groups to report, after what comes before the damage
+        """Number of frames of the whole file; None if it was cut off or its groups cannot be found."""
+        with suppress(FormatError):  # reading the groups reports the damage, after the groups before it
             return self._index.end.totals.num_frames if self._index.end else None
         return None
 
     def groups(self) -> Iterator[VideoGroup]:
-        """All groups, in order; of a damaged file those before the damage, then the error."""
+        """Yield all groups, in order; a damaged file gives the groups before the damage, then the error."""
         with self._reader() as reader:
             yield from reader
 
@@ -216,23 +216,23 @@ class FileIndex(GroupSource):
         """The group at a place, checked.
 
         Raises:
-            FormatError: It is damaged, or the file is not the one that was opened any more.
+            FormatError: The group is damaged, or the file is no longer the one that was opened.
         """
         with self._reader() as reader:
             return reader.read_group(location)
 
     def first_pts_of(self, location: GroupLocation) -> int:
-        """Timestamp of the first frame of a group, of which only the beginning is read."""
+        """Timestamp of the first frame of a group; reads only the beginning of the group."""
         if location.first_frame not in self._first_pts:
             with self._reader() as reader:
                 self._first_pts[location.first_frame] = reader.read_group_head(location).first_pts
         return self._first_pts[location.first_frame]
 
     def ticks_shown(self, index: int) -> int:
-        """How long a frame is shown, in units of the time base; 0 if the file, or its intact part, does not say."""
+        """Duration of a frame, in units of the time base; 0 if the file, or its intact part, does not say."""
         if index + 1 >= self.num_frames:
             return self.last_frame_ticks
-        with suppress(FormatError):  # of a damaged group, which may begin after what was asked for
+        with suppress(FormatError):  # the next frame's group may be damaged, though this frame is not
             return max(0, self._pts_of(index + 1) - self._pts_of(index))
         return 0
 
@@ -260,7 +260,7 @@ class FileIndex(GroupSource):
 
     @contextmanager
     def _reader(self) -> Iterator[ContainerReader]:
-        """A reader of its own: opening takes a fraction of a millisecond, and threads and processes share nothing."""
+        """A new reader; opening takes a fraction of a millisecond, and threads and processes share nothing."""
         with self._source.opened() as file:
             reader = ContainerReader(file)
             if reader.header != self.header:

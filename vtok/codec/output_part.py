@@ -1,4 +1,4 @@
-"""A `.vtok` file, or a part of it, on its way into a video: frames, sound and chapters, moved in time together."""
+"""Write a `.vtok` file, or a part of it, into a video: frames, sound and chapters, moved in time together."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -15,21 +15,21 @@ from vtok.video.frame import Frame, VideoInfo
 from vtok.video.times import Span, exact_seconds
 from vtok.video.tracks import Chapter, Extras, shifted_chapters
 
-FRAMES_AHEAD = FRAMES_PER_CHUNK  # decoded frames that wait to be written: at 4K, 12 MB each
+FRAMES_AHEAD = FRAMES_PER_CHUNK  # number of decoded frames that wait to be written: at 4K, 12 MB each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoPart:
-    """What is to be written.
+    """The part of a file that is to be written.
 
     Attributes:
         video: The file.
         info: Description of the video to be written.
-        frames: Its frames, at their new times.
+        frames: Frames to be written, at their new times.
         extras: Tags, audio tracks, and chapters at their new times.
         numbers: Numbers of the frames in the file; None for all.
-        span: From when to when sound is taken; times of the file.
-        shift: By how many seconds all is moved.
+        span: Stretch of time of the sound to be written, in times of the file.
+        shift: Seconds by which everything is moved.
     """
 
     video: CompressedVideo | RecoveredVideo
@@ -46,11 +46,11 @@ class VideoPart:
         return self.numbers.start if self.numbers else 0
 
     def write(self, writer: FrameWriter, advance: Callable[[int], None] | None) -> int:
-        """Write frames, and after each the audio packets that begin until then; return the number of frames.
+        """Write frames, and after each the audio packets that begin by then; return the number of frames.
 
         Args:
-            writer: Where to; if it writes no video, sound is left out with a notice.
-            advance: Told of each frame that was written.
+            writer: The writer; if it writes no video, sound is left out with a notice.
+            advance: Called with 1 after each written frame.
         """
         tracks, num_frames = self.extras.audio, 0
         sounding = writer if isinstance(writer, VideoWriter) and tracks else None
@@ -82,17 +82,17 @@ def video_part(
     *,
     with_audio: bool = True,
 ) -> VideoPart:
-    """The frames that begin from one time to another, counted from the first, moved to where the video begins.
+    """The part whose frames begin between two times, moved to the beginning of the video.
 
     Args:
         video: The file.
-        start_seconds: The first time.
-        end_seconds: The second; None for the end.
-        with_audio: Take the sound too.
+        start_seconds: Start of the part, in seconds after frame 0.
+        end_seconds: End of the part, in seconds after frame 0; None for the end of the video.
+        with_audio: Whether to take the sound too.
 
     Raises:
         ConfigError: There are no such frames.
-        FormatError: The first of them is damaged.
+        FormatError: The first of these frames is damaged.
     """
     header = video.header
     audio = header.audio if with_audio else ()
@@ -107,7 +107,7 @@ def video_part(
     first = next(frames, None)
     ticks = video.index.first_pts - first.pts if first else 0
     begin, shift = video.index.first_pts * header.time_base, ticks * header.time_base
-    # Sound from before the first frame belongs to a part that begins there.
+    # Sound from before the first frame belongs to a part that begins with that frame.
     span = Span(begin - shift if numbers.start else None, None if end is None else begin + end)
     chapters = _chapters(video, span, shift)
     return VideoPart(
@@ -122,7 +122,7 @@ def video_part(
 
 
 def _chapters(video: CompressedVideo | RecoveredVideo, span: Span, shift: Fraction) -> tuple[Chapter, ...]:
-    """Chapters, moved like the frames, also by what `VideoWriter` moves a video that begins before zero."""
+    """The chapters, moved like the frames, and as `VideoWriter` moves a video that begins before zero."""
     if not video.header.chapters:
         return ()
     before_zero = max(Fraction(0), -video.index.first_pts * video.header.time_base)

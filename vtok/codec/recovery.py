@@ -1,4 +1,4 @@
-"""What is left of a damaged `.vtok` file, as frames: lost ones hold the picture before, so that time goes on."""
+"""Decode what is left of a damaged `.vtok` file; lost frames hold the picture before, so that time goes on."""
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
@@ -26,13 +26,13 @@ class SurveyedGroups(GroupSource):
     """The intact groups of a damaged file, and its intact sound.
 
     Attributes:
-        faults: What is wrong with the file, one line each.
+        faults: The faults of the file, one line each.
 
     Args:
         source: The `.vtok` file.
 
     Raises:
-        FormatError: There is nothing to recover: no header or no group is intact.
+        FormatError: Nothing can be recovered: no header or no group is intact.
     """
 
     def __init__(self, source: ByteSource) -> None:
@@ -49,7 +49,7 @@ class SurveyedGroups(GroupSource):
 
     @property
     def locations(self) -> list[GroupLocation]:
-        """Where the intact groups are; those that turn out not to decode are taken out."""
+        """The places of the intact groups; groups that fail to decode are taken out."""
         return self._locations
 
     def groups(self) -> Iterator[VideoGroup]:
@@ -60,7 +60,7 @@ class SurveyedGroups(GroupSource):
         """The group at a place.
 
         Raises:
-            FormatError: It is no longer there.
+            FormatError: The group is no longer there.
         """
         with self._source.opened() as file:
             return read_surveyed_group(file, location)
@@ -71,16 +71,16 @@ class SurveyedGroups(GroupSource):
 
     @property
     def num_frames(self) -> int:
-        """Frames in the file as it was written, as far as that is known."""
+        """Number of frames in the file as it was written, as far as that is known."""
         return self._num_frames
 
     @property
     def total_frames(self) -> int:
-        """The same."""
+        """Number of frames in the file as it was written, as far as that is known."""
         return self._num_frames
 
     def ticks_shown(self, index: int) -> int:
-        """0: not known, for frames may have been lost."""
+        """0, which means unknown, as frames may have been lost."""
         return 0
 
     def _audio(self, file: BinaryIO, needed: range) -> Iterable[AudioLocation]:
@@ -88,27 +88,27 @@ class SurveyedGroups(GroupSource):
 
 
 class RecoveredVideo:
-    """A damaged `.vtok` file as frames: every group that is intact, and held pictures in place of the others.
+    """A damaged `.vtok` file as frames: all intact groups, and held pictures in place of the others.
 
-    A held picture is the last good one before the gap, or the first good one after it at the start; its timestamps are
-    spread evenly. The first frames after a gap may differ a little from those of the sound file, as the networks do not
-    know what was before them.
+    A held picture is the last good one before the gap, or the first good one after a gap at the start. Its timestamps
+    are spread evenly. The first frames after a gap may differ a little from those of the sound file, as the networks do
+    not know the frames before them.
 
     Attributes:
-        index: Where the intact groups and the sound are.
+        index: The places of the intact groups and of the sound.
         header: The header, or its copy.
-        info: The same as the description of a video.
-        faults: What is wrong with the file, one line each; complete when all frames were asked for.
-        num_held_frames: How many of the frames so far were held pictures.
+        info: The header as the description of a video.
+        faults: The faults of the file, one line each; complete when all frames were asked for.
+        num_held_frames: Number of held pictures among the frames so far.
 
     Args:
         source: The `.vtok` file: a path, bytes, or a binary file object that can seek.
-        tokenizer: Default: the one in this package that the file names.
+        tokenizer: The tokenizer that decodes; default: the one in this package that the file names.
         arithmetic: Where and how the networks compute; see `ChunkDecoder`.
 
     Raises:
-        FormatError: There is nothing to recover: no header or no group is intact.
-        ModelMismatchError: It was written with other weights than those of the tokenizer.
+        FormatError: Nothing can be recovered: no header or no group is intact.
+        ModelMismatchError: The file was written with other weights than those of the tokenizer.
     """
 
     def __init__(
@@ -155,7 +155,7 @@ class RecoveredVideo:
         yield from self._held(stop - position, last, None)
 
     def _good_frames(self, start: int, stop: int) -> Iterator[tuple[int, Frame]]:
-        """Frames that are intact, with their numbers."""
+        """Yield intact frames with their numbers."""
         position, locations = start, self.index.locations
         while position < stop:
             place = bisect_right(locations, position, key=lambda location: location.end_frame)
@@ -174,7 +174,7 @@ class RecoveredVideo:
                 self.faults.append(str(error).removeprefix(f"{self.index.path}: "))
 
     def _end_of_run(self, place: int, stop: int) -> int:
-        """One past the last frame before `stop` that no gap parts from those of group `place`."""
+        """One past the last frame before `stop` that no gap separates from those of group `place`."""
         locations = self.index.locations
         end = locations[place].end_frame
         while end < stop and place + 1 < len(locations) and locations[place + 1].first_frame == end:
@@ -183,7 +183,7 @@ class RecoveredVideo:
         return min(end, stop)
 
     def _held(self, num_frames: int, before: Frame | None, after: Frame | None) -> Iterator[Frame]:
-        """The picture before a gap of `num_frames`, or the one after it, as often as timestamps have room for it."""
+        """Yield the picture before a gap of `num_frames`, or the one after it, once per free timestamp."""
         picture = before or after
         if picture is None or not num_frames:
             return

@@ -1,45 +1,45 @@
-"""Large frames in strips of rows of blocks, so that the networks' memory is bounded.
+"""Split large frames into strips of rows of blocks, so that the networks' memory is bounded.
 
-A strip goes through the networks together with as many rows around it as they see, which are then dropped. It has a
-state of its own, as if it were a video. Where the strips are depends on the size of the frame and on the arithmetic
-only, so one machine always gives the same pixels. Against the frame in one piece a sample differs by at most one level,
-and by none where convolutions sum in the same order for every height, as those of oneDNN did on every processor tried.
+A strip goes through the networks together with the rows around it that they see, which are then dropped. It has its own
+state, as if it were a video. The places of the strips depend only on the size of the frame and on the arithmetic, so
+one machine always gives the same pixels. A sample differs by at most one level from the frame in one piece. It does not
+differ if convolutions sum in the same order for every height, as those of oneDNN did on every processor tried.
 """
 
 from itertools import pairwise
 from typing import NamedTuple
 
-MAX_POSITIONS = 14_400  # latent positions at once, about: a frame of 1280x720; fewer cost time, more cost memory
+MAX_POSITIONS = 14_400  # latent positions at once, as in a frame of 1280x720; fewer cost time, more cost memory
 MIN_ROWS = 32
 
 
 class Strip(NamedTuple):
-    """Rows of latents: those that are wanted, and those that the networks have to see for it."""
+    """Rows of latents: `inner` are wanted, `outer` are those that the networks have to see for them."""
 
     inner: slice
     outer: slice
 
     def seen(self, side: int) -> slice:
-        """The outer rows, where a row of latents is `side` rows of samples."""
+        """The outer rows, in rows of samples; a row of latents is `side` rows of samples."""
         return slice(self.outer.start * side, self.outer.stop * side)
 
     def wanted(self, side: int) -> slice:
-        """The inner rows, in rows of samples."""
+        """The inner rows, in rows of samples; a row of latents is `side` rows of samples."""
         return slice(self.inner.start * side, self.inner.stop * side)
 
     def wanted_of_seen(self, side: int) -> slice:
-        """Where among the outer rows the inner ones are, in rows of samples."""
+        """The place of the inner rows among the outer ones, in rows of samples."""
         return slice((self.inner.start - self.outer.start) * side, (self.inner.stop - self.outer.start) * side)
 
 
 def strips(height: int, width: int, reach: int, *, bfloat16: bool) -> list[Strip]:
-    """A latent frame in strips of equal height.
+    """Split a latent frame into strips of equal height.
 
     Args:
         height: Rows of latents.
-        width: Columns.
-        reach: So many rows around a row are seen by the networks.
-        bfloat16: Whether they compute in half precision; in float32 strips are half as large.
+        width: Columns of latents.
+        reach: Number of rows around a row that the networks see.
+        bfloat16: Whether the networks compute in half precision; in float32 strips are half as large.
     """
     max_positions = MAX_POSITIONS if bfloat16 else MAX_POSITIONS // 2
     count = max(1, min(-(-height * width // max_positions), height // MIN_ROWS))

@@ -5,9 +5,9 @@
     tokens[-1]                  # uint8 [n, H, W]
     tokens[10:20:2]             # uint8 [5, n, H, W]
 
-A latent frame is found by its group: groups (four seconds, unless said otherwise) are decoded as a whole and checked
-against the CRC of their codes, and the last ones stay in memory. No file is kept open, so readers may be used by
-several threads, inherited by forked processes, and pickled.
+A latent frame is found by its group. Groups (of four seconds by default) are decoded as a whole and checked against the
+CRC of their codes, and the last ones stay in memory. No file is kept open, so readers may be used by several threads,
+inherited by forked processes, and pickled.
 """
 
 import math
@@ -33,7 +33,7 @@ from vtok.video.times import exact_seconds
 
 
 class DecodedGroup(NamedTuple):
-    """A group's codes uint8 `[n, H, W]` of each latent frame, not to be changed, and the timestamps of its frames."""
+    """A group's codes, uint8 `[n, H, W]` per latent frame, which must not be changed, and its frames' timestamps."""
 
     codes: list[Codes]
     pts: tuple[int, ...]
@@ -41,7 +41,7 @@ class DecodedGroup(NamedTuple):
 
 
 class GroupCache:
-    """The last decoded groups, of one file or of several; for any number of threads."""
+    """Keeps the last decoded groups of one or several files; for any number of threads."""
 
     def __init__(self, size: int = 2) -> None:
         self.size = size
@@ -49,14 +49,14 @@ class GroupCache:
         self._lock = Lock()
 
     def get(self, file: FileIndex, place: int) -> DecodedGroup | None:
-        """Group number `place` of a file, if it is here."""
+        """Group number `place` of a file, if the cache has it."""
         with self._lock:
             if (file, place) in self._groups:
                 self._groups.move_to_end((file, place))
             return self._groups.get((file, place))
 
     def put(self, file: FileIndex, place: int, group: DecodedGroup) -> None:
-        """Keep a group, in place of the one that was not used for longest."""
+        """Keep a group, in place of the least recently used one."""
         with self._lock:
             self._groups[file, place] = group
             self._groups.move_to_end((file, place))
@@ -68,29 +68,30 @@ class GroupCache:
 
 
 class TokenReader:
-    """The codes of a `.vtok` file, read as they are asked for, by latent frame.
+    """The codes of a `.vtok` file by latent frame, read on demand.
 
-    Making one reads the header and the index; the model's prior is loaded, once per process, when codes are first read.
+    Making a reader reads the header and the index. The model's prior is loaded when codes are first read, once per
+    process.
 
     Attributes:
-        index: Where everything is in the file.
-        path: The file, or what messages call it if it has no path.
-        header: Its header.
+        index: The places of everything in the file.
+        path: Path of the file, or its name in messages if it has no path.
+        header: The file's header.
         shape: `(T, n, H, W)`: latent frames, channels, latent rows and columns.
         dtype: uint8.
-        is_complete: Whether the file has its end; of one that was cut off, these are the complete groups.
-        last_frame_ticks: How long the last frame is shown, in units of the header's time base; 0 if not known.
+        is_complete: Whether the file has its end; a reader of a file that was cut off has the complete groups.
+        last_frame_ticks: Duration of the last frame, in units of the header's time base; 0 if it is not known.
 
     Args:
         source: The `.vtok` file: a path, bytes, or a binary file object that can seek. A file object is read from its
-            beginning, is not closed, and stands where it stood after each read; nothing else may read it at the same
-            time, and no other process can have the reader.
-        tokenizer: Default: the one in this package that the file names.
-        cache: Where decoded groups stay; default: one of this reader's own, with two.
+            beginning and is not closed, and each read restores its position; nothing else may read it at the same time,
+            and no other process can have the reader.
+        tokenizer: The tokenizer whose prior decodes; default: the one in this package that the file names.
+        cache: Cache of decoded groups; default: one of this reader's own, for two groups.
 
     Raises:
-        FormatError: Not a `.vtok` file, or damaged; on access too.
-        ModelMismatchError: It was written with other weights than those of the tokenizer.
+        FormatError: The file is not a `.vtok` file, or it is damaged; also raised on access.
+        ModelMismatchError: The file was written with other weights than those of the tokenizer.
     """
 
     dtype = np.dtype(np.uint8)
@@ -121,16 +122,16 @@ class TokenReader:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all codes as one array."""
+        """Number of bytes of all codes as one array."""
         return math.prod(self.shape)
 
     @property
     def num_frames(self) -> int:
-        """Frames that the latent frames stand for."""
+        """Number of frames that the latent frames stand for."""
         return self.index.num_frames
 
     def __getitem__(self, key: SupportsIndex | slice) -> Codes:
-        """Latent frame `key`, uint8 `[n, H, W]`, or those of a slice, `[T, n, H, W]`; negative numbers from the end."""
+        """Latent frame `key`, uint8 `[n, H, W]`, or a slice, `[T, n, H, W]`; negative numbers count from the end."""
         if isinstance(key, slice):
             return self._read(range(len(self))[key])
         index = operator.index(key)
@@ -140,7 +141,7 @@ class TokenReader:
         return frame
 
     def __iter__(self) -> Iterator[Codes]:
-        """All latent frames in order, uint8 `[n, H, W]` each, in the memory of a group."""
+        """All latent frames in order, uint8 `[n, H, W]` each, in the memory of one group."""
         return (self[i] for i in range(len(self)))
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
@@ -149,14 +150,14 @@ class TokenReader:
         return self[:].astype(dtype or self.dtype, copy=False)
 
     def between_seconds(self, start: float, end: float | None = None) -> Codes:
-        """Codes uint8 `[T, n, H, W]` of the latent frames with a frame that begins in a stretch of time.
+        """Codes uint8 `[T, n, H, W]` of the latent frames that have a frame which begins in a stretch of time.
 
         Args:
-            start: When the stretch begins, in seconds after frame 0.
-            end: When it ends, in seconds after frame 0; None for the end of the video.
+            start: Begin of the stretch, in seconds after frame 0.
+            end: End of the stretch, in seconds after frame 0; None for the end of the video.
 
         Raises:
-            ConfigError: There are none, or a time is negative or not finite.
+            ConfigError: There are no such latent frames, or a time is negative or not finite.
         """
         frames = self.index.frame_range(exact_seconds(start), None if end is None else exact_seconds(end))
         return self[self.latent_of_frame(frames[0]) : self.latent_of_frame(frames[-1]) + 1]
@@ -179,20 +180,20 @@ class TokenReader:
         return self.index.locations[place].first_frame + frame_in_group
 
     def pts_seconds(self, index: int) -> float:
-        """When the first frame of latent frame `index` begins, in seconds after frame 0; reads its group."""
+        """Begin of the first frame of latent frame `index`, in seconds after frame 0; reads its group."""
         place, frame_in_group = self._place(index)
         return float((self.group(place).pts[frame_in_group] - self.index.first_pts) * self.header.time_base)
 
     @property
     def num_groups(self) -> int:
-        """Groups in the file."""
+        """Number of groups in the file."""
         return len(self.index.locations)
 
     def group(self, place: int) -> DecodedGroup:
         """Group `place`, counted from 0, from the cache or from the file.
 
         Raises:
-            FormatError: It is damaged, or the file is not the one that was opened any more.
+            FormatError: The group is damaged, or the file is no longer the one that was opened.
         """
         group = self._cache.get(self.index, place)
         if group is None:
@@ -229,7 +230,7 @@ class TokenReader:
 
 @lru_cache(maxsize=2)
 def _pretrained(path: str) -> VideoTokenizer:
-    """For its prior only: it is not given away, so nothing moves or changes it.
+    """The pretrained tokenizer, for its prior only; callers never get it, so nothing moves or changes it.
 
     Loading the networks too costs a tenth of a second.
     """

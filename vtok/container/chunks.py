@@ -195,7 +195,7 @@ class ChunkReader:
     def _read(self, size: int) -> bytes:
         """Read `size` bytes, or fewer at the end of the data; a pipe may need several calls.
 
-        Reading in steps keeps memory below the file's real size, even if the file declares more.
+        Reading in steps keeps memory within the file's real size, even if the file declares more.
         """
         parts = []
         while size and (part := self._file.read(min(size, _READ_STEP))):
