@@ -47,7 +47,7 @@ class CompressedVideo:
     Args:
         source: The `.vtok` file: a path, bytes, or a binary file object that can seek. Or the groups of a file.
         tokenizer: The tokenizer that decodes; default: the one in this package that the file names.
-        arithmetic: Where and how the networks compute; see `ChunkDecoder`.
+        arithmetic: Device and arithmetic of the networks; see `ChunkDecoder`.
 
     Raises:
         FormatError: The file is not a `.vtok` file, or it is damaged; also raised while iterating.

@@ -41,7 +41,7 @@ class GroupSource(ABC):
     @property
     @abstractmethod
     def locations(self) -> list[GroupLocation]:
-        """Where the groups are, in the order of their frames."""
+        """The places of the groups, in the order of their frames."""
 
     @abstractmethod
     def groups(self) -> Iterator[VideoGroup]:
@@ -183,7 +183,7 @@ class FileIndex(GroupSource):
 
     @property
     def locations(self) -> list[GroupLocation]:
-        """Where the groups are, in the order of their frames.
+        """The places of the groups, in the order of their frames.
 
         Raises:
             FormatError: There is no sound index, and a walk over the chunks met damage.

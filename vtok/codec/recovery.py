@@ -104,7 +104,7 @@ class RecoveredVideo:
     Args:
         source: The `.vtok` file: a path, bytes, or a binary file object that can seek.
         tokenizer: The tokenizer that decodes; default: the one in this package that the file names.
-        arithmetic: Where and how the networks compute; see `ChunkDecoder`.
+        arithmetic: Device and arithmetic of the networks; see `ChunkDecoder`.
 
     Raises:
         FormatError: Nothing can be recovered: no header or no group is intact.

@@ -17,7 +17,7 @@ PRECISIONS = ("auto", "float32", "bfloat16")
 
 @dataclass(frozen=True, slots=True)
 class Arithmetic:
-    """Where and how networks compute.
+    """The device and the arithmetic of networks.
 
     Attributes:
         device: The device that runs the networks.
