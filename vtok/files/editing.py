@@ -23,7 +23,7 @@ from vtok.system.sources import ByteSource
 from vtok.video.times import Span, exact_seconds
 from vtok.video.tracks import AudioPacket, AudioTrack, shifted_chapters
 
-# Files to be joined may differ in these fields. Times are converted; for the others the first file counts.
+# Files to be joined may differ in these fields. The tags of the first file count; times are converted.
 _MAY_DIFFER = ("tags", "writer", "time_base", "average_rate", "audio", "chapters")
 _AUDIO_MAY_DIFFER: dict[str, Any] = {"tags": {}, "bit_rate": 0, "disposition": ()}
 _Item: TypeAlias = VideoGroup | AudioPacket
@@ -203,7 +203,7 @@ def _write(
 
 
 def _moved(group: VideoGroup, first_frame: int, ticks: int, *, scale: int = 1, is_restart: bool = False) -> VideoGroup:
-    """The same codes, counted from frame `first_frame`, with timestamps times `scale` plus `ticks`."""
+    """The same codes, starting at frame `first_frame`, with timestamps times `scale` plus `ticks`."""
     pts = tuple(scale * value + ticks for value in group.pts)
     return replace(group, first_frame=first_frame, pts=pts, is_restart=group.is_restart or is_restart)
 

@@ -1,4 +1,4 @@
-"""Tokens from an `.npz` archive to a `.vtok` file, which decodes to a video: so a generative model is seen."""
+"""Imports tokens from an `.npz` archive into a `.vtok` file. Decoding it shows what a generative model made."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -31,7 +31,7 @@ def import_npz(
     keyframe_seconds: float = 4.0,
     overwrite: bool = False,
 ) -> TokenFileResult:
-    """Make a `.vtok` file of tokens, as a generative model made them or `export_npz` wrote them.
+    """Make a `.vtok` file from tokens that a generative model made or `export_npz` wrote.
 
     Args:
         source: The `.npz` file; see `docs/tokens.md` for its arrays.
@@ -42,7 +42,7 @@ def import_npz(
 
     Raises:
         MediaError: `source` is no such archive.
-        ConfigError: An array is missing, or has another shape, type or value than it must have.
+        ConfigError: An array is missing, or has a wrong shape, type or value.
         ModelMismatchError: The tokens are of a model that is not at hand.
     """
     if not is_vtok(target):
@@ -68,7 +68,7 @@ def import_npz(
 
 
 class _Layout(NamedTuple):
-    """Timestamps, and for each latent frame the number of its first frame and whether the networks begin anew."""
+    """Timestamps, and for each latent frame the number of its first frame and whether the networks restart there."""
 
     pts: list[int]
     starts: list[int]  # T + 1
@@ -79,7 +79,7 @@ class _Layout(NamedTuple):
         return self.pts[self.starts[i] : self.starts[i + 1]]
 
     def begins_group(self, i: int) -> bool:
-        """Only the last latent frame of a group may stand for fewer frames than others, and only its first restart."""
+        """Whether a group must begin here: only its first latent frame may restart, only its last may be shorter."""
         return self.is_restart[i] or len(self.pts_of(i - 1)) < FRAMES_PER_CHUNK
 
 
@@ -97,7 +97,7 @@ def _groups(
 
 
 def _header_from(arrays: ArrayReader) -> FileHeader:
-    """The header of the file to be; ConfigError if an array is not what it must be."""
+    """The header of the file to write; ConfigError if an array is not as it must be."""
     shape = arrays.shape_of_codes()
     (width,), (height,) = (arrays.integers(name, ()) for name in ("width", "height"))
     rate = arrays.fraction("average_rate") if arrays.has("average_rate") else None
