@@ -1,8 +1,9 @@
-"""Quantizes the prior of existing weights again, for when the exact arithmetic has changed; nothing is trained.
+"""Quantizes the prior of existing weights again, after a change of the exact arithmetic; nothing is trained.
 
 python tools/weights/requantize.py vtok/pretrained/vtok-8x8x8.safetensors
 
-The networks stay as they are, the hash does not: these are other weights, and files written with the old need those.
+The networks do not change, but the hash does. So these are other weights: files written with the old ones still need
+the old ones.
 """
 
 import json

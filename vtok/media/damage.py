@@ -1,4 +1,4 @@
-"""Finds damage that FFmpeg does not report as an error: by its log, and by sizes, end marks and durations of files."""
+"""Finds damage that FFmpeg reports as no error, from its log and from sizes, end marks and durations of files."""
 
 import re
 from fractions import Fraction
@@ -68,7 +68,7 @@ def missing_end(path: Path, format_name: str, first_packet_bytes: int) -> str | 
 
 
 def missing_seconds(declared: str | None, seconds: Fraction, rate: Fraction | None) -> str | None:
-    """The reason why a track must have lost frames, or None; compares it with the duration in Matroska's tags.
+    """The reason why a track must have lost frames, by the duration in Matroska's statistics tags, or None.
 
     Args:
         declared: The statistics tag with the duration, such as 00:00:02.400000000; None if there is none.

@@ -160,7 +160,7 @@ class VideoReader:
 
     def close(self) -> None:
         """Close the file; iteration ends here."""
-        self._frames = iter(())  # reading from a closed container would crash PyAV, without an exception
+        self._frames = iter(())  # PyAV crashes, without an exception, on reading from a closed container
         self._container.close()
 
     @property
