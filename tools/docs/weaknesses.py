@@ -1,4 +1,4 @@
-"""Codes clips that are hard for vtok by vtok, and by x264 at the same bytes; for tools/docs/generate_model_card.py."""
+"""Codes clips that are hard for vtok, by vtok and by x264 at the same bytes; see generate_model_card.py."""
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
