@@ -29,8 +29,8 @@ from vtok.codec.group_encoder import GroupEncoder
 from vtok.container.audio import AudioChunks
 from vtok.container.reader import AudioChunk, ContainerReader, VideoGroup
 from vtok.container.writer import ContainerWriter
-from vtok.files.coding import encode_file
 from vtok.files.editing import concat_files
+from vtok.files.encode import encode_file
 from vtok.model.tokenizer import VideoTokenizer
 from vtok.model.weights import EXACT_PRIOR, save_weights
 from vtok.video.frame import VideoInfo

@@ -23,7 +23,9 @@ from vtok.model.tokenizer import VideoTokenizer
 from vtok.system import atomic
 
 _SERVER = get_context("forkserver")
-_SERVER.set_forkserver_preload(["vtok.cli.app", "vtok.files.coding", "vtok.files.editing", "vtok.training.loop"])
+_SERVER.set_forkserver_preload(
+    ["vtok.cli.app", "vtok.files.decode", "vtok.files.encode", "vtok.files.editing", "vtok.training.loop"]
+)
 # What a run does to the disk through Python; FFmpeg's writes, and those of single calls, are met by `num_bytes`.
 _SYSTEM_CALLS = ("chmod", "fsync", "replace")
 

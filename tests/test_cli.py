@@ -23,7 +23,8 @@ from made_videos import truncated, write_video
 from vtok import __version__
 from vtok.cli.app import app, main
 from vtok.container.reader import ContainerReader
-from vtok.files.coding import DecodeResult, EncodeResult, encode_file
+from vtok.files.decode import DecodeResult
+from vtok.files.encode import EncodeResult, encode_file
 from vtok.measure.code_usage import CodeUsage
 from vtok.measure.psnr_ssim import Quality
 from vtok.measure.stats import FileStats, FrameSeries

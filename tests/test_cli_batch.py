@@ -12,7 +12,7 @@ from vtok.batch.plan import BatchResult, JobResult
 from vtok.cli.app import with_command
 from vtok.codec.group_encoder import PriorGroupDecoder
 from vtok.errors import ChecksumError
-from vtok.files import coding as codec
+from vtok.files import encode as codec
 
 
 @pytest.fixture

@@ -20,7 +20,8 @@ from vtok.errors import (
     ModelMismatchError,
     TruncatedError,
 )
-from vtok.files.coding import decode_file, encode_file
+from vtok.files.decode import decode_file
+from vtok.files.encode import encode_file
 from vtok.media.reader import VideoReader
 from vtok.media.writer import VideoWriter
 from vtok.video.frame import Frame, VideoInfo
@@ -241,7 +242,7 @@ def test_memory_does_not_grow_with_duration(tokenizer, tmp_path):
 import resource, sys, torch
 sys.path.insert(0, sys.argv[2])
 from conftest import new_tiny_tokenizer
-from vtok.files.coding import encode_file
+from vtok.files.encode import encode_file
 encode_file(sys.argv[1], sys.argv[1] + ".vtok", tokenizer=new_tiny_tokenizer())
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """

@@ -10,7 +10,7 @@ from made_videos import write_video
 from test_cli import vtok  # noqa: F401 # a fixture
 
 from vtok.errors import ConfigError, MediaError
-from vtok.files.coding import encode_file
+from vtok.files.encode import encode_file
 from vtok.measure.comparison import compare_files
 from vtok.measure.psnr_ssim import QualityMeter
 from vtok.measure.stats import file_stats

@@ -9,7 +9,7 @@ import pytest
 from made_videos import ROOT
 from PIL import Image
 
-from vtok.files.coding import encode_file
+from vtok.files.encode import encode_file
 from vtok.media.reader import VideoReader
 from vtok.model.registry import DEFAULT_MODEL, model_card
 from vtok.video.frame import Frame

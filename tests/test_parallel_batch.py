@@ -13,7 +13,7 @@ from vtok.batch.ranges import UnrepeatableError
 from vtok.batch.tasks import EncodeSettings, Outcome, encode_part
 from vtok.batch.workers import BatchSettings, encode_batch
 from vtok.container.verification import is_sound
-from vtok.files.coding import encode_file
+from vtok.files.encode import encode_file
 from vtok.model.tokenizer import VideoTokenizer
 
 MODEL = ROOT / "tests" / "golden" / "tiny.safetensors"

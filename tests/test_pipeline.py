@@ -7,7 +7,8 @@ import pytest
 import torch
 from made_videos import cut_sample
 
-from vtok.files.coding import decode_file, encode_file
+from vtok.files.decode import decode_file
+from vtok.files.encode import encode_file
 from vtok.media.reader import VideoReader
 from vtok.system.pipeline import ahead
 
@@ -119,7 +120,7 @@ def test_files_do_not_depend_on_queues_or_threads(depth, num_threads, tiny_token
             return coded.read_bytes(), [frame.y.tobytes() for frame in video]
 
     expected = there_and_back("as it is")
-    for name in ("files.coding.DEPTH", "codec.compressed_video.DEPTH", "codec.output_part.FRAMES_AHEAD"):
+    for name in ("files.encode.DEPTH", "codec.compressed_video.DEPTH", "codec.output_part.FRAMES_AHEAD"):
         monkeypatch.setattr(f"vtok.{name}", depth)
     before = torch.get_num_threads()
     torch.set_num_threads(num_threads)

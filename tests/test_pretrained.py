@@ -12,7 +12,8 @@ from made_videos import cut_sample
 from safetensors import safe_open
 
 from vtok.errors import ModelMismatchError, WeightsError
-from vtok.files.coding import decode_file, encode_file
+from vtok.files.decode import decode_file
+from vtok.files.encode import encode_file
 from vtok.files.inspection import file_info
 from vtok.measure.stats import file_stats
 from vtok.model.registry import DEFAULT_MODEL, FOLDER, model_card, model_names

@@ -12,7 +12,7 @@ from vtok.batch import ranges as range_encoding
 from vtok.batch.ranges import encode_range
 from vtok.batch.split import encode_split, is_long
 from vtok.errors import MediaError
-from vtok.files.coding import encode_file
+from vtok.files.encode import encode_file
 from vtok.media.reader import VideoReader
 
 KEYFRAME_SECONDS = 0.64  # two chunks

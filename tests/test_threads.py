@@ -8,7 +8,8 @@ import torch
 from made_videos import write_video
 
 from vtok.entropy.frame_coder import FrameCoder
-from vtok.files.coding import decode_file, encode_file
+from vtok.files.decode import decode_file
+from vtok.files.encode import encode_file
 from vtok.model.tokenizer import VideoTokenizer
 from vtok.networks.latent_model import LatentModel
 from vtok.system import threads

@@ -98,7 +98,7 @@ def encode_range(
     Args:
         source: The video.
         part: The range.
-        tokenizer: As for `vtok.files.coding.encode_file`, and so the rest.
+        tokenizer: As for `vtok.files.encode.encode_file`, and so the rest.
         quality: See above.
         allow_hdr: See above.
         verify: See above.

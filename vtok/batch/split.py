@@ -23,7 +23,7 @@ from vtok.codec.source import SourceChunk, SourcePart
 from vtok.container.groups import VideoGroup
 from vtok.container.writer import ContainerWriter
 from vtok.errors import MediaError
-from vtok.files.coding import EncodeResult, check_written, encode_result
+from vtok.files.encode import EncodeResult, check_written, encode_result
 from vtok.media.reader import VideoReader
 from vtok.model.tokenizer import VideoTokenizer
 from vtok.system.atomic import open_atomically

@@ -9,7 +9,7 @@ from typing import Any
 from vtok.batch.ranges import SourceRange, encode_range
 from vtok.container.groups import VideoGroup
 from vtok.errors import VtokError
-from vtok.files.coding import EncodeResult, encode_file
+from vtok.files.encode import EncodeResult, encode_file
 from vtok.model.tokenizer import VideoTokenizer
 
 

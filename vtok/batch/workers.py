@@ -25,7 +25,7 @@ from vtok.batch.split import encode_split, is_long
 from vtok.batch.tasks import EncodeSettings, Outcome, encode_part, encode_whole, tokenizer_named
 from vtok.container.groups import VideoGroup
 from vtok.errors import VtokError
-from vtok.files.coding import EncodeResult
+from vtok.files.encode import EncodeResult
 from vtok.media.reader import VideoReader
 from vtok.system.atomic import check_target
 

@@ -106,7 +106,7 @@ def encode(
     }
 
     def work(source: Path, target: Path, progress: Any) -> Any:
-        from vtok.files.coding import encode_file
+        from vtok.files.encode import encode_file
 
         set_threads(threads)
         return encode_file(
@@ -201,7 +201,7 @@ def decode(
     options = {key: str(value) for key, value in (("crf", crf), ("preset", preset)) if value is not None}
 
     def work(source: Path, target: Path, progress: Any) -> Any:
-        from vtok.files.coding import decode_file
+        from vtok.files.decode import decode_file
 
         set_threads(threads)
         return decode_file(
