@@ -10,14 +10,14 @@ from made_videos import ROOT, write_video, write_video_with_sound
 from vtok.batch.engines import LocalEngine, WorkerLostError
 from vtok.batch.plan import Job, Status
 from vtok.batch.ranges import UnrepeatableError
-from vtok.batch.tasks import EncodeSettings, Outcome, encode_part
+from vtok.batch.tasks import Outcome, encode_part
 from vtok.batch.workers import BatchSettings, encode_batch
 from vtok.container.verification import is_sound
-from vtok.files.encode import encode_file
-from vtok.model.tokenizer import VideoTokenizer
+from vtok.files.encode import encode_with
+from vtok.files.options import EncodeOptions
 
 MODEL = ROOT / "tests" / "golden" / "tiny.safetensors"
-SETTINGS = EncodeSettings(model=str(MODEL), keyframe_seconds=0.64, verify=True)
+SETTINGS = EncodeOptions(model=str(MODEL), keyframe_seconds=0.64, verify=True)
 SPLIT = BatchSettings(split_seconds=1.28)
 
 
@@ -52,10 +52,9 @@ def videos(tmp_path_factory):
     write_video(folder / "a.mp4", num_frames=20)
     write_video_with_sound(folder / "long.mkv", [("aac", 44100, "stereo")], num_frames=101, seconds=4)
     write_video(folder / "z.mp4", num_frames=9)
-    tokenizer = VideoTokenizer.from_pretrained(MODEL)
     for source in ("a.mp4", "long.mkv", "z.mp4"):
         target = (folder / source).with_suffix(".vtok")
-        encode_file(folder / source, target, tokenizer=tokenizer, **SETTINGS.for_files())
+        encode_with(SETTINGS, folder / source, target)
     return folder
 
 

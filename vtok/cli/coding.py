@@ -89,29 +89,29 @@ def encode(
 
     Example: vtok encode videos/ -o coded/ --workers 8 --json-lines
     """
+    from vtok.files.options import EncodeOptions
     from vtok.video.times import parse_range, parse_rate
 
     start_seconds, end_seconds = parse_range(start, end, duration)
-    settings: dict[str, Any] = {
-        "quality": quality,
-        "keyframe_seconds": keyframe_seconds,
-        "allow_hdr": allow_hdr,
-        "image_rate": None if image_rate is None else parse_rate(image_rate),
-        "with_audio": not no_audio,
-        "start_seconds": start_seconds,
-        "end_seconds": end_seconds,
-        "verify": verify,
-        "device": device,
-        "precision": precision,
-    }
+    options = EncodeOptions(
+        model=model,
+        quality=quality,
+        keyframe_seconds=keyframe_seconds,
+        allow_hdr=allow_hdr,
+        image_rate=None if image_rate is None else parse_rate(image_rate),
+        with_audio=not no_audio,
+        start_seconds=start_seconds,
+        end_seconds=end_seconds,
+        verify=verify,
+        device=device,
+        precision=precision,
+    )
 
     def work(source: Path, target: Path, progress: Any) -> Any:
-        from vtok.files.encode import encode_file
+        from vtok.files.encode import encode_with
 
         set_threads(threads)
-        return encode_file(
-            source, target, tokenizer=load(model), overwrite=force or skip_existing, progress=progress, **settings
-        )
+        return encode_with(options, source, target, overwrite=force or skip_existing, progress=progress)
 
     if output is None:
         if workers is not None or engine != "local" or as_json_lines:
@@ -128,12 +128,11 @@ def encode(
             "encode", jobs, work, skip, dry_run=dry_run, as_json=as_json, as_json_lines=as_json_lines, quiet=quiet
         )
         return
-    from vtok.batch.tasks import EncodeSettings
     from vtok.cli.workers import encode_on_workers
 
     batch = encode_on_workers(
         jobs,
-        EncodeSettings(model=model, **settings),
+        options,
         engine=engine,
         workers=workers,
         threads=threads,

@@ -9,12 +9,12 @@ from vtok.batch.plan import BatchResult, Job, JobResult
 from vtok.cli.output import tell_of_job
 
 if TYPE_CHECKING:
-    from vtok.batch.tasks import EncodeSettings
+    from vtok.files.options import EncodeOptions
 
 
 def encode_on_workers(
     jobs: list[Job],
-    settings: "EncodeSettings",
+    options: "EncodeOptions",
     *,
     engine: str,
     workers: int | None,
@@ -45,7 +45,7 @@ def encode_on_workers(
         return encode_batch(
             jobs,
             started,
-            settings,
+            options,
             BatchSettings(split_seconds=split_seconds, num_retries=retries, overwrite=overwrite),
             skip=skip or (lambda target: False),
             told=told,

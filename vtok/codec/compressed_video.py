@@ -13,9 +13,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, NamedTuple, Self
 
-from vtok.codec.chunk_coder import FRAMES_PER_CHUNK, ChunkDecoder, file_model
+from vtok.codec.chunk_coder import FRAMES_PER_CHUNK, ChunkDecoder
 from vtok.codec.code_costs import CodeCosts
-from vtok.codec.file_model import check_header, file_prior, tokenizer_of
+from vtok.codec.file_model import model_of
 from vtok.codec.group_decoder import decode_group
 from vtok.container.audio_index import AudioLocation, audio_bytes, bytes_around, locate_audio, read_packets
 from vtok.container.reader import ContainerReader, FileHeader, GroupLocation, VideoGroup
@@ -47,7 +47,7 @@ class CompressedVideo:
         path: The file.
         header: Its header.
         info: The same as the description of a video; `num_frames_from_header` is of the whole file if that is sound.
-        tokenizer: What decodes it.
+        model: What decodes it.
         costs: Where to note what groups and channels cost while codes are read, or None.
 
     Args:
@@ -80,9 +80,8 @@ class CompressedVideo:
         try:
             with naming(self.path):
                 self.header = self._read_header()
-                self.tokenizer = tokenizer_of(self.header, tokenizer)
-                self._prior = file_prior(self.tokenizer)
-                check_header(self.header, self.tokenizer)
+                self.model = model_of(self.header, tokenizer)
+                self._prior = self.model.exact_prior
             self.info = _info(self.header, self._total_frames())
         except BaseException:
             self._file.close()
@@ -112,7 +111,7 @@ class CompressedVideo:
 
     def decoded(self, latents: Iterable[LatentFrame], *, overlapped: bool = True) -> Iterator[Frame]:
         """The frames of successive latent frames, as the networks decode them; `overlapped`: latents are read ahead."""
-        decoder = ChunkDecoder(self.tokenizer, self.info, self.header.quality, self._arithmetic)
+        decoder = ChunkDecoder(self.model, self.info, self.header.quality, self._arithmetic)
         with ahead(_beside_networks(latents), depth=DEPTH) if overlapped else nullcontext(latents) as waiting:
             for latent in waiting:
                 if latent.is_restart:
@@ -245,7 +244,7 @@ class CompressedVideo:
 
     def _latents_for(self, start: int, stop: int) -> Iterator[LatentFrame]:
         """The latent frames of frames `start` to `stop`, and before them those that the networks' state depends on."""
-        memory = file_model(self.tokenizer).config.synthesis_memory
+        memory = self.model.networks.config.synthesis_memory
         groups = self.locations
         first = bisect_right(groups, start, key=_first_frame) - 1
         missing = memory - (start - groups[first].first_frame) // FRAMES_PER_CHUNK

@@ -17,7 +17,6 @@ from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Iterator
 from fractions import Fraction
-from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 from typing import Any, BinaryIO, NamedTuple, SupportsIndex
@@ -25,7 +24,7 @@ from typing import Any, BinaryIO, NamedTuple, SupportsIndex
 import numpy as np
 
 from vtok.codec.chunk_coder import latent_size
-from vtok.codec.file_model import card_of, check_header, file_prior, tokenizer_of
+from vtok.codec.file_model import card_of, model_of
 from vtok.codec.group_decoder import decode_group
 from vtok.container.reader import ContainerReader, GroupLocation, VideoGroup, opened
 from vtok.entropy.exact_prior import ExactPrior
@@ -112,7 +111,7 @@ class TokenReader:
             if tokenizer is None:
                 card_of(self.header)
             else:
-                check_header(self.header, tokenizer_of(self.header, tokenizer))
+                model_of(self.header, tokenizer)
             self._locations = reader.read_index()
             self.is_complete = reader.totals is not None
             self.last_frame_ticks = reader.last_frame_ticks
@@ -228,12 +227,8 @@ class TokenReader:
         return bisect_right(self._starts, index) - 1
 
     def _prior(self) -> ExactPrior:
-        if self._tokenizer is not None:
-            return file_prior(self._tokenizer)
         with naming(self.path):
-            tokenizer = _pretrained(str(card_of(self.header).path))
-            check_header(self.header, tokenizer_of(self.header, tokenizer))
-        return file_prior(tokenizer)
+            return model_of(self.header, self._tokenizer).exact_prior
 
     def _first_frame_at(self, seconds: Fraction) -> int:
         """The first frame that begins `seconds` after frame 0 or later; behind the last if there is none."""
@@ -258,12 +253,3 @@ class TokenReader:
         if reader.header != self.header:
             raise FormatError("is not the file any more that was opened")
         return reader
-
-
-@lru_cache(maxsize=2)
-def _pretrained(path: str) -> VideoTokenizer:
-    """For its prior only: it is not given away, so nothing moves or changes it.
-
-    Loading the networks too costs a tenth of a second.
-    """
-    return VideoTokenizer.from_pretrained(path)

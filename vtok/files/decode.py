@@ -14,6 +14,7 @@ from vtok.codec.compressed_video import CompressedVideo
 from vtok.codec.output_part import video_part
 from vtok.codec.recovery import RecoveredVideo
 from vtok.errors import ChecksumError, TruncatedError
+from vtok.files.options import DecodeOptions
 from vtok.media.outputs import open_output
 from vtok.model.tokenizer import VideoTokenizer
 from vtok.networks.arithmetic import choose_arithmetic
@@ -95,21 +96,45 @@ def decode_file(
     Raises:
         VtokError: Of any kind; then nothing was written and an existing target is as it was.
     """
+    options = DecodeOptions(
+        codec=codec,
+        codec_options=codec_options,
+        output_format=output_format,
+        start_seconds=start_seconds,
+        end_seconds=end_seconds,
+        recover=recover,
+        with_audio=with_audio,
+        device=device,
+        precision=precision,
+    )
+    return decode_with(options, source, target, tokenizer=tokenizer, overwrite=overwrite, progress=progress)
+
+
+def decode_with(
+    options: DecodeOptions,
+    source: StrPath,
+    target: StrPath,
+    *,
+    tokenizer: VideoTokenizer | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> DecodeResult:
+    """`decode_file` with its options in one piece."""
     check_target(target, [source], overwrite=overwrite)
-    opened = RecoveredVideo if recover else CompressedVideo
-    arithmetic = choose_arithmetic(device, precision)
+    opened = RecoveredVideo if options.recover else CompressedVideo
+    arithmetic = choose_arithmetic(options.device, options.precision)
     with (
-        _hint_at_recovery(recover),
+        _hint_at_recovery(options.recover),
         local_file(source) as path,
         opened(path, tokenizer=tokenizer, name=source, arithmetic=arithmetic) as video,
     ):
-        part = video_part(video, start_seconds, end_seconds, with_audio=with_audio)
+        part = video_part(video, options.start_seconds, options.end_seconds, with_audio=options.with_audio)
         with open_output(
             target,
             part.info,
-            codec=codec,
-            options=codec_options,
-            output_format=output_format,
+            codec=options.codec,
+            options=options.codec_options,
+            output_format=options.output_format,
             overwrite=overwrite,
             extras=part.extras,
         ) as writer:

@@ -5,33 +5,36 @@
 Audio packets pass by the networks: they are copied as they are.
 """
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
 
-from vtok.codec.chunk_coder import ChunkEncoder
-from vtok.codec.file_model import file_prior, new_header
-from vtok.codec.group_encoder import GroupEncoder, chunks_per_group
+from vtok.codec.encoder import encode_chunks
+from vtok.codec.file_model import new_header
+from vtok.codec.group_encoder import chunks_per_group
 from vtok.codec.sound_queue import SoundQueue
-from vtok.codec.source import SourceChunk, SourcePart
+from vtok.codec.source import SourcePart
+from vtok.container.groups import VideoGroup
 from vtok.container.verification import verify_file
 from vtok.container.writer import ContainerWriter
-from vtok.entropy.frame_coder import Codes
-from vtok.entropy.integer_products import entropy_coding_threads
 from vtok.errors import ChecksumError, ConfigError, MediaError
+from vtok.files.options import EncodeOptions
 from vtok.media.reader import VideoReader
+from vtok.model.loading import shared_model
+from vtok.model.pretrained_model import PretrainedModel
 from vtok.model.tokenizer import VideoTokenizer
 from vtok.networks.arithmetic import choose_arithmetic
 from vtok.system.atomic import check_target, open_atomically
 from vtok.system.paths import StrPath, is_vtok
-from vtok.system.pipeline import DEPTH, ahead
 from vtok.system.standard_streams import is_standard, local_file, standard_output
-from vtok.system.threads import num_threads
 from vtok.video.frame import Progress
 from vtok.video.times import played_seconds
+
+Advance = Callable[[int], None]  # told how many more frames are done
+Items = Generator[VideoGroup | list[bytes], None, None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,63 +114,104 @@ def encode_file(
     Raises:
         VtokError: Of any kind; then nothing was written and an existing target is as it was.
     """
+    options = EncodeOptions(
+        quality=quality,
+        keyframe_seconds=keyframe_seconds,
+        allow_hdr=allow_hdr,
+        image_rate=image_rate,
+        with_audio=with_audio,
+        start_seconds=start_seconds,
+        end_seconds=end_seconds,
+        verify=verify,
+        device=device,
+        precision=precision,
+    )
+    return encode_with(options, source, target, tokenizer=tokenizer, overwrite=overwrite, progress=progress)
+
+
+def encode_with(
+    options: EncodeOptions,
+    source: StrPath,
+    target: StrPath,
+    *,
+    tokenizer: VideoTokenizer | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> EncodeResult:
+    """`encode_file` with its options in one piece; a tokenizer takes the place of the model they name."""
     check_target(target, [source], overwrite=overwrite)
     if not is_standard(target) and not is_vtok(target):
         raise ConfigError(f"{target}: unknown suffix {Path(target).suffix!r}. The name of the output ends in .vtok")
-    arithmetic = choose_arithmetic(device, precision)
-    tokenizer = tokenizer or VideoTokenizer.from_pretrained()
-    prior = file_prior(tokenizer)
-    sound = SoundQueue() if with_audio else None
+    arithmetic = choose_arithmetic(options.device, options.precision)
+    model = shared_model(options.model) if tokenizer is None else tokenizer.pretrained
+
+    def coded(part: SourcePart, advance: Advance) -> Items:
+        chunks = part.chunks(chunks_per_group(part.info, options.keyframe_seconds))
+        items = encode_chunks(
+            chunks, model, part.info, quality=options.quality, arithmetic=arithmetic, verify=options.verify
+        )
+        with closing(items):
+            for item in items:
+                if isinstance(item, VideoGroup):
+                    yield item
+                else:
+                    yield item.audio
+                    advance(len(item.frames))
+
+    return write_encoded(options, source, target, coded, model=model, progress=progress)
+
+
+def write_encoded(
+    options: EncodeOptions,
+    source: StrPath,
+    target: StrPath,
+    coded: Callable[[SourcePart, Advance], Items],
+    *,
+    model: PretrainedModel,
+    progress: Progress | None = None,
+) -> EncodeResult:
+    """Read a source, have it coded, and write the file, all or nothing.
+
+    Args:
+        options: How to read, what goes into the header, and whether to check the written file.
+        source: As for `encode_file`.
+        target: The file to write or to replace.
+        coded: Given the source and what is told the number of frames done, it gives the groups, and before each the
+            chunks of sound that come before it, in the order of the file.
+        model: What codes.
+        progress: As for `encode_file`.
+    """
+    sound = SoundQueue() if options.with_audio else None
     with (
         local_file(source) as path,
-        VideoReader(path, name=source, allow_hdr=allow_hdr, image_rate=image_rate, sound=sound) as reader,
+        VideoReader(
+            path, name=source, allow_hdr=options.allow_hdr, image_rate=options.image_rate, sound=sound
+        ) as reader,
         _opened_target(target) as file,
     ):
-        part = SourcePart(reader, sound, start_seconds, end_seconds)
-        info = part.info
-        advance = progress(info) if progress else None
-        encoder = ChunkEncoder(tokenizer, info, quality, arithmetic)
-        group_chunks = chunks_per_group(info, keyframe_seconds)
+        part = SourcePart(reader, sound, options.start_seconds, options.end_seconds)
+        writer = ContainerWriter(file, new_header(model, part.info, options.quality, part.extras))
         first_pts = last_pts = None
-        writer = ContainerWriter(file, new_header(tokenizer, info, quality, part.extras))
-        group = GroupEncoder(prior, quality, verify=verify)
-        with (
-            ahead(part.chunks(group_chunks), depth=DEPTH) as chunks,
-            ahead(_coded(encoder, chunks), depth=DEPTH) as coded,
-            num_threads(entropy_coding_threads()),
-        ):
-            for chunk, codes in coded:
-                group.push(codes, [frame.pts for frame in chunk.frames])
-                first_pts = chunk.frames[0].pts if first_pts is None else first_pts
-                last_pts = chunk.frames[-1].pts
-                writer.write_audio(chunk.audio)
-                if chunk.ends_group:
-                    writer.write_group(group.finish(writer.totals.num_frames))
-                    group = GroupEncoder(prior, quality, verify=verify)
-                if advance:
-                    advance(len(chunk.frames))
-        if group.num_chunks:
-            writer.write_group(group.finish(writer.totals.num_frames))
+        advance = progress(part.info) if progress else None
+        with closing(coded(part, advance or (lambda frames: None))) as items:
+            for item in items:
+                if isinstance(item, VideoGroup):
+                    writer.write_group(item)
+                    first_pts = item.pts[0] if first_pts is None else first_pts
+                    last_pts = item.pts[-1]
+                else:
+                    writer.write_audio(item)
         writer.write_audio(part.rest_of_sound())
         writer.finish(last_frame_ticks=part.last_frame_ticks)
         if first_pts is None or last_pts is None:
             raise MediaError(f"{source}: no frame could be decoded")
-    if verify and not is_standard(target):
+    if options.verify and not is_standard(target):
         check_written(target)
-    return encode_result(
-        source, target, writer, reader, played_seconds(info, first_pts, last_pts, part.last_frame_ticks)
-    )
+    seconds = played_seconds(part.info, first_pts, last_pts, part.last_frame_ticks)
+    return _result(source, target, writer, reader, seconds)
 
 
-def _coded(encoder: ChunkEncoder, chunks: Iterable[SourceChunk]) -> Iterator[tuple[SourceChunk, Codes]]:
-    """Each chunk with its codes."""
-    for chunk in chunks:
-        yield chunk, encoder.encode(chunk.frames)
-        if chunk.ends_group:
-            encoder.start_group()
-
-
-def encode_result(
+def _result(
     source: StrPath, target: StrPath, writer: ContainerWriter, reader: VideoReader, seconds: float
 ) -> EncodeResult:
     """What was done when `writer` has written all that `reader` gave, which plays for `seconds`."""

@@ -96,7 +96,7 @@ def spread_over_cells(channels: Tensor) -> Tensor:
 @cache
 def _cell_order() -> Tensor:
     """Where in a block vector the values of its four cells are, one cell after the other, `[768]`."""
-    with torch.inference_mode(False):  # or it could not be used in training later
+    with torch.inference_mode(False), torch.device("cpu"):  # or it could not be used in training later
         return blocks_to_cells(torch.arange(BLOCK_VALUES).view(1, -1, 1, 1))[0].permute(1, 2, 0).flatten()
 
 

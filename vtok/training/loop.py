@@ -28,11 +28,11 @@ from vtok.model.weights import EXACT_PRIOR, load_weights, save_card, save_weight
 from vtok.networks.arithmetic import has_fast_bfloat16
 from vtok.networks.klt import BLOCK_VALUES, planes_to_blocks
 from vtok.networks.latent_model import LatentModel
+from vtok.networks.objective import Objective, Outcome
 from vtok.system.atomic import write_atomically
 from vtok.training.clip_cache import ClipCache, build_clip_cache, find_videos, unpack_i420
 from vtok.training.config import TrainConfig
 from vtok.training.curves import plot_curves
-from vtok.training.objective import Objective, Outcome
 from vtok.training.optimizers import build_optimizers, set_learning_rate
 from vtok.training.processes import Processes, is_first_process, joined_processes
 from vtok.training.validation import validate

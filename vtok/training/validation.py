@@ -5,9 +5,8 @@ from dataclasses import dataclass
 import torch
 
 from vtok.networks.latent_model import LatentModel
+from vtok.networks.objective import Objective, ObjectiveConfig, Outcome
 from vtok.training.clip_cache import ClipCache, unpack_i420
-from vtok.training.config import ObjectiveConfig
-from vtok.training.objective import evaluate
 
 BATCH_SIZE = 8
 
@@ -27,14 +26,14 @@ def validate(
     model: LatentModel, cache: ClipCache, qualities: tuple[int, ...], objective: ObjectiveConfig, *, bfloat16: bool
 ) -> list[OperatingPoint]:
     """One operating point per quality, over every clip of `cache`, trimmed to whole chunks of eight frames."""
-    points = []
+    points, evaluate = [], Objective(model, objective)
     for quality in qualities:
         rates, psnrs, costs = [], [], []
         for start in range(0, len(cache), BATCH_SIZE):
             planes = unpack_i420(cache.clips[start : start + BATCH_SIZE], cache.size)
             batch_quality = torch.full((len(planes.y),), float(quality))
             with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
-                outcome = evaluate(model, planes, batch_quality, objective)
+                outcome: Outcome = evaluate(planes, batch_quality)
             psnr = 10 * torch.log10(4 / outcome.squared_error.clamp_min(1e-8))  # the range [-1, 1] is 2 wide
             rates.append(outcome.bits_per_pixel)
             psnrs.append((6 * psnr[0] + psnr[1] + psnr[2]) / 8)
