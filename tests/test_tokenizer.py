@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from vtok.errors import ConfigError
-from vtok.model.tokenizer import LossBreakdown, VideoTokenizer
+from vtok.model.tokenizer import VideoTokenizer
+from vtok.networks.losses import LossBreakdown
 
 SMALL = {"layers": (("residual", 8),), "init_dim": 8, "input_conv_kernel_size": (3, 3, 3)}
 

@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from vtok.files.inspection import FileInfo, file_info
     from vtok.measure.comparison import Comparison, compare_files
     from vtok.measure.stats import FileStats, file_stats
-    from vtok.model.tokenizer import LossBreakdown, VideoTokenizer
+    from vtok.model.tokenizer import VideoTokenizer
+    from vtok.networks.losses import LossBreakdown
     from vtok.tokens.dataset import TokenDataset
     from vtok.tokens.npz_arrays import TokenFileResult
     from vtok.tokens.shards import ShardResult
@@ -76,7 +77,7 @@ _HOMES = {
     "FileInfo": "vtok.files.inspection",
     "FileStats": "vtok.measure.stats",
     "JobResult": "vtok.batch.plan",
-    "LossBreakdown": "vtok.model.tokenizer",
+    "LossBreakdown": "vtok.networks.losses",
     "ShardResult": "vtok.tokens.shards",
     "TokenDataset": "vtok.tokens.dataset",
     "TokenFileResult": "vtok.tokens.npz_arrays",

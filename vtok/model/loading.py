@@ -26,7 +26,7 @@ def shared_model(name_or_path: str | Path = DEFAULT_MODEL) -> PretrainedModel:
     path, card = find_weights(name_or_path)
     modified_ns = path.stat().st_mtime_ns if path.exists() else 0
     with _LOCK:
-        return _shared(path.absolute(), path.stem, card.tensors_sha256 if card else None, modified_ns).as_it_is()
+        return _shared(path.absolute(), path.stem, card.tensors_sha256 if card else None, modified_ns)
 
 
 @lru_cache(maxsize=4)

@@ -23,7 +23,6 @@ from vtok.model.registry import DEFAULT_MODEL
 from vtok.model.rgb_model import RgbModel
 from vtok.networks.causal_layers import KernelSize
 from vtok.networks.conv_model import ConvModel
-from vtok.networks.losses import LossBreakdown as LossBreakdown
 from vtok.networks.quantizer import LFQ
 
 
@@ -200,7 +199,8 @@ class VideoTokenizer(nn.Module):
         Args:
             video: What the reconstruction is compared with, `[b, c, t, h, w]` or images `[b, c, h, w]`.
             video_or_images: What is tokenized, of the same shape (images count as one frame); default: `video`.
-            return_loss: Return the loss and its `LossBreakdown` instead of the reconstruction.
+            return_loss: Return the loss and its `LossBreakdown` instead of the reconstruction; of the pretrained kind
+                it is that of training, see `vtok.networks.objective`.
             return_codes: Also return the codes, as the last element.
             quality: As for `encode`.
 

@@ -127,7 +127,7 @@ def code_length(
         return length
     low, high = model.quantizer.min_code, model.quantizer.max_code
     noise = torch.stack([torch.rand(latents.shape[1:], generator=_generator(seed)) for seed in noise_seeds])
-    noisy = latents.clamp(low, high) + noise.to(latents) - 0.5
+    noisy = latents.clamp(low, high) + noise.to(latents.device) - 0.5
     frozen = Distribution(distribution.location.detach(), distribution.log2_scale.detach())
     noisy_length = model.prior.bits(noisy, frozen)
     return length + (noisy_length - noisy_length.detach())
