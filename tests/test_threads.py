@@ -12,7 +12,6 @@ from vtok.files.decode import decode_file
 from vtok.files.encode import encode_file
 from vtok.model.tokenizer import VideoTokenizer
 from vtok.networks.latent_model import LatentModel
-from vtok.system import threads
 from vtok.system.threads import num_threads, use_threads
 
 
@@ -40,7 +39,7 @@ def counted(monkeypatch):
 def test_entropy_coding_has_one_thread_where_its_products_are_small(
     tiny_tokenizer, counted, monkeypatch, tmp_path, exact_in_int8
 ):
-    monkeypatch.setattr(threads, "int8_products_are_exact", lambda: exact_in_int8)
+    monkeypatch.setattr("vtok.entropy.integer_products.int8_products_are_exact", lambda: exact_in_int8)
     source = write_video(tmp_path / "in.mp4", num_frames=40)
     with num_threads(2):
         encode_file(source, tmp_path / "a.vtok", tokenizer=tiny_tokenizer)

@@ -31,11 +31,11 @@ class _PartOptions:
     precision: str = "auto"
 
     def __post_init__(self) -> None:
-        _check("start_seconds", self.start_seconds, "seconds, 0 or more", lambda x: x >= 0)
+        _check("start_seconds", self.start_seconds, "seconds, 0 or more", lambda x: 0 <= x < math.inf)
         if self.end_seconds is not None:
             start = exact_seconds(self.start_seconds)
             expected = f"seconds after start_seconds, {float(start):g}, or None"
-            _check("end_seconds", self.end_seconds, expected, lambda x: exact_seconds(x) > start)
+            _check("end_seconds", self.end_seconds, expected, lambda x: math.isfinite(x) and exact_seconds(x) > start)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,7 @@ class EncodeOptions(_PartOptions):
     Attributes:
         model: Name or file of the model, where no tokenizer is given.
         quality: 1 (smallest) to 9 (best).
-        keyframe_seconds: Length of the groups that can be decoded on their own.
+        keyframe_seconds: Length of the groups that can be decoded on their own; infinity for the longest.
         allow_hdr: Take HDR video, its colours cut to 8 bits as they are.
         image_rate: Frames per second of a sequence of images; None for 25.
         verify: Decode the codes of each group before it is written, and check the written file.
@@ -91,6 +91,6 @@ class DecodeOptions(_PartOptions):
 
 
 def _check(name: str, value: Any, expected: str, is_allowed: Any) -> None:
-    if not (isinstance(value, Real) and math.isfinite(value) and is_allowed(value)):
+    if not (isinstance(value, Real) and is_allowed(value)):
         shown = f"{float(value):g}" if isinstance(value, Real) else repr(value)
         raise ConfigError(f"{name} is {shown}; expected {expected}")

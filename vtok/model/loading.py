@@ -24,14 +24,15 @@ def shared_model(name_or_path: str | Path = DEFAULT_MODEL) -> PretrainedModel:
         WeightsError: There is no such model, or its tensors are not those its card names.
     """
     path, card = find_weights(name_or_path)
-    modified_ns = path.stat().st_mtime_ns if path.exists() else 0
+    status = path.stat() if path.exists() else None
+    file = (status.st_dev, status.st_ino, status.st_mtime_ns) if status else None
     with _LOCK:
-        return _shared(path.absolute(), path.stem, card.tensors_sha256 if card else None, modified_ns)
+        return _shared(path, card.tensors_sha256 if card else None, file)
 
 
 @lru_cache(maxsize=4)
-def _shared(path: Path, name: str, expected_sha256: str | None, modified_ns: int) -> PretrainedModel:
-    return _read(path, name, expected_sha256)
+def _shared(path: Path, expected_sha256: str | None, file: object) -> PretrainedModel:
+    return _read(path, expected_sha256)
 
 
 def read_model(name_or_path: str | Path = DEFAULT_MODEL) -> PretrainedModel:
@@ -43,16 +44,16 @@ def read_model(name_or_path: str | Path = DEFAULT_MODEL) -> PretrainedModel:
         WeightsError: There is no such model, or its tensors are not those its card names.
     """
     path, card = find_weights(name_or_path)
-    return _read(path, path.stem, card.tensors_sha256 if card else None)
+    return _read(path, card.tensors_sha256 if card else None)
 
 
 @torch.inference_mode(False)
-def _read(path: Path, name: str, expected_sha256: str | None) -> PretrainedModel:
+def _read(path: Path, expected_sha256: str | None) -> PretrainedModel:
     tensors, config = load_weights(path)
     digest = tensors_sha256(tensors)
     if expected_sha256 and digest != expected_sha256:
         raise WeightsError(
-            f"{name}: the tensors have SHA-256 {digest}, the card says {expected_sha256}: "
+            f"{path.stem}: the tensors have SHA-256 {digest}, the card says {expected_sha256}: "
             f"the installation is damaged. Reinstall vtok."
         )
     networks, exact = split_tensors(tensors)
@@ -67,4 +68,4 @@ def _read(path: Path, name: str, expected_sha256: str | None) -> PretrainedModel
         raise WeightsError(f"{path}: the tensors do not fit their configuration: {cause}") from error
     model.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     types = {name: tensors[name].dtype for name in networks}
-    return PretrainedModel(model, exact_prior, name, digest, types)
+    return PretrainedModel(model, exact_prior, path.stem, digest, types)
