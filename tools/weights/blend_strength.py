@@ -17,13 +17,11 @@ import torch
 import typer
 from torch import Tensor
 
-from vtok.codec.chunk_coder import file_model
 from vtok.errors import ConfigError
-from vtok.model.tokenizer import VideoTokenizer
 from vtok.model.weights import load_weights, save_card, save_weights, split_tensors, tensors_sha256
 from vtok.networks.arithmetic import choose_arithmetic
 from vtok.networks.klt import PATCH
-from vtok.networks.latent_model import LatentModel
+from vtok.networks.latent_model import LatentModel, LatentModelConfig
 from vtok.networks.planes import Planes
 from vtok.training.clip_cache import ClipCache, unpack_i420
 
@@ -38,7 +36,7 @@ def blend_strength(run: Annotated[Path, typer.Argument(help="Folder of a finishe
     """Replace the strengths in the weights of RUN, and the hash on their card."""
     weights = run / "weights.safetensors"
     tensors, config = load_weights(weights)
-    model = file_model(VideoTokenizer.from_latent_config(config))
+    model = LatentModel(LatentModelConfig.from_json(config))
     if model.synthesis.blend is None:
         raise ConfigError(f"{weights}: a model without a blend of chunks")
     rows = torch.zeros_like(model.synthesis.blend.log_strength.rows)

@@ -15,11 +15,9 @@ import torch
 import typer
 from torch import Tensor, nn
 
-from vtok.codec.chunk_coder import file_model
 from vtok.errors import ConfigError
-from vtok.model.tokenizer import VideoTokenizer
 from vtok.model.weights import load_weights, save_weights, split_tensors
-from vtok.networks.latent_model import LatentModel
+from vtok.networks.latent_model import LatentModel, LatentModelConfig
 from vtok.networks.layers import NearConv2d
 from vtok.networks.prior import GroupNetwork, Prior
 from vtok.training.config import load_config
@@ -34,7 +32,7 @@ def smaller_prior(
 ) -> None:
     """Write the weights of WEIGHTS to OUTPUT, with a prior of the sizes in `config`, for training: it has no tables."""
     tensors, sizes = load_weights(weights)
-    old = file_model(VideoTokenizer.from_latent_config(sizes))
+    old = LatentModel(LatentModelConfig.from_json(sizes))
     old.load_state_dict(split_tensors(tensors)[0])
     model = LatentModel(load_config(config).model)
     rest = {name: tensor for name, tensor in old.state_dict().items() if not name.startswith("prior.")}

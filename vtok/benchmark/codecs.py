@@ -10,7 +10,8 @@ import av
 
 import vtok.version
 from vtok.errors import ConfigError
-from vtok.files.coding import decode_file, encode_file
+from vtok.files.decode import decode_file
+from vtok.files.encode import encode_file
 from vtok.media.reader import VideoReader
 from vtok.media.writer import VideoWriter
 from vtok.model.tokenizer import VideoTokenizer

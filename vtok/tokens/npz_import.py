@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vtok.codec.chunk_coder import FRAMES_PER_CHUNK, latent_size
-from vtok.codec.file_model import check_header, file_prior, tokenizer_of
+from vtok.codec.file_model import model_of
 from vtok.codec.group_encoder import GroupEncoder, chunks_per_group
 from vtok.container.reader import FileHeader, VideoGroup
 from vtok.container.writer import ContainerWriter
@@ -50,12 +50,11 @@ def import_npz(
     check_target(target, [source], overwrite=overwrite)
     with opened_arrays(source) as arrays:
         header, layout = _header_from(arrays), _layout_from(arrays)
-        tokenizer = tokenizer_of(header, tokenizer)
-        check_header(header, tokenizer)
+        model = model_of(header, tokenizer)
         longest = _latents_per_group(header, layout, keyframe_seconds)
         with open_atomically(target) as file:
             writer = ContainerWriter(file, header)
-            for group in _groups(arrays.codes(), layout, longest, file_prior(tokenizer), header.quality):
+            for group in _groups(arrays.codes(), layout, longest, model.exact_prior, header.quality):
                 writer.write_group(group)
             totals = writer.finish(last_frame_ticks=layout.last_frame_ticks)
     return TokenFileResult(

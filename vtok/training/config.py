@@ -8,6 +8,7 @@ from typing import Any
 
 from vtok.errors import ConfigError
 from vtok.networks.latent_model import LatentModelConfig
+from vtok.networks.objective import ObjectiveConfig
 from vtok.training.clip_cache import ClipCacheConfig
 
 
@@ -18,15 +19,6 @@ class DataConfig:
     batch_size: int
     num_frames: int
     size: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ObjectiveConfig:
-    """The loss; see `vtok.training.objective`."""
-
-    distortion_weight: float
-    jump_weight: float
-    balance_floor: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,11 +25,11 @@ from vtok.errors import ConfigError
 from vtok.model.weights import load_weights, split_tensors
 from vtok.networks.klt import BLOCK_VALUES, planes_to_blocks
 from vtok.networks.latent_model import LatentModel
+from vtok.networks.objective import Objective, Outcome
 from vtok.training.checkpoint import load_checkpoint, model_of, save_average, save_checkpoint
 from vtok.training.clip_cache import ClipCache, build_clip_cache, find_videos, to_device
 from vtok.training.config import TrainConfig
 from vtok.training.curves import plot_curves
-from vtok.training.objective import Objective, Outcome
 from vtok.training.optimizers import build_optimizers, set_learning_rate
 from vtok.training.processes import Processes, arithmetic_of, is_first_process, joined_processes, num_processes
 from vtok.training.run_log import RunLog

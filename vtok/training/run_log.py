@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 
 from vtok.errors import writing
-from vtok.training.objective import Outcome
+from vtok.networks.objective import Outcome
 from vtok.training.processes import Processes
 
 
