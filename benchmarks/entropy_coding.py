@@ -25,7 +25,7 @@ from stages import STEPS, Clock, chunks_of, read_video, through_files
 
 from vtok.benchmark.clips import find_clips, make_reference
 from vtok.cli.benchmark import parse_integers
-from vtok.codec.chunk_coder import FRAMES_PER_CHUNK, ChunkEncoder, file_model
+from vtok.codec.chunk_coder import FRAMES_PER_CHUNK, ChunkEncoder
 from vtok.codec.group_encoder import MAX_GROUP_CHUNKS
 from vtok.entropy.frame_coder import Codes
 from vtok.entropy.tables import probabilities_of
@@ -41,7 +41,7 @@ Histograms = NDArray[np.int64]  # [n, 256]
 
 def code_frames(tokenizer: VideoTokenizer, info: VideoInfo, frames: list[Frame], quality: int) -> list[Codes]:
     """The codes `[n, H, W]` of each latent frame."""
-    encoder = ChunkEncoder(tokenizer, info, quality)
+    encoder = ChunkEncoder(tokenizer.pretrained, info, quality)
     return [encoder.encode(chunk) for chunk in chunks_of(frames)]
 
 
@@ -66,7 +66,7 @@ def entropy_bits(counts: Histograms) -> float:
 @torch.inference_mode()
 def float_prior_bits(tokenizer: VideoTokenizer, codes: list[Codes], quality: int) -> float:
     """Code length under the prior in floating point."""
-    model = file_model(tokenizer)
+    model = tokenizer.pretrained.networks
     centred = model.quantizer.from_uint8(torch.from_numpy(np.stack(codes, axis=1)))[None]
     location, log2_scale = model.prior(centred, torch.tensor([float(quality)]))
     total = 0.0

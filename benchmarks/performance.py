@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from stages import ENTROPY_CODING, STEPS, Clock, through_files
 
-from vtok.codec.chunk_coder import ChunkDecoder, ChunkEncoder, file_model
+from vtok.codec.chunk_coder import ChunkDecoder, ChunkEncoder
 from vtok.errors import VtokError
 from vtok.media.reader import VideoReader
 from vtok.media.writer import VideoWriter
@@ -48,7 +48,7 @@ Record = dict[str, Any]
 
 def multiplications_per_pixel(tokenizer: VideoTokenizer) -> dict[str, float]:
     """Multiplications per pixel of luma of the pretrained model's parts, counted from its layers, in thousands."""
-    model = file_model(tokenizer)
+    model = tokenizer.pretrained.networks
     transform = model.transform.analysis.numel()
 
     def weights(part: torch.nn.Module) -> int:
@@ -117,7 +117,8 @@ def measure_networks(tokenizer: VideoTokenizer, runs: int, peer_python: str | No
     for i in range(16):
         y, u, v = (rng.integers(0, 256, shape, np.uint8) for shape in shapes)
         frames.append(Frame(y, u, v, i))
-    encoder, decoder, encoding, decoding = ChunkEncoder(tokenizer, info, 5), ChunkDecoder(tokenizer, info, 5), [], []
+    model, encoding, decoding = tokenizer.pretrained, [], []
+    encoder, decoder = ChunkEncoder(model, info, 5), ChunkDecoder(model, info, 5)
     for _ in range(runs + 1):
         start = perf_counter()
         codes = [encoder.encode(frames[i : i + 8]) for i in (0, 8)]

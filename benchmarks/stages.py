@@ -13,7 +13,6 @@ from unittest import mock
 import numpy as np
 
 from vtok.codec.chunk_coder import FRAMES_PER_CHUNK, ChunkDecoder, ChunkEncoder
-from vtok.codec.file_model import file_prior
 from vtok.entropy.frame_coder import Codes, PriorGroupDecoder, PriorGroupEncoder
 from vtok.entropy.integer_products import entropy_coding_threads
 from vtok.entropy.tables import PassDecoder, PassEncoder
@@ -109,8 +108,8 @@ def through_files(
     if timed_video:
         info, frames = read_video(video, num_frames)
     chunks = list(chunks_of(frames))
-    prior, codes = file_prior(tokenizer), []
-    encoder, group = ChunkEncoder(tokenizer, info, quality, arithmetic), PriorGroupEncoder(prior, quality)
+    prior, codes = tokenizer.pretrained.exact_prior, []
+    encoder, group = ChunkEncoder(tokenizer.pretrained, info, quality, arithmetic), PriorGroupEncoder(prior, quality)
     with clock.splitting(PassEncoder, "push", "range encoding", "prior (encoder)"):
         for chunk in chunks:
             with clock.counting("analysis"):
@@ -121,7 +120,7 @@ def through_files(
             payload = group.finish()
     _, height, width = codes[0].shape
     coded = PriorGroupDecoder(prior, quality, payload, num_latent_frames=len(codes), height=height, width=width)
-    decoder = ChunkDecoder(tokenizer, info, quality, arithmetic)
+    decoder = ChunkDecoder(tokenizer.pretrained, info, quality, arithmetic)
     with clock.splitting(PassDecoder, "pull", "range decoding", "prior (decoder)"), ExitStack() as stack:
         with clock.counting("write video"):
             writer = stack.enter_context(VideoWriter(folder / "decoded.mp4", info, codec="libx264"))

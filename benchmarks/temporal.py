@@ -19,7 +19,6 @@ from stages import chunks_of
 
 from vtok.benchmark.clips import find_clips, make_reference
 from vtok.codec.chunk_coder import FRAMES_PER_CHUNK, ChunkDecoder, ChunkEncoder
-from vtok.codec.file_model import file_prior
 from vtok.entropy.exact_prior import ExactPrior
 from vtok.entropy.frame_coder import Codes, PriorGroupEncoder
 from vtok.media.reader import VideoReader
@@ -34,14 +33,17 @@ def coded(
     tokenizer: VideoTokenizer, info: VideoInfo, frames: list[Frame], quality: float
 ) -> tuple[list[Frame], tuple[int, int]]:
     """The decoded frames, and how many bytes the first latent frame takes, and all of them."""
-    encoder, decoder = ChunkEncoder(tokenizer, info, quality), ChunkDecoder(tokenizer, info, quality)
+    encoder, decoder = (
+        ChunkEncoder(tokenizer.pretrained, info, quality),
+        ChunkDecoder(tokenizer.pretrained, info, quality),
+    )
     codes = [encoder.encode(chunk) for chunk in chunks_of(frames)]
     decoded = [
         frame
         for each, chunk in zip(codes, chunks_of(frames), strict=True)
         for frame in decoder.decode(each, [frame.pts for frame in chunk])
     ]
-    prior = file_prior(tokenizer)
+    prior = tokenizer.pretrained.exact_prior
     return decoded, (group_bytes(prior, quality, codes[:1]), group_bytes(prior, quality, codes))
 
 

@@ -13,7 +13,7 @@ from support.training_runs import write_video as write_textures
 from support.videos import truncated, write_video
 from vtok.cli.app import main
 from vtok.container.reader import ContainerReader
-from vtok.files.coding import encode_file
+from vtok.files.encode import encode_file
 from vtok.model.tokenizer import VideoTokenizer
 from vtok.training.clip_cache import build_clip_cache, find_videos
 from vtok.training.config import load_config

@@ -26,12 +26,14 @@ if TYPE_CHECKING:
     from vtok.codec.decoder import VideoDecoder, open
     from vtok.codec.token_reader import TokenReader
     from vtok.container.verification import Verification, verify_file
-    from vtok.files.coding import DecodeResult, EncodeResult, decode_file, encode_file
+    from vtok.files.decode import DecodeResult, decode_file
     from vtok.files.editing import EditResult, concat_files, cut_file
+    from vtok.files.encode import EncodeResult, encode_file
     from vtok.files.inspection import FileInfo, file_info
     from vtok.measure.comparison import Comparison, compare_files
     from vtok.measure.stats import FileStats, file_stats
-    from vtok.model.tokenizer import LossBreakdown, VideoTokenizer
+    from vtok.model.tokenizer import VideoTokenizer
+    from vtok.networks.losses import LossBreakdown
     from vtok.tokens.dataset import TokenDataset
     from vtok.tokens.npz_arrays import TokenFileResult
     from vtok.tokens.shards import ShardResult
@@ -69,13 +71,13 @@ __all__ = [
 _HOMES = {
     "BatchResult": "vtok.batch.plan",
     "Comparison": "vtok.measure.comparison",
-    "DecodeResult": "vtok.files.coding",
+    "DecodeResult": "vtok.files.decode",
     "EditResult": "vtok.files.editing",
-    "EncodeResult": "vtok.files.coding",
+    "EncodeResult": "vtok.files.encode",
     "FileInfo": "vtok.files.inspection",
     "FileStats": "vtok.measure.stats",
     "JobResult": "vtok.batch.plan",
-    "LossBreakdown": "vtok.model.tokenizer",
+    "LossBreakdown": "vtok.networks.losses",
     "ShardResult": "vtok.tokens.shards",
     "TokenDataset": "vtok.tokens.dataset",
     "TokenFileResult": "vtok.tokens.npz_arrays",
@@ -86,8 +88,8 @@ _HOMES = {
     "compare_files": "vtok.measure.comparison",
     "concat_files": "vtok.files.editing",
     "cut_file": "vtok.files.editing",
-    "decode_file": "vtok.files.coding",
-    "encode_file": "vtok.files.coding",
+    "decode_file": "vtok.files.decode",
+    "encode_file": "vtok.files.encode",
     "file_info": "vtok.files.inspection",
     "file_stats": "vtok.measure.stats",
     "open": "vtok.codec.decoder",

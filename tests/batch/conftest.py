@@ -2,10 +2,9 @@
 
 import pytest
 
-from support.batches import MODEL, SETTINGS
+from support.batches import SETTINGS
 from support.videos import write_video, write_video_with_sound
-from vtok.files.coding import encode_file
-from vtok.model.tokenizer import VideoTokenizer
+from vtok.files.encode import encode_with
 
 
 @pytest.fixture(scope="module")
@@ -15,8 +14,7 @@ def videos(tmp_path_factory):
     write_video(folder / "a.mp4", num_frames=20)
     write_video_with_sound(folder / "long.mkv", [("aac", 44100, "stereo")], num_frames=101, seconds=4)
     write_video(folder / "z.mp4", num_frames=9)
-    tokenizer = VideoTokenizer.from_pretrained(MODEL)
     for source in ("a.mp4", "long.mkv", "z.mp4"):
         target = (folder / source).with_suffix(".vtok")
-        encode_file(folder / source, target, tokenizer=tokenizer, **SETTINGS.for_files())
+        encode_with(SETTINGS, folder / source, target)
     return folder

@@ -12,7 +12,8 @@ from vtok.batch import ranges as range_encoding
 from vtok.batch.ranges import encode_range
 from vtok.batch.split import encode_split, is_long
 from vtok.errors import MediaError
-from vtok.files.coding import encode_file
+from vtok.files.encode import encode_file
+from vtok.files.options import EncodeOptions
 from vtok.media.reader import VideoReader
 
 KEYFRAME_SECONDS = 0.64  # two chunks
@@ -22,13 +23,13 @@ SOUND = [("aac", 44100, "stereo"), ("flac", 48000, "mono")]
 
 def encode_in_ranges(source, target, tokenizer, *, change=lambda part: part, **options):
     """As `encode_split`, one range after the other in this process; `change` may tamper with them."""
-    parts = []
+    parts, settings = [], EncodeOptions(keyframe_seconds=KEYFRAME_SECONDS, **options)
 
     def submit(part):
         parts.append(part)
         groups = Future()
         try:
-            groups.set_result(encode_range(source, change(part), tokenizer=tokenizer, quality=5.0))
+            groups.set_result(encode_range(source, change(part), settings, model=tokenizer.pretrained))
         except MediaError as error:
             groups.set_exception(error)
         return groups
@@ -37,12 +38,10 @@ def encode_in_ranges(source, target, tokenizer, *, change=lambda part: part, **o
         source,
         target,
         submit,
-        tokenizer=tokenizer,
-        quality=5.0,
+        settings,
+        model=tokenizer.pretrained,
         split_seconds=RANGE_SECONDS,
-        keyframe_seconds=KEYFRAME_SECONDS,
         max_in_flight=2,
-        **options,
     )
     return result, parts
 

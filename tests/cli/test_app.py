@@ -22,7 +22,8 @@ from support.videos import truncated, write_video
 from vtok import __version__
 from vtok.cli.app import app, main
 from vtok.container.reader import ContainerReader
-from vtok.files.coding import DecodeResult, EncodeResult
+from vtok.files.decode import DecodeResult
+from vtok.files.encode import EncodeResult
 from vtok.measure.code_usage import CodeUsage
 from vtok.measure.psnr_ssim import Quality
 from vtok.measure.stats import FileStats, FrameSeries

@@ -12,7 +12,7 @@ from vtok.batch.plan import BatchResult, JobResult
 from vtok.cli.app import with_command
 from vtok.codec.group_encoder import PriorGroupDecoder
 from vtok.errors import ChecksumError
-from vtok.files import coding as codec
+from vtok.files import encode as codec
 
 
 @pytest.fixture
@@ -54,9 +54,11 @@ def test_a_batch_mirrors_the_tree_goes_on_and_resumes(vtok, tree, monkeypatch):
     Path("coded/a.vtok").write_bytes(data)
     Path("in/broken.mp4").unlink()
     sources = []
-    encode_file = codec.encode_file
+    encode_with = codec.encode_with
     monkeypatch.setattr(
-        codec, "encode_file", lambda source, *rest, **more: sources.append(source) or encode_file(source, *rest, **more)
+        codec,
+        "encode_with",
+        lambda options, source, *_, **__: sources.append(source) or encode_with(options, source, *_, **__),
     )
     outcome = vtok("encode", "in", "-o", "coded", "--skip-existing", "--json")
     assert sources == [Path("in/a.mp4")]

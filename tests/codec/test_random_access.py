@@ -13,8 +13,10 @@ from vtok.codec.chunk_coder import ChunkDecoder
 from vtok.codec.compressed_video import CompressedVideo
 from vtok.container.reader import ContainerReader
 from vtok.errors import ChecksumError, ConfigError
-from vtok.files.coding import decode_file, encode_file
+from vtok.files.decode import decode_file
+from vtok.files.encode import encode_file
 from vtok.media.pixels import rgb_from_planes
+from vtok.networks.latent_model import LatentModelConfig
 from vtok.video.frame import Frame, VideoInfo
 
 NUM_FRAMES = 85
@@ -76,8 +78,7 @@ def test_ranges_begin_at_zero_or_later(encoded, tokenizer):
 
 def test_without_warming_up_the_networks_a_range_would_differ(encoded, tokenizer, whole, monkeypatch):
     """The test above can only fail if the networks remember; no latent frame of warming up must show."""
-    config = type("Config", (), {"synthesis_memory": 0})
-    monkeypatch.setattr("vtok.codec.compressed_video.file_model", lambda _: type("Model", (), {"config": config}))
+    monkeypatch.setattr(LatentModelConfig, "synthesis_memory", 0)
     with CompressedVideo(encoded, tokenizer=tokenizer) as video:
         frame = next(video.frames(32, 33))
     assert not np.array_equal(frame.y, whole[32].y)

@@ -18,7 +18,8 @@ from vtok.container import chunks
 from vtok.container.groups import VideoGroup
 from vtok.container.reader import ContainerReader
 from vtok.errors import ChecksumError, FormatError, TruncatedError
-from vtok.files.coding import decode_file, encode_file
+from vtok.files.decode import decode_file
+from vtok.files.encode import encode_file
 
 NUM_FRAMES = 70
 PTS = [40 * t + 13 * (t % 3) + 100 for t in range(NUM_FRAMES)]

@@ -7,7 +7,8 @@ import pytest
 from support.videos import sound_of, write_video, write_video_with_sound
 from vtok.container.reader import ContainerReader
 from vtok.errors import ConfigError
-from vtok.files.coding import decode_file, encode_file
+from vtok.files.decode import decode_file
+from vtok.files.encode import encode_file
 from vtok.media.reader import VideoReader
 from vtok.media.writer import VideoWriter
 

@@ -34,13 +34,13 @@ def video(num_frames, info):
 
 def encode(tokenizer, info, frames, arithmetic):
     """Codes `[T, n, H, W]`."""
-    encoder = ChunkEncoder(tokenizer, info, 5, arithmetic)
+    encoder = ChunkEncoder(tokenizer.pretrained, info, 5, arithmetic)
     return np.stack([encoder.encode(frames[i : i + 8]) for i in range(0, len(frames), 8)])
 
 
 def decode(tokenizer, info, codes, arithmetic):
     """All samples, one after the other."""
-    decoder = ChunkDecoder(tokenizer, info, 5, arithmetic)
+    decoder = ChunkDecoder(tokenizer.pretrained, info, 5, arithmetic)
     frames = [frame for i, c in enumerate(codes) for frame in decoder.decode(c, range(8 * i, 8 * i + 8))]
     return np.concatenate([plane.ravel() for frame in frames for plane in (frame.y, frame.u, frame.v)])
 
@@ -68,7 +68,7 @@ def test_strips_give_the_codes_and_pixels_of_the_whole_up_to_rounding(
 
 
 def test_the_networks_see_as_many_rows_as_they_say(tiny_tokenizer):
-    model, quality = tiny_tokenizer.latent_model.double(), torch.tensor([5.0], dtype=torch.float64)
+    model, quality = tiny_tokenizer.networks.double(), torch.tensor([5.0], dtype=torch.float64)
     model.transform.scale = torch.ones_like(model.transform.scale)
     planes = Planes(*(torch.randn(1, 16, *size, dtype=torch.float64) for size in ((160, 16), (80, 8), (80, 8))))
     planes.y.requires_grad_()

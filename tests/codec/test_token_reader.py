@@ -9,14 +9,15 @@ import pytest
 
 import vtok
 from support.coded_files import random_codes, write_codes
+from support.models import set_hash
 from support.sources import make_frames, write_source
 from vtok.codec.chunk_coder import ChunkDecoder
 from vtok.codec.compressed_video import CompressedVideo
 from vtok.codec.token_reader import GroupCache, TokenReader
 from vtok.container.reader import ContainerReader
 from vtok.errors import ChecksumError, ConfigError, FormatError, ModelMismatchError
-from vtok.files.coding import encode_file
 from vtok.files.editing import concat_files
+from vtok.files.encode import encode_file
 
 PTS = [40 * t + 13 * (t % 3) + 100 for t in range(77)]  # uneven, and not from zero
 CODES = random_codes(10)
@@ -62,7 +63,7 @@ def test_tokens_of_an_open_video_are_its_latent_frames_and_no_network_runs(tiny_
     with CompressedVideo(tmp_path / "in.vtok", tokenizer=tiny_tokenizer) as video:
         expected = [latent.codes for latent in video.latent_frames()]
     monkeypatch.delattr(ChunkDecoder, "decode")
-    monkeypatch.setattr(tiny_tokenizer.latent_model, "forward", None)
+    monkeypatch.setattr(tiny_tokenizer.networks, "forward", None)
     with vtok.open(tmp_path / "in.vtok", tokenizer=tiny_tokenizer) as video:
         np.testing.assert_array_equal(video.tokens[:], expected)
         assert video.tokens is video.tokens
@@ -151,7 +152,7 @@ def test_a_file_that_was_replaced_is_noticed(path, tokens, tiny_tokenizer):
 def test_the_model_is_checked(path, tmp_path, tiny_tokenizer):
     with pytest.raises(ModelMismatchError, match=f"{path}: was written with the model tiny"):
         TokenReader(path)
-    tiny_tokenizer.weights_sha256 = "1" * 64
+    set_hash(tiny_tokenizer, "1" * 64)
     with pytest.raises(ModelMismatchError, match="the weights at hand are tiny 1111"):
         TokenReader(path, tokenizer=tiny_tokenizer)
 

@@ -70,7 +70,7 @@ def test_good_files_decode_to_the_codes_that_they_were_made_of(name, tiny):
         )
     with CompressedVideo(good(name), tokenizer=tokenizer) as video:
         assert codes_sha256(video) == expected["codes_sha256"]
-        assert video.tokenizer.weights_sha256 == expected["model_sha256"]
+        assert video.model.tensors_sha256 == expected["model_sha256"]
         size = (video.info.height, video.info.width)
     frames = read_everything(good(name), tokenizer)
     assert [frame.pts for frame in frames] == expected["pts"]

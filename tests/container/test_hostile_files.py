@@ -16,7 +16,7 @@ from vtok.container.reader import ContainerReader, FileHeader, VideoGroup
 from vtok.container.verification import verify_file
 from vtok.container.writer import ContainerWriter
 from vtok.errors import ConfigError, FormatError, MediaError
-from vtok.files.coding import decode_file
+from vtok.files.decode import decode_file
 from vtok.files.inspection import file_info
 from vtok.model.tokenizer import VideoTokenizer
 

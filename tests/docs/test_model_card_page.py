@@ -11,7 +11,7 @@ import weaknesses
 from PIL import Image
 
 from support.videos import ROOT
-from vtok.files.coding import encode_file
+from vtok.files.encode import encode_file
 from vtok.media.reader import VideoReader
 from vtok.model.registry import DEFAULT_MODEL, model_card
 from vtok.video.frame import Frame

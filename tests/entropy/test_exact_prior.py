@@ -37,7 +37,7 @@ SINGLE_PASS = {
 @pytest.fixture(scope="module", params=[{}, SINGLE_PASS], ids=["two_passes", "single_pass"])
 def float_prior(request):
     """A tiny prior whose gates, corrections and factors use their whole ranges."""
-    prior = new_tiny_tokenizer(**request.param).latent_model.prior
+    prior = new_tiny_tokenizer(**request.param).networks.prior
     with torch.no_grad():
         for network in prior.group_networks:
             network.out.weight.mul_(4)

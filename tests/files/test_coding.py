@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import vtok
+from support.models import set_hash
 from support.sources import make_frames, read, write_source
 from support.videos import ROOT
 from vtok.codec.chunk_coder import ChunkDecoder, ChunkEncoder
@@ -22,7 +23,8 @@ from vtok.errors import (
     ModelMismatchError,
     TruncatedError,
 )
-from vtok.files.coding import decode_file, encode_file
+from vtok.files.decode import decode_file
+from vtok.files.encode import encode_file
 from vtok.media.reader import VideoReader
 from vtok.video.frame import Frame
 
@@ -76,8 +78,8 @@ def test_decoded_frames_are_those_of_the_networks(tokenizer, tmp_path):
     source = write_source(tmp_path / "in.mp4", frames)
     encode_file(source, tmp_path / "out.vtok", tokenizer=tokenizer, quality=8)
     with VideoReader(source) as reader:
-        encoder = ChunkEncoder(tokenizer, reader.info, 8.0)
-        decoder = ChunkDecoder(tokenizer, reader.info, 8.0)
+        encoder = ChunkEncoder(tokenizer.pretrained, reader.info, 8.0)
+        decoder = ChunkDecoder(tokenizer.pretrained, reader.info, 8.0)
     codes = [encoder.encode(frames[i : i + 8]) for i in (0, 8, 16)]
     expected = [f for i, c in zip((0, 8, 16), codes, strict=True) for f in decoder.decode(c, range(i, min(i + 8, 20)))]
     with CompressedVideo(tmp_path / "out.vtok", tokenizer=tokenizer) as video:
@@ -166,14 +168,14 @@ def test_damage_is_one_clear_error_and_leaves_nothing(change, error, encoded, to
 
 def test_wrong_codes_are_noticed_before_any_network_runs(encoded, tokenizer, monkeypatch):
     """A wrong scale, as a bug or another machine might have, passes every CRC of bytes; that of the codes tells."""
-    tokenizer.exact_prior.magnitude_weights *= 2
+    tokenizer.pretrained.exact_prior.magnitude_weights *= 2
     monkeypatch.setattr(ChunkDecoder, "decode", lambda *_: pytest.fail("a network was run"))
     with pytest.raises(FormatError), CompressedVideo(encoded, tokenizer=tokenizer) as video:
         list(video)
 
 
 def test_other_weights_are_refused_with_both_ids(encoded, tokenizer):
-    tokenizer.weights_sha256 = "f" * 64
+    set_hash(tokenizer, "f" * 64)
     with pytest.raises(ModelMismatchError, match=f"{'0' * 64}.*{'f' * 64}"):
         decode_file(encoded, encoded.with_name("rec.mp4"), tokenizer=tokenizer)
     with pytest.raises(
@@ -204,9 +206,9 @@ def test_bad_arguments_are_clear_errors(tokenizer, tmp_path):
         decode_file(tmp_path / "missing.vtok", tmp_path / "rec.mp4", tokenizer=tokenizer)
     with pytest.raises(ConfigError, match="pretrained kind"):
         encode_file(source, tmp_path / "out.vtok", tokenizer=vtok.VideoTokenizer())
-    tokenizer.exact_prior = None
+    untrained = vtok.VideoTokenizer((("klt", 12), ("latent_residual", 8)), num_codebooks=12, codebook_size=256)
     with pytest.raises(ConfigError, match="files need trained weights"):
-        encode_file(source, tmp_path / "out.vtok", tokenizer=tokenizer)
+        encode_file(source, tmp_path / "out.vtok", tokenizer=untrained)
     assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
 
 
@@ -216,7 +218,7 @@ def test_memory_does_not_grow_with_duration(tokenizer, tmp_path):
 import resource, sys, torch
 sys.path.insert(0, sys.argv[2])
 from support.models import new_tiny_tokenizer
-from vtok.files.coding import encode_file
+from vtok.files.encode import encode_file
 encode_file(sys.argv[1], sys.argv[1] + ".vtok", tokenizer=new_tiny_tokenizer())
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """

@@ -16,8 +16,8 @@ from vtok.codec.compressed_video import CompressedVideo
 from vtok.container.reader import ContainerReader
 from vtok.container.verification import Verification, verify_file
 from vtok.errors import ChecksumError, ConfigError, FormatError, MediaError
-from vtok.files.coding import encode_file
 from vtok.files.editing import EditResult, concat_files, cut_file
+from vtok.files.encode import encode_file
 from vtok.files.inspection import FileInfo, file_info
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from support.videos import write_video
 from vtok.errors import ConfigError, MediaError
-from vtok.files.coding import encode_file
+from vtok.files.encode import encode_file
 from vtok.measure.comparison import compare_files
 from vtok.measure.psnr_ssim import QualityMeter
 from vtok.measure.stats import file_stats

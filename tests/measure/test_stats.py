@@ -10,7 +10,7 @@ from rich.console import Console
 from support.videos import write_video
 from vtok.cli.stats_table import print_stats
 from vtok.errors import ConfigError, MediaError
-from vtok.files.coding import encode_file
+from vtok.files.encode import encode_file
 from vtok.measure.plot import write_plot
 from vtok.measure.psnr_ssim import Spread
 from vtok.measure.stats import file_stats

@@ -12,7 +12,8 @@ from safetensors import safe_open
 
 from support.videos import cut_sample
 from vtok.errors import ModelMismatchError, WeightsError
-from vtok.files.coding import decode_file, encode_file
+from vtok.files.decode import decode_file
+from vtok.files.encode import encode_file
 from vtok.files.inspection import file_info
 from vtok.measure.stats import file_stats
 from vtok.model.registry import DEFAULT_MODEL, FOLDER, model_card, model_names
@@ -41,7 +42,6 @@ def test_default_model_is_there_and_complete():
     assert DEFAULT_MODEL in model_names()
     tokenizer = VideoTokenizer.from_pretrained(DEFAULT_MODEL)
     assert (tokenizer.name, tokenizer.weights_sha256) == (DEFAULT_MODEL, model_card(DEFAULT_MODEL).tensors_sha256)
-    assert tokenizer.exact_prior is not None
     assert not tokenizer.training
 
 
@@ -86,11 +86,9 @@ def test_models_are_found_by_their_hash_in_folders_that_the_user_names(tiny_toke
     folder = tmp_path / "models"
     folder.mkdir()
     path = folder / f"{DEFAULT_MODEL}.safetensors"
-    assert tiny_tokenizer.latent_model is not None
-    assert tiny_tokenizer.exact_prior is not None
-    tensors = {name: tensor.half() for name, tensor in tiny_tokenizer.latent_model.state_dict().items()}
-    tensors |= {EXACT_PRIOR + name: tensor for name, tensor in tiny_tokenizer.exact_prior.tensors().items()}
-    save_weights(path, tensors, asdict(tiny_tokenizer.latent_model.config))
+    tensors = {name: tensor.half() for name, tensor in tiny_tokenizer.networks.state_dict().items()}
+    tensors |= {EXACT_PRIOR + name: tensor for name, tensor in tiny_tokenizer.pretrained.exact_prior.tensors().items()}
+    save_weights(path, tensors, asdict(tiny_tokenizer.networks.config))
     source = cut_sample(tmp_path / "cut.mkv", num_frames=8)
     with_own, with_packaged = tmp_path / "own.vtok", tmp_path / "packaged.vtok"
     encode_file(source, with_own, tokenizer=VideoTokenizer.from_pretrained(path))
@@ -110,13 +108,14 @@ def test_models_are_found_by_their_hash_in_folders_that_the_user_names(tiny_toke
     assert VideoTokenizer.from_pretrained().weights_sha256 == model_card(DEFAULT_MODEL).tensors_sha256 != "0" * 64
 
 
-def test_a_card_that_is_none_is_named(tmp_path, monkeypatch):
+def test_a_card_that_is_none_is_passed_over_and_named_where_a_model_is_missing(tmp_path, monkeypatch):
     monkeypatch.setenv("VTOK_MODELS", str(tmp_path))
     (tmp_path / "a.safetensors").touch()
-    for text in ("{", "[]", "{}"):
-        (tmp_path / "a.json").write_text(text)
-        with pytest.raises(WeightsError, match=r"a\.json: not a model's card"):
-            model_names()
+    for content in (b"{", b"[]", b"{}", b"\xff"):
+        (tmp_path / "a.json").write_bytes(content)
+        assert model_names() == [DEFAULT_MODEL]
+        with pytest.raises(WeightsError, match=rf"'a'; expected .*{DEFAULT_MODEL}.*; passed over: .*a\.json: not "):
+            model_card("a")
 
 
 def test_unknown_names_list_what_there_is(tmp_path):

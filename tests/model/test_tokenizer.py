@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from vtok.errors import ConfigError
-from vtok.model.tokenizer import LossBreakdown, VideoTokenizer
+from vtok.model.tokenizer import VideoTokenizer
+from vtok.networks.losses import LossBreakdown
 
 SMALL = {"layers": (("residual", 8),), "init_dim": 8, "input_conv_kernel_size": (3, 3, 3)}
 
@@ -51,7 +52,7 @@ def test_layers_set_types_and_dimensions():
     assert (tokenizer.time_factor, tokenizer.space_factor) == (2, 2)
     codes = tokenizer.encode(torch.zeros(2, 3, 4, 8, 6), quantize=True)
     assert codes.shape == (2, 1, 2, 4, 3)
-    assert tokenizer.conv_model.decoder[0].out_channels == 12
+    assert tokenizer.networks.decoder[0].out_channels == 12
 
 
 def test_residual_conv_kernel_size_sets_reach():
@@ -87,13 +88,13 @@ def test_channels_sets_video_channels():
 
 
 def test_init_dim_is_the_width_after_the_input_convolution():
-    assert small(init_dim=20).conv_model.encoder[0].conv.out_channels == 20
+    assert small(init_dim=20).networks.encoder[0].conv.out_channels == 20
 
 
 def test_convolution_kernel_sizes():
     tokenizer = small(input_conv_kernel_size=(2, 5, 7), output_conv_kernel_size=(4, 1, 3))
-    assert tokenizer.conv_model.encoder[0].conv.kernel_size == (2, 5, 7)
-    assert tokenizer.conv_model.decoder[-1].conv.kernel_size == (4, 1, 3)
+    assert tokenizer.networks.encoder[0].conv.kernel_size == (2, 5, 7)
+    assert tokenizer.networks.decoder[-1].conv.kernel_size == (4, 1, 3)
     assert tokenizer(torch.randn(1, 3, 3, 9, 9)).shape == (1, 3, 3, 9, 9)
 
 

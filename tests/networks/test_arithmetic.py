@@ -43,10 +43,10 @@ def psnr(frames, others):
 def test_precision_changes_pixels_hardly_and_never_what_codes_mean(tiny_tokenizer, tmp_path):
     with VideoReader(cut_sample(tmp_path / "cut.mkv", codec="ffv1", num_frames=8)) as reader:
         info, frames = reader.info, list(reader)
-    codes = ChunkEncoder(tiny_tokenizer, info, 5, choose_arithmetic("cpu", "float32")).encode(frames)
+    codes = ChunkEncoder(tiny_tokenizer.pretrained, info, 5, choose_arithmetic("cpu", "float32")).encode(frames)
     pts = [frame.pts for frame in frames]
     decoded = [
-        ChunkDecoder(tiny_tokenizer, info, 5, choose_arithmetic("cpu", name)).decode(codes, pts)
+        ChunkDecoder(tiny_tokenizer.pretrained, info, 5, choose_arithmetic("cpu", name)).decode(codes, pts)
         for name in ("float32", "bfloat16")
     ]
     assert psnr(*decoded) > 40
@@ -58,8 +58,9 @@ def test_codes_of_one_device_decode_on_the_other(tiny_tokenizer, tmp_path):
         info, frames = reader.info, list(reader)
     pts = [frame.pts for frame in frames]
     for source, target in (("cpu", "cuda"), ("cuda", "cpu")):
-        codes = ChunkEncoder(tiny_tokenizer, info, 5, choose_arithmetic(source)).encode(frames)
+        codes = ChunkEncoder(tiny_tokenizer.pretrained, info, 5, choose_arithmetic(source)).encode(frames)
         decoded = [
-            ChunkDecoder(tiny_tokenizer, info, 5, choose_arithmetic(d)).decode(codes, pts) for d in (source, target)
+            ChunkDecoder(tiny_tokenizer.pretrained, info, 5, choose_arithmetic(d)).decode(codes, pts)
+            for d in (source, target)
         ]
         assert psnr(*decoded) > 40

@@ -102,7 +102,7 @@ def test_untrained_model_is_its_linear_transform():
 
 @torch.no_grad()
 def test_streaming_equals_one_shot_exactly(tiny_tokenizer):
-    model = tiny_tokenizer.latent_model
+    model = tiny_tokenizer.networks
     planes, quality = random_planes(32, 24, 16), torch.tensor([4.0])
     whole, _ = model.encode(planes, quality)
     codes = model.quantizer(whole)
@@ -120,7 +120,7 @@ def test_streaming_equals_one_shot_exactly(tiny_tokenizer):
 
 @torch.no_grad()
 def test_training_mode_computes_the_same_at_once(tiny_tokenizer):
-    model = tiny_tokenizer.latent_model
+    model = tiny_tokenizer.networks
     planes, quality = random_planes(32, 24, 16, b=2), torch.tensor([4.0, 7.5])
     one_by_one, _ = model.encode(planes, quality)
     at_once, _ = model.train().encode(planes, quality)
@@ -138,7 +138,7 @@ def pass_order(model, t, h, w):
 
 
 def test_prior_sees_only_what_was_decoded_before(tiny_tokenizer):
-    model = tiny_tokenizer.latent_model
+    model = tiny_tokenizer.networks
     torch.manual_seed(2)
     codes = torch.randint(-4, 5, (1, 12, 4, 6, 5)).float()
     quality = torch.tensor([6.0])
@@ -155,7 +155,7 @@ def test_prior_sees_only_what_was_decoded_before(tiny_tokenizer):
 
 
 def test_prior_bits_are_a_probability_distribution(tiny_tokenizer):
-    prior = tiny_tokenizer.latent_model.prior
+    prior = tiny_tokenizer.networks.prior
     location = torch.tensor([0.0, 0.3, -7.8, 100.2])
     log2_scale = torch.tensor([-4.0, -1.0, 2.0, 3.0])
     values = torch.arange(-3000.0, 3000.0)[:, None]
@@ -201,7 +201,7 @@ def test_a_frame_of_cells_has_the_samples_of_one_frame():
 
 
 def test_frames_depend_on_as_many_latent_frames_as_the_model_says(tiny_tokenizer):
-    model, quality = tiny_tokenizer.latent_model.double(), torch.tensor([5.0], dtype=torch.float64)
+    model, quality = tiny_tokenizer.networks.double(), torch.tensor([5.0], dtype=torch.float64)
     model.transform.scale = torch.ones_like(model.transform.scale)
     codes = torch.randn(1, 12, 7, 3, 3, dtype=torch.float64, requires_grad=True)
     decoded, _ = model.decode(codes, quality)

@@ -4,13 +4,13 @@ from pathlib import Path
 
 from support.videos import ROOT
 from vtok.batch.plan import Job
-from vtok.batch.tasks import EncodeSettings
 from vtok.batch.workers import BatchSettings
+from vtok.files.options import EncodeOptions
 
 MODEL = ROOT / "tests" / "golden" / "tiny.safetensors"
 
 
-SETTINGS = EncodeSettings(model=str(MODEL), keyframe_seconds=0.64, verify=True)
+SETTINGS = EncodeOptions(model=str(MODEL), keyframe_seconds=0.64, verify=True)
 
 
 SPLIT = BatchSettings(split_seconds=1.28)

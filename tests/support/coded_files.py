@@ -22,9 +22,9 @@ def write_codes(path, tokenizer, codes, *, pts=None, latents_per_group=2, qualit
     pts = [40 * t for t in range(num_frames)] if pts is None else pts
     info = VideoInfo(width=8 * codes.shape[3] - 3, height=8 * codes.shape[2], time_base=Fraction(1, 1000))
     with path.open("wb") as file:
-        writer = ContainerWriter(file, new_header(tokenizer, info, quality))
+        writer = ContainerWriter(file, new_header(tokenizer.pretrained, info, quality))
         for start in range(0, len(codes), latents_per_group):
-            group = GroupEncoder(tokenizer.exact_prior, quality)
+            group = GroupEncoder(tokenizer.pretrained.exact_prior, quality)
             for i in range(start, min(start + latents_per_group, len(codes))):
                 group.push(codes[i], pts[8 * i : 8 * i + 8])
             writer.write_group(group.finish(writer.totals.num_frames))

@@ -1,10 +1,12 @@
 """Tokenizers for tests."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from vtok.entropy.exact_prior import ExactPrior
+from vtok.model.pretrained_model import PretrainedModel
 from vtok.model.tokenizer import VideoTokenizer
 
 
@@ -29,7 +31,10 @@ def new_tiny_tokenizer(*, refine_dim: int = 8, blend_dim: int = 4, **latent_opti
     for parameter in tokenizer.parameters():
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.05)
-    assert tokenizer.latent_model is not None
-    tokenizer.exact_prior = ExactPrior.quantize(tokenizer.latent_model.prior)
-    tokenizer.name, tokenizer.weights_sha256 = "tiny", "0" * 64
-    return tokenizer.eval()
+    prior = ExactPrior.quantize(tokenizer.networks.prior)
+    return VideoTokenizer.of(PretrainedModel(tokenizer.networks, prior, "tiny", "0" * 64))
+
+
+def set_hash(tokenizer: VideoTokenizer, sha256: str) -> None:
+    """Let the weights of a tokenizer pass for others."""
+    tokenizer._pretrained = replace(tokenizer.pretrained, tensors_sha256=sha256)

@@ -12,7 +12,7 @@ from vtok.codec.recovery import RecoveredVideo
 from vtok.container.reader import VideoGroup
 from vtok.container.verification import verify_file
 from vtok.errors import VtokError
-from vtok.files.coding import decode_file
+from vtok.files.decode import decode_file
 from vtok.files.editing import concat_files, cut_file
 from vtok.files.inspection import file_info
 

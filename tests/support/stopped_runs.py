@@ -13,17 +13,20 @@ from contextlib import closing
 from dataclasses import dataclass
 from functools import wraps
 from multiprocessing import get_context
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
 
 from support.models import new_tiny_tokenizer
 from vtok.cli.app import main
-from vtok.model.tokenizer import VideoTokenizer
+from vtok.model import loading
 from vtok.system import atomic
 
 _SERVER = get_context("forkserver")
-_SERVER.set_forkserver_preload(["vtok.cli.app", "vtok.files.coding", "vtok.files.editing", "vtok.training.loop"])
+_SERVER.set_forkserver_preload(
+    ["vtok.cli.app", "vtok.files.decode", "vtok.files.encode", "vtok.files.editing", "vtok.training.loop"]
+)
 # What a run does to the disk through Python; FFmpeg's writes, and those of single calls, are met by `num_bytes`.
 _SYSTEM_CALLS = ("chmod", "fsync", "replace")
 
@@ -105,6 +108,7 @@ def _run(action, fault, stderr):
 def program(folder, *arguments):
     """The program `vtok` in `folder`, with the tiny model for any."""
     os.chdir(folder)
-    VideoTokenizer.from_pretrained = staticmethod(lambda name: new_tiny_tokenizer())
+    loading.find_weights = lambda name: (Path(name), None)
+    loading._shared = lambda *_: new_tiny_tokenizer().pretrained
     sys.argv = ["vtok", *map(str, arguments)]
     main()

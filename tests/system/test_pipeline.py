@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from support.videos import cut_sample
-from vtok.files.coding import decode_file, encode_file
+from vtok.files.decode import decode_file
+from vtok.files.encode import encode_file
 from vtok.media.reader import VideoReader
 from vtok.system.pipeline import ahead
 
@@ -92,7 +93,7 @@ def test_what_a_stage_raises_to_end_the_program_ends_it():
 
 
 def test_networks_in_float32_do_not_depend_on_threads(tiny_tokenizer):
-    model, quality = tiny_tokenizer.latent_model, torch.tensor([5.0])
+    model, quality = tiny_tokenizer.networks, torch.tensor([5.0])
     codes = torch.randint(-3, 4, (1, 12, 2, 45, 80), generator=torch.Generator().manual_seed(1)).float()
     before, results = torch.get_num_threads(), []
     try:
@@ -119,7 +120,7 @@ def test_files_do_not_depend_on_queues_or_threads(depth, num_threads, tiny_token
             return coded.read_bytes(), [frame.y.tobytes() for frame in video]
 
     expected = there_and_back("as it is")
-    for name in ("files.coding.DEPTH", "codec.compressed_video.DEPTH", "codec.output_part.FRAMES_AHEAD"):
+    for name in ("codec.encoder.DEPTH", "codec.compressed_video.DEPTH", "codec.output_part.FRAMES_AHEAD"):
         monkeypatch.setattr(f"vtok.{name}", depth)
     before = torch.get_num_threads()
     torch.set_num_threads(num_threads)

@@ -9,7 +9,8 @@ import torch
 from support.videos import write_video
 from vtok.entropy import integer_products
 from vtok.entropy.frame_coder import FrameCoder
-from vtok.files.coding import decode_file, encode_file
+from vtok.files.decode import decode_file
+from vtok.files.encode import encode_file
 from vtok.model.tokenizer import VideoTokenizer
 from vtok.networks.latent_model import LatentModel
 from vtok.system.threads import num_threads, use_threads

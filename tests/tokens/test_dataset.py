@@ -8,6 +8,7 @@ import torch
 from torch.utils.data import DataLoader, DistributedSampler
 
 from support.coded_files import random_codes, write_codes
+from support.models import set_hash
 from vtok import TokenDataset
 from vtok.container.reader import ContainerReader
 from vtok.entropy.frame_coder import PriorGroupDecoder
@@ -135,7 +136,7 @@ def test_arguments_are_checked(options, folder, dataset_of):
 
 
 def test_files_of_another_model_are_left_out(folder, dataset_of, tiny_tokenizer):
-    tiny_tokenizer.weights_sha256 = "1" * 64
+    set_hash(tiny_tokenizer, "1" * 64)
     write_codes(folder / "b.vtok", tiny_tokenizer, CODES["b"])
     with pytest.warns(UserWarning, match="2 of 3 files skipped: .*a.vtok: was written with tiny 0000.*sub/c.vtok: "):
         assert windows(dataset_of(folder)) == [("b", 0)]
@@ -143,7 +144,7 @@ def test_files_of_another_model_are_left_out(folder, dataset_of, tiny_tokenizer)
 
 def test_files_of_two_models_at_hand_are_not_mixed(folder, tiny_tokenizer, monkeypatch):
     monkeypatch.setattr("vtok.codec.token_reader.card_of", lambda header: None)
-    tiny_tokenizer.weights_sha256 = "1" * 64
+    set_hash(tiny_tokenizer, "1" * 64)
     write_codes(folder / "b.vtok", tiny_tokenizer, CODES["b"])
     with pytest.raises(ConfigError, match=r"b\.vtok: was written with the model tiny 1111.* Make a data set of each"):
         TokenDataset(folder, num_latents=2)

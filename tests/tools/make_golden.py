@@ -23,13 +23,13 @@ from support.golden_faults import BAD_FILES, bad_files
 from support.models import new_tiny_tokenizer
 from support.sources import make_frames, write_source
 from vtok.codec.compressed_video import CompressedVideo
-from vtok.codec.file_model import file_prior, new_header
+from vtok.codec.file_model import new_header
 from vtok.codec.group_encoder import GroupEncoder
 from vtok.container.audio import AudioChunks
 from vtok.container.reader import AudioChunk, ContainerReader, VideoGroup
 from vtok.container.writer import ContainerWriter
-from vtok.files.coding import encode_file
 from vtok.files.editing import concat_files
+from vtok.files.encode import encode_file
 from vtok.model.tokenizer import VideoTokenizer
 from vtok.model.weights import EXACT_PRIOR, save_weights
 from vtok.video.frame import VideoInfo
@@ -66,12 +66,12 @@ def codes_sha256(video):
 def write_weights(path):
     """The tiny model as a weights file, with every 32nd frequency table, so that it is small."""
     tokenizer = new_tiny_tokenizer(refine_dim=2, blend_dim=0)
-    exact = tokenizer.exact_prior.tensors()
+    exact = tokenizer.pretrained.exact_prior.tensors()
     exact["frequencies"] = exact["frequencies"][::32].contiguous()
     exact["lookup"] = exact["lookup"] // 32
-    tensors = {name: tensor.half() for name, tensor in tokenizer.latent_model.state_dict().items()}
+    tensors = {name: tensor.half() for name, tensor in tokenizer.networks.state_dict().items()}
     tensors |= {EXACT_PRIOR + name: tensor for name, tensor in exact.items()}
-    save_weights(path, tensors, asdict(tokenizer.latent_model.config))
+    save_weights(path, tensors, asdict(tokenizer.networks.config))
 
 
 class Maker:
@@ -104,7 +104,7 @@ class Maker:
             codes[1][::2] = codes[0][::2]
             codes[2] = codes[1]
             reader = ContainerReader(file)
-            writer, group = ContainerWriter(out, reader.header), GroupEncoder(file_prior(self.tiny), 9)
+            writer, group = ContainerWriter(out, reader.header), GroupEncoder(self.tiny.pretrained.exact_prior, 9)
             pts = next(iter(reader)).pts
             for number, each in enumerate(codes):
                 group.push(each, list(pts[8 * number : 8 * number + 8]))
@@ -116,7 +116,7 @@ class Maker:
         path = self.folder / "no_frames.vtok"
         with path.open("wb") as file:
             ContainerWriter(
-                file, new_header(self.tiny, VideoInfo(width=16, height=16, time_base=Fraction(1, 25)), 9)
+                file, new_header(self.tiny.pretrained, VideoInfo(width=16, height=16, time_base=Fraction(1, 25)), 9)
             ).finish()
         return path.read_bytes()
 

@@ -43,7 +43,7 @@ def digests():
     from vtok.entropy.frame_coder import PriorGroupDecoder, PriorGroupEncoder
     from vtok.model.tokenizer import VideoTokenizer
 
-    prior = VideoTokenizer.from_pretrained().exact_prior
+    prior = VideoTokenizer.from_pretrained().pretrained.exact_prior
     codes = latent_frames(prior.num_channels)
     found = {}
     for quality in QUALITIES:

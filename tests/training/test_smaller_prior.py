@@ -8,9 +8,7 @@ import torch
 from smaller_prior import cut_down, smaller_prior
 
 from support.models import new_tiny_tokenizer
-from vtok.codec.chunk_coder import file_model
 from vtok.errors import ConfigError
-from vtok.model.tokenizer import VideoTokenizer
 from vtok.model.weights import load_weights, save_weights, split_tensors
 from vtok.networks.latent_model import LatentModel, LatentModelConfig
 from vtok.networks.prior import NUM_GATES
@@ -18,7 +16,7 @@ from vtok.networks.prior import NUM_GATES
 
 @pytest.fixture
 def model():
-    return new_tiny_tokenizer().latent_model
+    return new_tiny_tokenizer().networks
 
 
 def smaller(model, **sizes):
@@ -83,7 +81,7 @@ def test_weights_are_cut_and_the_rest_is_theirs(model, tmp_path):
     smaller_prior(source, output, config)
     tensors, written = load_weights(output)
     assert written["prior_num_single_pass"] == 1
-    loaded = file_model(VideoTokenizer.from_latent_config(written))
+    loaded = LatentModel(LatentModelConfig.from_json(written))
     loaded.load_state_dict(split_tensors(tensors)[0])
     assert loaded.prior.first_single_pass == 4
     expected = {name: x.half() for name, x in model.state_dict().items() if not name.startswith("prior.")}

@@ -15,11 +15,11 @@ from vtok.cli.app import app
 from vtok.errors import ConfigError, MediaError
 from vtok.model.tokenizer import VideoTokenizer
 from vtok.model.weights import load_weights
+from vtok.networks.objective import Objective
 from vtok.networks.planes import Planes
 from vtok.training.clip_cache import ClipCacheConfig, build_clip_cache, find_videos, unpack_i420
 from vtok.training.config import load_config
 from vtok.training.loop import TrainingRun
-from vtok.training.objective import evaluate
 from vtok.training.optimizers import Muon, orthogonalize
 
 
@@ -92,7 +92,7 @@ def test_command_trains_logs_and_writes_weights_that_code(folders, tmp_path, cli
     video = torch.rand(1, 3, 8, 32, 32) * 2 - 1
     codes = tokenizer.encode(video, quantize=True, quality=9)
     assert codes.shape == (1, 24, 1, 4, 4)
-    assert tokenizer.exact_prior.num_channels == 24
+    assert tokenizer.pretrained.exact_prior.num_channels == 24
 
 
 def test_a_run_resumes_where_it_stopped(folders, tmp_path):
@@ -162,7 +162,7 @@ def test_blends_are_made_strong_enough_for_frames_to_change_evenly(folders, tmp_
     assert strengths.max() > 1
     tokenizer = VideoTokenizer.from_pretrained(weights)  # its hash is on the card
     assert tokenizer.weights_sha256 == json.loads((tmp_path / "weights.json").read_text())["tensors_sha256"]
-    model = tokenizer.latent_model
+    model = tokenizer.networks
     planes = unpack_i420(folders[2]["train"].clips[:], 32)
     quality = torch.full((len(planes.y),), 2.0)
     with torch.no_grad():
@@ -217,15 +217,15 @@ def test_training_without_a_video_decoder_error_skips_what_breaks_off(tmp_path):
 
 def test_the_loss_counts_errors_that_change_at_the_ends_of_chunks():
     config = load_config().objective
-    model = new_tiny_tokenizer().latent_model
+    model = new_tiny_tokenizer().networks
     planes = Planes(torch.rand(1, 24, 16, 16), torch.rand(1, 24, 8, 8), torch.rand(1, 24, 8, 8))
     errors = Planes(*(torch.zeros_like(plane) for plane in planes))
     errors.y[:, 8:16] = 0.25
     quality = torch.tensor([5.0])
     model.decode = lambda codes, quality: (Planes(*(a + b for a, b in zip(planes, errors, strict=True))), [])
     with torch.no_grad():
-        outcome = evaluate(model, planes, quality, config)
-        without = evaluate(model, planes, quality, replace(config, jump_weight=0.0))
+        outcome = Objective(model, config)(planes, quality)
+        without = Objective(model, replace(config, jump_weight=0.0))(planes, quality)
     assert torch.equal(outcome.cost, without.cost)
     scale = outcome.cost + config.balance_floor * model.lagrangian(quality).sqrt()
     jumps = config.jump_weight * config.distortion_weight * 0.5 * 0.25**2  # at both borders

@@ -1,9 +1,8 @@
-"""Writes docs/model_card.md: the card of a model for people, with pictures of what it is bad at.
+"""Writes docs/model_card.md: the card of a model for people, with pictures of its weaknesses.
 
 python tools/docs/generate_model_card.py
 
-Everything that the page says of the model is from the card in `vtok/pretrained/` or measured here, which takes some
-minutes.
+All figures on the page come from the card in `vtok/pretrained/` or are measured here, which takes some minutes.
 """
 
 import datetime
@@ -28,7 +27,7 @@ MAX_PICTURE_BYTES = 48_000
 NUM_FRAMES = 64
 QUALITIES = (2, 5, 8)
 UNEVEN = 2
-"""The page speaks of the worst frame of a clip if it is so many dB worse than the median one."""
+"""The page mentions the worst frame of a clip if it is more than this number of dB worse than the median one."""
 _NAMES = {"bpp": "bits per pixel", "psnr_yuv": "PSNR-YUV", "ssim_y": "SSIM", "ms_ssim_y": "MS-SSIM", "vmaf": "VMAF"}
 _DIGITS = {"bpp": 4, "ssim_y": 4, "ms_ssim_y": 4, "vmaf": 1}  # of other measures: 2
 
@@ -67,7 +66,7 @@ def measured_table(all_measured: list[Measured]) -> str:
 
 
 def figures_table(card: dict[str, Any]) -> str:
-    """What the card says of each codec and setting, with the measures that it has."""
+    """The card's figures of each codec and setting, for the measures that it has."""
     figures: dict[str, dict[str, float]] = card["figures"]
     names = [name for name in _NAMES if any(name in record for record in figures.values())]
     rows = [
@@ -78,7 +77,7 @@ def figures_table(card: dict[str, Any]) -> str:
 
 
 def crops_table(crops: dict[str, list[dict[str, float]]]) -> str:
-    """The validation of the last training run, before and after."""
+    """The validation of the last training run, before and after it."""
     rows = [
         (before["quality"], *(f"{x['bits_per_pixel']:.4f} / {x['psnr_yuv']:.2f}" for x in (before, after)))
         for before, after in zip(crops["before"], crops["after"], strict=True)
@@ -92,7 +91,7 @@ def table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
 
 
 def paragraph(text: str) -> str:
-    """Lines of at most 120 characters."""
+    """Wrap text to lines of at most 120 characters."""
     return textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False)
 
 

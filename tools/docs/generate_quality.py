@@ -2,7 +2,7 @@
 
 python tools/docs/generate_quality.py "Sample videos=demo/report/sample_videos" ["Other clips=demo/report/clips"]
 
-`make report` does both. The side-by-side is of the first report, the plot of the last one.
+`make report` does both. The side-by-side picture is from the first report, the plot from the last one.
 """
 
 import io
@@ -55,7 +55,7 @@ def generate(
 
 
 def origin(report: Report) -> str:
-    """When, and with which weights."""
+    """The date and the weights of a report."""
     made = report["made"]
     return f"{made['date']}, vtok {made['vtok']}, weights {made['model']} {made['weights_sha256'][:16]}"
 
@@ -88,7 +88,7 @@ def bd_table(report: Report) -> str:
 
 
 def means_table(report: Report) -> str:
-    """Every setting of every codec, means over clips."""
+    """Every setting of every codec, as means over clips."""
     lines = ["| codec | setting | bits per pixel | PSNR-YUV | MS-SSIM | VMAF |", "|---|---|---|---|---|---|"]
     for mean in report["means"]:
         numbers = (("bpp", 4), ("psnr_yuv", 2), ("ms_ssim_y", 4), ("vmaf", 1))
@@ -98,14 +98,14 @@ def means_table(report: Report) -> str:
 
 
 def write_plot(report: Report, title: str, path: Path) -> None:
-    """Draw the means over clips of every measure that there is."""
+    """Draw the means over clips of every measure that was taken."""
     measures = [measure for measure in MEASURES if all(mean[measure] is not None for mean in report["means"])]
     with rc_context({"svg.hashsalt": "vtok", "font.size": 9, "font.family": "DejaVu Sans"}):
         figure = Figure(figsize=(3.6 * len(measures) + 0.6, 3.9), layout="constrained")
         for axes, measure in zip(figure.subplots(1, len(measures), squeeze=False)[0], measures, strict=True):
             curves = grouped(report["means"], lambda r: r["codec"])
             for n, (codec, means) in enumerate(curves.items()):
-                # In the order of rates; MS-SSIM in dB, as BD-rates have it.
+                # Ordered by rate; MS-SSIM in dB, as in BD-rates.
                 axes.plot(*rising_curve(means, measure), color=COLOURS[n % 5], marker="osD^v"[n % 5], markersize=4)
                 axes.lines[-1].set(label=codec, linewidth=2.2 if n == 0 else 1.3)
             unit = {"psnr_yuv": ", dB", "ms_ssim_y": ", -10 log10(1 - x)"}.get(measure, "")
@@ -119,7 +119,7 @@ def write_plot(report: Report, title: str, path: Path) -> None:
 
 
 def write_side_by_side(report: Report, pictures: Path, clip: str, quality: int, path: Path) -> str:
-    """Draw the median frame: the source, vtok, x264 at the same bitrate; return the caption."""
+    """Draw the median frame of the source, of vtok and of x264 at the same bitrate; return the caption."""
     found = (record for record in report["viewer"] if (record["clip"], record["setting"]) == (clip, quality))
     record = next(found, report["viewer"][0])
     frame = next((frame for frame in record["frames"] if frame["is_median"]), record["frames"][0])
@@ -143,7 +143,7 @@ def write_side_by_side(report: Report, pictures: Path, clip: str, quality: int, 
 
 
 def side_by_side(pictures: list[Image.Image], labels: list[list[str]], footnote: str) -> Image.Image:
-    """Pictures of one size in a row, the lines of its label under each, and a line under everything."""
+    """Pictures of one size in a row, the lines of its label under each, and a footnote under all of them."""
     (width, height), gap, line_height = pictures[0].size, 6, 19
     num_lines = max(map(len, labels))
     sheet = Image.new("RGB", (len(pictures) * (width + gap) - gap, height + line_height * (num_lines + 1) + 4), "white")
@@ -158,7 +158,7 @@ def side_by_side(pictures: list[Image.Image], labels: list[list[str]], footnote:
 
 
 def jpeg(image: Image.Image, max_bytes: int) -> bytes:
-    """The best quality that takes no more than so many bytes."""
+    """Encode with the best quality that takes at most `max_bytes`."""
     for quality in range(90, 10, -5):
         target = io.BytesIO()
         image.save(target, "JPEG", quality=quality, optimize=True)

@@ -1,4 +1,4 @@
-"""Writes docs/scale.md: what a million hours of 720p take, computed from the figures at the top of this file.
+"""Writes docs/scale.md: the needs of a million hours of 720p, computed from the figures at the top of this file.
 
 python tools/docs/generate_scale.py
 """
@@ -12,7 +12,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "scale.md"
 
 @dataclass(frozen=True)
 class Figure:
-    """A number that something is computed from, and where it comes from."""
+    """A number to compute from, with its source."""
 
     value: float
     unit: str
@@ -21,7 +21,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Figures:
-    """Everything that is computed from; replace a number here, and run this file."""
+    """All numbers to compute from. To change one, edit it here and run this file."""
 
     encode: Figure = Figure(
         17.3 / 2,
@@ -55,7 +55,7 @@ class Figures:
 
 
 def quantities(f: Figures) -> dict[str, tuple[str, float, str]]:
-    """What follows: a name, how it is computed, the number, and its unit."""
+    """The results: for each name its formula, the number, and its unit."""
     v = {item.name: getattr(f, item.name).value for item in fields(f)}
     frames = v["hours"] * 3600 * v["frames"]
     encode_hours = frames / v["encode"] / 3600
@@ -100,7 +100,7 @@ def quantities(f: Figures) -> dict[str, tuple[str, float, str]]:
 
 
 def number(value: float) -> str:
-    """Three digits that count."""
+    """Format a number with three significant digits."""
     if value >= 1e6:
         exponent = len(str(int(value))) - 1
         return f"{value / 10**exponent:.2f} x 10^{exponent}"

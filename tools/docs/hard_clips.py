@@ -22,7 +22,7 @@ SAMPLES = Path(__file__).parents[2] / "sample_videos"
 SIZE = WIDTH, HEIGHT = 320, 192
 WORDS = (Path(__file__).parents[2] / "LICENSE").read_text(encoding="utf-8").split()
 CUT_AT = 28
-"""Number of the first frame after the cut: in the middle of eight frames that are coded at once."""
+"""Number of the first frame after the cut, in the middle of eight frames that are coded together."""
 
 Picture = NDArray[np.uint8]
 """RGB, uint8 `[HEIGHT, WIDTH, 3]`."""
@@ -36,12 +36,12 @@ def scrolling_page(num_frames: int) -> Iterator[Picture]:
 
 
 def still_page(num_frames: int) -> Iterator[Picture]:
-    """The same text at rest."""
+    """The text of `scrolling_page` at rest."""
     yield from [_page_of_text(HEIGHT)] * num_frames
 
 
 def panning_texture(num_frames: int) -> Iterator[Picture]:
-    """Gravel: noise without its lowest and highest frequencies, that moves by 2.7 pixels a frame."""
+    """Gravel that moves by 2.7 pixels a frame: noise without its lowest and highest frequencies."""
     rng = np.random.default_rng(0)
     noise = Image.fromarray(rng.integers(0, 256, (HEIGHT, WIDTH + 3 * num_frames), np.uint8))
     fine, coarse = (np.asarray(noise.filter(ImageFilter.GaussianBlur(radius)), float) for radius in (0.8, 4))
@@ -58,7 +58,7 @@ def film_grain(num_frames: int) -> Iterator[Picture]:
 
 
 def hard_cut(num_frames: int) -> Iterator[Picture]:
-    """From the photograph to the frame of the film, both at rest."""
+    """A cut from the photograph to the frame of the film, both at rest."""
     film = _sample_frame("bigbuckbunny.mp4")[100 : 100 + HEIGHT, 160 : 160 + WIDTH]
     yield from ([_photograph()] * CUT_AT + [film] * num_frames)[:num_frames]
 
@@ -73,7 +73,7 @@ def dark_gradient(num_frames: int) -> Iterator[Picture]:
 
 
 def moving_ball(num_frames: int) -> Iterator[Picture]:
-    """Something small and fast in front of the photograph."""
+    """A small, fast ball in front of the photograph."""
     photo = Image.fromarray(_photograph())
     for n in range(num_frames):
         picture = photo.copy()
@@ -102,14 +102,14 @@ def write_clip(path: Path, pictures: Iterator[Picture]) -> None:
 
 
 def _pan(picture: Picture, speed: float, num_frames: int) -> Iterator[Picture]:
-    """Windows of a wide picture, `speed` pixels apart, also fractions of one, as a camera has it."""
+    """Windows of a wide picture, `speed` pixels apart. `speed` may be fractional, as with a camera."""
     wide = Image.fromarray(picture)
     for n in range(num_frames):
         yield np.asarray(wide.resize(SIZE, Image.Resampling.BICUBIC, (speed * n, 0, speed * n + WIDTH, HEIGHT)))
 
 
 def _page_of_text(height: int) -> Picture:
-    """As much text as fits, in letters of a size that screens have; uint8 `[height, WIDTH, 3]`."""
+    """As much text as fits, in letters of a usual screen size; uint8 `[height, WIDTH, 3]`."""
     page = Image.new("RGB", (WIDTH, height), "white")
     pen, font, words = ImageDraw.Draw(page), ImageFont.load_default(11), iter(WORDS * 20)
     for top in range(4, height, 14):

@@ -1,4 +1,4 @@
-"""What vtok makes of clips that are hard for it, and x264 at the same bytes, for tools/docs/generate_model_card.py."""
+"""Codes clips that are hard for vtok, by vtok and by x264 at the same bytes; see generate_model_card.py."""
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -24,9 +24,9 @@ from vtok.video.frame import Frame, VideoInfo
 
 PRESET = "medium"
 WINDOW = 128, 96
-"""Columns and rows that a picture shows; multiples of eight."""
-_BLOCK = 4  # pixels of a value of `error_map`, each way
-_STEP = 2  # blocks from one window that is looked at to the next
+"""Columns and rows of the part that a picture shows; multiples of eight."""
+_BLOCK = 4  # pixels per value of `error_map`, in both directions
+_STEP = 2  # blocks from one candidate window to the next
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,10 +34,10 @@ class Subject:
     """A clip to be measured.
 
     Attributes:
-        title: What is in it.
-        write: Makes the lossless file of the clip, of so many frames.
+        title: Content of the clip.
+        write: Writes the lossless file of the clip, with the given number of frames.
         shown_quality: The quality of vtok in the picture; None for no picture.
-        remark: What is to be seen, in a sentence.
+        remark: What the picture shows, in a sentence.
     """
 
     title: str
@@ -48,7 +48,7 @@ class Subject:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coded:
-    """A clip as a codec has it: bits per pixel, PSNR-YUV in dB of all frames and of each, and the frames."""
+    """A clip as a codec decodes it: bits per pixel, PSNR-YUV in dB of all frames and of each, and the frames."""
 
     bpp: float
     psnr: float
@@ -58,7 +58,7 @@ class Coded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """A clip at one quality of vtok, and x264 at the same bytes."""
+    """A clip at one quality of vtok, and by x264 at the same bytes."""
 
     subject: Subject
     quality: int
@@ -67,7 +67,7 @@ class Measured:
 
     @property
     def behind(self) -> float:
-        """How many dB of PSNR-YUV x264 is ahead."""
+        """The lead of x264 in dB of PSNR-YUV."""
         return self.x264.psnr - self.vtok.psnr
 
 
@@ -126,7 +126,7 @@ SUBJECTS = (
 def measure(
     subject: Subject, qualities: Sequence[int], num_frames: int, tokenizer: VideoTokenizer | None
 ) -> Iterator[tuple[Measured, Image.Image | None]]:
-    """Code a clip with vtok at some qualities, and with x264 at the same bytes; with the picture, if one is shown."""
+    """Code a clip with vtok at some qualities, and with x264 at the same bytes; yield the picture if one is shown."""
     with tempfile.TemporaryDirectory(prefix="vtok-card-") as temporary:
         folder = Path(temporary)
         reference = folder / "reference.mkv"
@@ -135,7 +135,7 @@ def measure(
             info, source = reader.info, list(reader)
         for quality in qualities:
             ours = code_with_vtok(quality, reference, folder, tokenizer=tokenizer)
-            # With more threads its bytes differ more from run to run.
+            # With more threads, x264's bytes differ more from run to run.
             x264, _ = fit_x264(ours.num_bytes, reference, folder, preset=PRESET, threads=1)
             measured = Measured(
                 subject=subject, quality=quality, vtok=compare(source, ours), x264=compare(source, x264)
@@ -144,7 +144,7 @@ def measure(
 
 
 def compare(source: list[Frame], coding: Coding) -> Coded:
-    """Measure what a codec made of the frames."""
+    """Measure a codec's output against the source frames."""
     meter, frames = QualityMeter(), []
     with VideoReader(coding.decoded) as reader:
         for original, copy in pairs(source, reader, names=("source", coding.decoded.name)):
@@ -155,7 +155,7 @@ def compare(source: list[Frame], coding: Coding) -> Coded:
 
 
 def worst_window(source: list[Frame], coded: list[Frame]) -> tuple[int, int, int]:
-    """Number of the frame, and first column and row of its window, whose mean absolute error of luma is largest."""
+    """The frame number and the first column and row of the window with the largest mean absolute error of luma."""
 
     def means(errors: NDArray[np.float64]) -> NDArray[np.float64]:
         shape = min(WINDOW[1] // _BLOCK, errors.shape[0]), min(WINDOW[0] // _BLOCK, errors.shape[1])
@@ -169,7 +169,7 @@ def worst_window(source: list[Frame], coded: list[Frame]) -> tuple[int, int, int
 
 
 def picture(measured: Measured, info: VideoInfo, source: list[Frame]) -> Image.Image:
-    """The window where vtok is worst: source, vtok, x264, magnified twice."""
+    """The window where vtok is worst, for source, vtok and x264, magnified twice."""
     number, left, top = worst_window(source, measured.vtok.frames)
     crops = []
     for frames in (source, measured.vtok.frames, measured.x264.frames):

@@ -1,7 +1,7 @@
 """A pack of clips: clip caches compressed to a few files, for a machine that has no videos.
 
-A pack is a folder of `train.av1` and `validation.av1`, clips one after the other, each an AV1 stream of its own, and
-`pack.json`, which says how many bytes each clip has and what the caches were made from.
+A pack is a folder of `train.av1` and `validation.av1`, which hold clips one after the other, each as its own AV1
+stream, and `pack.json`, which has the number of bytes of each clip and says what the caches were made from.
 """
 
 import hashlib
@@ -30,19 +30,19 @@ SPLITS = ("train", "validation")
 MANIFEST = "pack.json"
 VALIDATION_SHARE = 0.25  # of a pack, at most
 ENCODER, DECODER = "libsvtav1", "libdav1d"
-PRESET = "4"  # slower ones save a few percent
+PRESET = "4"  # slower presets save a few percent
 PEAK = 255.0
 
 
 @dataclass(frozen=True, slots=True)
 class PackedClips:
-    """How one cache was packed.
+    """Result of packing one cache.
 
     Attributes:
-        count: Clips in the pack.
-        available: Clips in the cache.
-        num_bytes: Size of the file.
-        psnr: Mean over the packed clips, in dB, of all samples of luma and chroma alike.
+        count: Number of clips in the pack.
+        available: Number of clips in the cache.
+        num_bytes: Size of the packed file.
+        psnr: Mean PSNR of the packed clips in dB, over all samples of luma and chroma alike.
     """
 
     count: int
@@ -56,12 +56,12 @@ def pack(caches: dict[str, Path], folder: Path, *, crf: int, num_bytes: int) -> 
 
     Args:
         caches: Folders of the caches, by `SPLITS`.
-        folder: Where the pack goes.
-        crf: Constant rate factor of AV1, 1 to 63; the lower, the better.
-        num_bytes: The pack's clips have no more; of each cache as many are taken as fit, evenly spread.
+        folder: The folder of the pack.
+        crf: Constant rate factor of AV1, 1 to 63; lower is better.
+        num_bytes: Maximum size of the pack's clips; each cache gives as many as fit, evenly spread.
 
     Raises:
-        ConfigError: Not one clip fits.
+        ConfigError: Not even one clip fits.
     """
     folder.mkdir(parents=True, exist_ok=True)
     manifest, packed, left = {}, {}, num_bytes
@@ -94,7 +94,7 @@ def _pack_cache(cache_folder: Path, path: Path, *, crf: int, limit: int) -> tupl
 
 
 def _evenly_chosen(sizes: list[int], limit: int) -> list[int]:
-    """As many indices as there can be, evenly spread, of which the sizes sum to no more than `limit`."""
+    """As many evenly spread indices as possible, whose sizes sum to `limit` at most."""
     for count in range(len(sizes), 0, -1):
         chosen = [round(i * len(sizes) / count) for i in range(count)]
         if sum(sizes[number] for number in chosen) <= limit:
@@ -117,7 +117,7 @@ def _encode_and_measure(cache_folder: Path, number: int, crf: int) -> tuple[byte
 
 
 def encode_clip(clip: Plane, size: int, crf: int) -> bytes:
-    """A clip, uint8 `[t, 3 * size * size / 2]`, as an AV1 stream."""
+    """Encode a clip, uint8 `[t, 3 * size * size / 2]`, as an AV1 stream."""
     os.environ.setdefault("SVT_LOG", "1")  # errors only
     encoder = cast(VideoCodecContext, av.CodecContext.create(ENCODER, "w"))
     encoder.width = encoder.height = size
@@ -133,7 +133,7 @@ def encode_clip(clip: Plane, size: int, crf: int) -> bytes:
 
 
 def decode_clip(stream: bytes) -> Plane:
-    """The clip of an AV1 stream, uint8 `[t, 3 * size * size / 2]`."""
+    """Decode an AV1 stream to a clip, uint8 `[t, 3 * size * size / 2]`."""
     decoder = cast(VideoCodecContext, av.CodecContext.create(DECODER, "r"))
     decoder.thread_count = 1
     packets = decoder.parse(stream) + decoder.parse(None)
@@ -146,11 +146,11 @@ def unpack(folder: Path, caches: Path, *, num_workers: int | None = None) -> dic
 
     Args:
         folder: The pack.
-        caches: Where the caches go.
-        num_workers: Processes that decode; default: one for each processor core.
+        caches: The folder of the caches.
+        num_workers: Number of processes that decode; default: one for each processor core.
 
     Raises:
-        MediaError: The pack is not whole.
+        MediaError: The pack is incomplete.
     """
     manifest = _manifest(folder)
     with ProcessPoolExecutor(num_workers or os.cpu_count()) as pool:
@@ -165,7 +165,7 @@ def unpack(folder: Path, caches: Path, *, num_workers: int | None = None) -> dic
                     if clip.shape != shape:
                         raise MediaError(f"{folder / split}.av1: a clip is {clip.shape}; expected {shape}")
                     file.write(clip.tobytes())
-            # The hash keeps a run from taking these clips for all that the videos have.
+            # The hash keeps a run from taking these clips for all clips of the videos.
             made_from = entry["made_from"] | {"pack": entry["sha256"]}
             meta = {"made_from": made_from, "clips_per_video": entry["clips_per_video"]}
             write_atomically(cache / "cache.json", json.dumps(meta).encode())

@@ -1,4 +1,4 @@
-"""Cuts videos into clips as `vtok train` does, and compresses them for a machine that has no videos.
+"""Cuts videos into clips as `vtok train` does, and compresses the clips for a machine that has no videos.
 
 python tools/gpu/pack_clips.py VIDEOS VALIDATION -o packs/first --config vtok/training/gpu.toml
 """

@@ -1,11 +1,11 @@
-"""Trains on a pack of clips within a number of seconds: for a GPU that is at hand for minutes.
+"""Trains on a pack of clips within a number of seconds, for a GPU that is available for minutes only.
 
 python tools/gpu/train_pack.py packs/first -o runs/gpu --seconds 520 --weights vtok/pretrained/vtok-8x8x8.safetensors
 """
 
 import time
 
-BEGUN = time.monotonic()  # before what takes seconds to import
+BEGUN = time.monotonic()  # before imports that take seconds
 
 import json  # noqa: E402
 import tempfile  # noqa: E402
@@ -55,7 +55,7 @@ def train_pack(
             )
         run.run(budget / 60)
         ended = _tell("training, validating and saving", ready)
-    # It is six times as large as the weights, and the cosine of the learning rate is over.
+    # The checkpoint is six times as large as the weights, and useless: the cosine of the learning rate has ended.
     (output / "checkpoint.pt").unlink()
     events = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
     speed = run.step / run.elapsed_seconds
@@ -66,7 +66,7 @@ def train_pack(
 
 
 def _tell(phase: str, begun: float) -> float:
-    """Print how long a phase took, and return the time."""
+    """Print the duration of a phase, and return the current time."""
     now = time.monotonic()
     print(f"{phase}: {now - begun:.1f} s", flush=True)
     return now

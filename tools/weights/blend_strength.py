@@ -1,9 +1,10 @@
-"""Sets how strongly the ends of chunks are blended, so that frames change as much across them as within.
+"""Sets how strongly chunk ends are blended, so that frames change as much across them as within chunks.
 
 python tools/weights/blend_strength.py runs/first
 
-Nothing is trained. Training ends with gates that mean squared error would have, which hardly tells one strength from
-another (a factor of 1.5 costs 0.01 dB); how much a video pulses does. The clips are those that the run was trained on.
+Nothing is trained. Training ends with the gates that minimise mean squared error, which hardly distinguishes strengths
+(a factor of 1.5 costs 0.01 dB). The pulsing of a video depends on them much more. The clips are those that the run was
+trained on.
 """
 
 import json
@@ -16,19 +17,17 @@ import torch
 import typer
 from torch import Tensor
 
-from vtok.codec.chunk_coder import file_model
 from vtok.errors import ConfigError
-from vtok.model.tokenizer import VideoTokenizer
 from vtok.model.weights import load_weights, save_card, save_weights, split_tensors, tensors_sha256
 from vtok.networks.arithmetic import choose_arithmetic
 from vtok.networks.klt import PATCH
-from vtok.networks.latent_model import LatentModel
+from vtok.networks.latent_model import LatentModel, LatentModelConfig
 from vtok.networks.planes import Planes
 from vtok.training.clip_cache import ClipCache, unpack_i420
 
 STRENGTHS = "synthesis.blend.log_strength.rows"
-TARGET = 1.1  # change across the ends of chunks over that within; of whole frames it is some 0.1 less
-PROBED = (1.0, 1.5)  # strengths; what is between and behind is about linear
+TARGET = 1.1  # change across chunk ends over change within chunks; about 0.1 less for whole frames
+PROBED = (1.0, 1.5)  # strengths; the change is about linear between and beyond them
 MAX_STRENGTH = 2.0
 NUM_CLIPS, BATCH_SIZE = 48, 8
 
@@ -37,7 +36,7 @@ def blend_strength(run: Annotated[Path, typer.Argument(help="Folder of a finishe
     """Replace the strengths in the weights of RUN, and the hash on their card."""
     weights = run / "weights.safetensors"
     tensors, config = load_weights(weights)
-    model = file_model(VideoTokenizer.from_latent_config(config))
+    model = LatentModel(LatentModelConfig.from_json(config))
     if model.synthesis.blend is None:
         raise ConfigError(f"{weights}: a model without a blend of chunks")
     rows = torch.zeros_like(model.synthesis.blend.log_strength.rows)
@@ -51,7 +50,7 @@ def blend_strength(run: Annotated[Path, typer.Argument(help="Folder of a finishe
 
 @torch.no_grad()
 def strengths(model: LatentModel, cache: ClipCache) -> Tensor:
-    """The strength of each quality at which frames change by `TARGET`, never below 1."""
+    """The strength of each quality that makes frames change by `TARGET`; at least 1."""
     assert model.synthesis.blend is not None
     rows, chosen = model.synthesis.blend.log_strength.rows, []
     clips = cache.clips[np.linspace(0, len(cache) - 1, min(NUM_CLIPS, len(cache))).astype(int)]
@@ -73,7 +72,7 @@ def strengths(model: LatentModel, cache: ClipCache) -> Tensor:
 
 
 def change_ratio(model: LatentModel, codes: list[Tensor], quality: float) -> float:
-    """Mean change of luma across the ends of chunks over that within, mean over decoded clips."""
+    """Mean change of luma across chunk ends over that within chunks, as a mean over decoded clips."""
     ratios = []
     for batch in codes:
         with choose_arithmetic().autocast():

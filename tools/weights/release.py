@@ -1,4 +1,4 @@
-"""Puts the weights of a finished run into the package, with a card that says what they are.
+"""Puts the weights of a finished run into the package, with a card that describes them.
 
 python tools/weights/release.py runs/first --command "vtok train ..." --figures report/results.json
 """
@@ -64,7 +64,7 @@ def _history(run: Path) -> dict[str, Any]:
     validations = [event for event in events if event["event"] == "validation"]
     last = validations[-1]
     return {
-        "started_from": Path(starts[0]["start"]).name,  # the folder is of no use elsewhere
+        "started_from": Path(starts[0]["start"]).name,  # the name only: the folder exists on this machine alone
         "minutes": last["minutes"],
         "steps": last["step"],
         "settings": {key: starts[0]["config"][key] for key in ("data", "objective", "optimizer", "schedule")},
@@ -73,7 +73,7 @@ def _history(run: Path) -> dict[str, Any]:
 
 
 def _figures(results: Path) -> dict[str, Any]:
-    """Means over clips of rate and quality, per quality of vtok and setting of x264; of what was measured of all."""
+    """Means over clips per quality of vtok and setting of x264: rate, and each quality measure that all clips have."""
     points: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for record in json.loads(results.read_text())["results"]:
         points[f"{record['codec']} {record['setting']}"].append(record)

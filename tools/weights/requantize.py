@@ -1,8 +1,9 @@
-"""Quantizes the prior of existing weights again, for when the exact arithmetic has changed; nothing is trained.
+"""Quantizes the prior of existing weights again, after a change of the exact arithmetic; nothing is trained.
 
 python tools/weights/requantize.py vtok/pretrained/vtok-8x8x8.safetensors
 
-The networks stay as they are, the hash does not: these are other weights, and files written with the old need those.
+The networks do not change, but the hash does. So these are other weights: files written with the old ones still need
+the old ones.
 """
 
 import json
@@ -11,16 +12,15 @@ from typing import Annotated
 
 import typer
 
-from vtok.codec.chunk_coder import file_model
 from vtok.entropy.exact_prior import ExactPrior
-from vtok.model.tokenizer import VideoTokenizer
 from vtok.model.weights import EXACT_PRIOR, load_weights, save_card, save_weights, split_tensors, tensors_sha256
+from vtok.networks.latent_model import LatentModel, LatentModelConfig
 
 
 def requantize(weights: Annotated[Path, typer.Argument(help="A .safetensors file; its card is beside it.")]) -> None:
     """Replace the tensors of the exact prior in WEIGHTS, and the hash on the card."""
     tensors, config = load_weights(weights)
-    model = file_model(VideoTokenizer.from_latent_config(config))
+    model = LatentModel(LatentModelConfig.from_json(config))
     model.load_state_dict(split_tensors(tensors)[0])
     exact = ExactPrior.quantize(model.prior).tensors()
     tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(EXACT_PRIOR)}

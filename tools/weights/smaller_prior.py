@@ -1,10 +1,10 @@
-"""Cuts the prior of weights down to the sizes of another configuration, for a run to go on from there.
+"""Cuts the prior of weights down to the sizes of another configuration, so that a run can continue from there.
 
 python tools/weights/smaller_prior.py vtok/pretrained/vtok-8x8x8.safetensors runs/start.safetensors
 
-What a channel says about the surroundings of a position is cut off where the smaller prior only looks at the position,
-and so is the second pass where there is a single one. Of codes the most important channels stay, of hidden layers those
-with the largest weights.
+Where the smaller prior looks at a position only, the weights of a channel for its surroundings are cut off. The second
+pass is cut off if the smaller prior has one pass only. The most important channels of the codes stay, and the units of
+hidden layers with the largest weights.
 """
 
 from dataclasses import asdict
@@ -15,11 +15,9 @@ import torch
 import typer
 from torch import Tensor, nn
 
-from vtok.codec.chunk_coder import file_model
 from vtok.errors import ConfigError
-from vtok.model.tokenizer import VideoTokenizer
 from vtok.model.weights import load_weights, save_weights, split_tensors
-from vtok.networks.latent_model import LatentModel
+from vtok.networks.latent_model import LatentModel, LatentModelConfig
 from vtok.networks.layers import NearConv2d
 from vtok.networks.prior import GroupNetwork, Prior
 from vtok.training.config import load_config
@@ -34,7 +32,7 @@ def smaller_prior(
 ) -> None:
     """Write the weights of WEIGHTS to OUTPUT, with a prior of the sizes in `config`, for training: it has no tables."""
     tensors, sizes = load_weights(weights)
-    old = file_model(VideoTokenizer.from_latent_config(sizes))
+    old = LatentModel(LatentModelConfig.from_json(sizes))
     old.load_state_dict(split_tensors(tensors)[0])
     model = LatentModel(load_config(config).model)
     rest = {name: tensor for name, tensor in old.state_dict().items() if not name.startswith("prior.")}
@@ -49,7 +47,7 @@ def smaller_prior(
 
 @torch.no_grad()
 def cut_down(old: Prior, new: Prior) -> None:
-    """Give `new` what it has room for of `old`, whose hidden layers it sorts: the same function as before."""
+    """Copy the part of `old` that fits into `new`. Sorts the hidden layers of `old`, whose function does not change."""
     if new.context_hidden.num_near < old.context_hidden.num_near:
         kernel = old.context_hidden.weight
         around = kernel.square().sum((0, 2, 3)) - kernel[:, :, 1, 1].square().sum(0)
@@ -68,7 +66,7 @@ def cut_down(old: Prior, new: Prior) -> None:
         if name.startswith(("group_networks.", "from_previous.", "context_hidden.")):
             continue
         if name == "single_pass_magnitude_weights" and name not in state:
-            # Of the constant, and of what was around the position and at it.
+            # The weights of the constant, of the surroundings of the position, and of the position itself.
             tensor.copy_(state["magnitude_weights"][0, -len(tensor) :, [0, 1, 3]])
         elif name == "magnitude_weights":
             tensor.copy_(state[name][:, : tensor.shape[1]])
@@ -90,7 +88,7 @@ def _cut_network(old: GroupNetwork, new: GroupNetwork) -> None:
     new.quality.rows.copy_(old.quality.rows[:, first])
     new.hidden.weight.copy_(old.hidden.weight[second][:, first])
     _copy_bias(old.hidden, new.hidden, second)
-    # Without the spatial gate, where there is one pass now.
+    # The spatial gate is dropped if there is one pass now.
     gates = [0, 2, 3] if new.num_gates < old.num_gates else slice(None)
     for ours, theirs in zip(new.out.parameters(), old.out.parameters(), strict=True):
         kept = theirs.view(old.num_gates, -1, *theirs.shape[1:])[gates].flatten(0, 1)
@@ -98,13 +96,13 @@ def _cut_network(old: GroupNetwork, new: GroupNetwork) -> None:
 
 
 def _largest(layer: nn.Conv2d, following: Tensor) -> Tensor:
-    """As many units as `layer` has, in their order: those with the largest weights in the `following` layer."""
+    """The units with the largest weights in the `following` layer, as many as `layer` has, in their order."""
     sizes = following.square().sum((0, 2, 3))
     return sizes.argsort(descending=True)[: layer.weight.shape[0]].sort().values
 
 
 def _cut_kernel(old: NearConv2d, new: NearConv2d, outputs: Tensor | slice) -> None:
-    """Keep some outputs, of all inputs the weights at the position, and of the first ones those around it."""
+    """Keep some outputs, the weights of all inputs at the position, and those of the first inputs around it."""
     new.weight.copy_(old.weight[outputs, : new.num_near])
     if new.far is not None:
         at_position = [old.weight[outputs, new.num_near :, 1:2, 1:2]]

@@ -6,26 +6,23 @@ timestamps and a checksum of their pixels. A range is decoded from a keyframe be
 than the scan, as in damaged or unusual files, it is decoded again from the beginning of the video.
 """
 
-import os
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
 
-from vtok.codec.chunk_coder import FRAMES_PER_CHUNK, ChunkEncoder, file_model
-from vtok.codec.file_model import file_prior
-from vtok.codec.group_encoder import GroupEncoder
+from vtok.codec.chunk_coder import FRAMES_PER_CHUNK
+from vtok.codec.encoder import encode_chunks
+from vtok.codec.source import SourceChunk
 from vtok.container.groups import VideoGroup
-from vtok.entropy.frame_coder import Codes
-from vtok.entropy.integer_products import entropy_coding_threads
 from vtok.errors import MediaError
+from vtok.files.options import EncodeOptions
 from vtok.media.reader import VideoReader
-from vtok.model.tokenizer import VideoTokenizer
+from vtok.model.pretrained_model import PretrainedModel
 from vtok.networks.arithmetic import choose_arithmetic
-from vtok.system.pipeline import DEPTH, ahead
-from vtok.system.threads import num_threads
+from vtok.system.paths import StrPath
 from vtok.video.frame import Frame
 
 _EARLIER_SECONDS = 1  # so much before a range a keyframe is looked for: FFmpeg's index may be off by a few frames
@@ -77,83 +74,50 @@ def mark_of(frames: Sequence[Frame]) -> ChunkMark:
     return ChunkMark(tuple(frame.pts for frame in frames), crc32)
 
 
-def chunks_before(tokenizer: VideoTokenizer) -> int:
-    """How many chunks before one its codes depend on."""
-    return file_model(tokenizer).config.num_analysis_blocks
-
-
 def encode_range(
-    source: str | os.PathLike[str],
-    part: SourceRange,
-    *,
-    tokenizer: VideoTokenizer,
-    quality: float,
-    allow_hdr: bool = False,
-    verify: bool = False,
-    device: str = "auto",
-    precision: str = "auto",
+    source: StrPath, part: SourceRange, options: EncodeOptions, *, model: PretrainedModel
 ) -> list[VideoGroup]:
     """The groups of a range, equal to those of a file that `encode_file` writes of the whole video.
 
     Args:
         source: The video.
         part: The range.
-        tokenizer: As for `vtok.files.coding.encode_file`, and so the rest.
-        quality: See above.
-        allow_hdr: See above.
-        verify: See above.
-        device: See above.
-        precision: See above.
+        options: How to encode.
+        model: What encodes it.
 
     Raises:
         UnrepeatableError: The video is not what was scanned, even decoded from its beginning.
         VtokError: Of any other kind.
     """
-    arithmetic = choose_arithmetic(device, precision)
-    prior = file_prior(tokenizer)
+    arithmetic = choose_arithmetic(options.device, options.precision)
     for seeks in (True, False) if part.first_chunk else (False,):
-        with suppress(_OtherFramesError), VideoReader(source, allow_hdr=allow_hdr) as reader:
-            encoder = ChunkEncoder(tokenizer, reader.info, quality, arithmetic)
-            group, groups = GroupEncoder(prior, quality, verify=verify), []
-            first_frame = FRAMES_PER_CHUNK * (part.first_chunk + part.num_before)
-            with (
-                ahead(_chunks(reader, part, seeks=seeks), depth=DEPTH) as chunks,
-                ahead(_coded(encoder, chunks, part), depth=DEPTH) as coded,
-                num_threads(entropy_coding_threads()),
-            ):
-                for number, (chunk, codes) in enumerate(coded, start=1 - part.num_before):
-                    if number < 1:
-                        continue
-                    group.push(codes, [frame.pts for frame in chunk])
-                    if number % part.chunks_per_group == 0 or number == len(part.marks) - part.num_before:
-                        groups.append(group.finish(first_frame))
-                        first_frame += groups[-1].num_frames
-                        group = GroupEncoder(prior, quality, verify=verify)
-            return groups
+        with suppress(_OtherFramesError), VideoReader(source, allow_hdr=options.allow_hdr) as reader:
+            items = encode_chunks(
+                _chunks(reader, part, seeks=seeks),
+                model,
+                reader.info,
+                quality=options.quality,
+                arithmetic=arithmetic,
+                verify=options.verify,
+                num_before=part.num_before,
+                first_frame=FRAMES_PER_CHUNK * (part.first_chunk + part.num_before),
+            )
+            with closing(items):
+                return [item for item in items if isinstance(item, VideoGroup)]
     raise UnrepeatableError(f"{source}: gives other frames each time it is decoded. Encode it without splitting")
 
 
-def _coded(
-    encoder: ChunkEncoder, chunks: Iterable[list[Frame]], part: SourceRange
-) -> Iterator[tuple[list[Frame], Codes]]:
-    """Each chunk with its codes."""
-    for number, chunk in enumerate(chunks, -part.num_before):
-        if number % part.chunks_per_group == 0:
-            encoder.start_group()
-        yield chunk, encoder.encode(chunk)
-
-
-def _chunks(reader: VideoReader, part: SourceRange, *, seeks: bool) -> Iterator[list[Frame]]:
+def _chunks(reader: VideoReader, part: SourceRange, *, seeks: bool) -> Iterator[SourceChunk]:
     """The chunks of a range and those before it, each as it was scanned; else _OtherFramesError."""
     if seeks:
         frames = _frames_from(reader, part.marks[0].pts[0])
     else:
         frames = islice(reader, FRAMES_PER_CHUNK * part.first_chunk, None)
-    for mark in part.marks:
+    for number, mark in enumerate(part.marks, start=1 - part.num_before):
         chunk = list(islice(frames, len(mark.pts)))
         if not chunk or mark_of(chunk) != mark:
             raise _OtherFramesError
-        yield chunk
+        yield SourceChunk(chunk, [], ends_group=number % part.chunks_per_group == 0)
 
 
 def _frames_from(reader: VideoReader, pts: int) -> Iterator[Frame]:

@@ -12,28 +12,20 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from vtok.batch.ranges import ChunkMark, SourceRange, chunks_before, mark_of
+from vtok.batch.ranges import ChunkMark, SourceRange, mark_of
 from vtok.codec.chunk_coder import FRAMES_PER_CHUNK
-from vtok.codec.file_model import new_header
 from vtok.codec.group_encoder import chunks_per_group
-from vtok.codec.sound_queue import SoundQueue
 from vtok.codec.source import SourceChunk, SourcePart
 from vtok.container.groups import VideoGroup
-from vtok.container.writer import ContainerWriter
-from vtok.errors import MediaError
-from vtok.files.coding import EncodeResult, check_written, encode_result
-from vtok.media.reader import VideoReader
-from vtok.model.tokenizer import VideoTokenizer
-from vtok.system.atomic import open_atomically
+from vtok.files.encode import Advance, EncodeResult, Items, write_encoded
+from vtok.files.options import EncodeOptions
+from vtok.model.pretrained_model import PretrainedModel
 from vtok.system.paths import StrPath
 from vtok.system.pipeline import DEPTH, ahead
 from vtok.video.frame import VideoInfo
-from vtok.video.times import played_seconds
 
 Submit = Callable[[SourceRange], Future[list[VideoGroup]]]
-Advance = Callable[[int], None]
 
 
 @dataclass(slots=True)
@@ -61,15 +53,11 @@ def encode_split(
     source: StrPath,
     target: StrPath,
     submit: Submit,
+    options: EncodeOptions,
     *,
-    tokenizer: VideoTokenizer,
-    quality: float,
+    model: PretrainedModel,
     split_seconds: float,
     max_in_flight: int,
-    keyframe_seconds: float = 4.0,
-    allow_hdr: bool = False,
-    with_audio: bool = True,
-    verify: bool = False,
     advance: Advance = lambda frames: None,
 ) -> EncodeResult:
     """Compress a video by way of its ranges; the file is, byte for byte, the one that `encode_file` writes.
@@ -77,55 +65,36 @@ def encode_split(
     Args:
         source: A video file, not a sequence of images.
         target: The file to write or to replace.
-        submit: Has a range encoded by `encode_range` with the same settings, somewhere.
-        tokenizer: As for `encode_file`, and so the rest that is not said here.
-        quality: See above.
+        submit: Has a range encoded by `encode_range` with the same options and model, somewhere.
+        options: How to encode; all of the video.
+        model: What encodes it.
         split_seconds: About the length of a range; it ends where a group does.
         max_in_flight: How many ranges may be submitted and not yet written.
-        keyframe_seconds: See above.
-        allow_hdr: See above.
-        with_audio: See above.
-        verify: Check the written file; the groups are for `submit` to verify.
-        advance: Told how many more frames are written.
+        advance: Told how many more frames are coded.
 
     Raises:
         VtokError: Of any kind; then nothing was written and an existing target is as it was.
     """
-    sound = SoundQueue() if with_audio else None
-    with (
-        VideoReader(source, allow_hdr=allow_hdr, sound=sound) as reader,
-        open_atomically(target) as file,
-    ):
-        part = SourcePart(reader, sound)
-        group_chunks = chunks_per_group(part.info, keyframe_seconds)
-        writer = ContainerWriter(file, new_header(tokenizer, part.info, quality, part.extras))
-        chunks = part.chunks(group_chunks)
-        groups_per_range = max(1, round(split_seconds / keyframe_seconds))
-        ranges = _ranges(chunks, group_chunks, groups_per_range, chunks_before(tokenizer))
+    groups_per_range = max(1, round(split_seconds / options.keyframe_seconds))
+
+    def coded(part: SourcePart, advance: Advance) -> Items:
+        group_chunks = chunks_per_group(part.info, options.keyframe_seconds)
+        num_before = model.networks.config.num_analysis_blocks  # the networks see so many chunks of the past
+        ranges = _ranges(part.chunks(group_chunks), group_chunks, groups_per_range, num_before)
         pending: deque[_Pending] = deque()
-        first_pts = last_pts = None
         try:
             with ahead(ranges, depth=DEPTH) as scanned_ranges:
                 for scanned in scanned_ranges:
-                    marks = scanned.part.marks
-                    first_pts = marks[0].pts[0] if first_pts is None else first_pts
-                    last_pts = marks[-1].pts[-1]
                     pending.append(_Pending(submit(scanned.part), scanned))
                     while len(pending) >= max_in_flight or (pending and pending[0].groups.done()):
-                        _join(writer, pending.popleft(), advance)
+                        yield from _joined(pending.popleft(), advance)
             while pending:
-                _join(writer, pending.popleft(), advance)
+                yield from _joined(pending.popleft(), advance)
         finally:
             for each in pending:
                 each.groups.cancel()
-        writer.write_audio(part.rest_of_sound())
-        writer.finish(last_frame_ticks=part.last_frame_ticks)
-        if first_pts is None or last_pts is None:
-            raise MediaError(f"{source}: no frame could be decoded")
-    if verify:
-        check_written(Path(target))
-    seconds = played_seconds(part.info, first_pts, last_pts, part.last_frame_ticks)
-    return encode_result(source, target, writer, reader, seconds)
+
+    return write_encoded(options, source, target, coded, model=model, progress=lambda info: advance)
 
 
 def _ranges(
@@ -154,10 +123,10 @@ def _ranges(
         yield scanned()
 
 
-def _join(writer: ContainerWriter, pending: _Pending, advance: Advance) -> None:
-    """Write the groups of a range, each behind its sound, when they are there."""
+def _joined(pending: _Pending, advance: Advance) -> Items:
+    """The groups of a range, each after its sound, when they are there."""
     groups = pending.groups.result()
     for group, audio in zip(groups, pending.scanned.audio, strict=False):  # after the last group, no sound is there yet
-        writer.write_audio(audio)
-        writer.write_group(group)
+        yield audio
+        yield group
     advance(pending.scanned.part.num_frames)

@@ -22,11 +22,13 @@ from vtok.batch.engines import Engine, WorkerLostError
 from vtok.batch.plan import BatchResult, Job, JobResult, Status
 from vtok.batch.ranges import SourceRange, UnrepeatableError
 from vtok.batch.split import encode_split, is_long
-from vtok.batch.tasks import EncodeSettings, Outcome, encode_part, encode_whole, tokenizer_named
+from vtok.batch.tasks import Outcome, encode_part, encode_whole
 from vtok.container.groups import VideoGroup
 from vtok.errors import VtokError, one_line
-from vtok.files.coding import EncodeResult
+from vtok.files.encode import EncodeResult
+from vtok.files.options import EncodeOptions
 from vtok.media.reader import VideoReader
+from vtok.model.loading import shared_model
 from vtok.system.atomic import check_target
 
 Told = Callable[[JobResult, EncodeResult | None], None]
@@ -50,7 +52,7 @@ class BatchSettings:
 def encode_batch(
     jobs: Sequence[Job],
     engine: Engine,
-    settings: EncodeSettings,
+    options: EncodeOptions,
     batch: BatchSettings | None = None,
     *,
     skip: Callable[[Path], bool] = lambda target: False,
@@ -62,7 +64,7 @@ def encode_batch(
     Args:
         jobs: What to encode.
         engine: Stays the caller's to close.
-        settings: How to encode.
+        options: How to encode.
         batch: How to go about it.
         skip: Whether a target is there already and good.
         told: Called with each result as it is known, and with what was done if it was; in one thread at a time.
@@ -71,7 +73,7 @@ def encode_batch(
     Returns:
         One result per job, in the order of `jobs`.
     """
-    run = _Batch(engine, settings, batch or BatchSettings(), skip, told, advance)
+    run = _Batch(engine, options, batch or BatchSettings(), skip, told, advance)
     return BatchResult(files=run.results(jobs))
 
 
@@ -79,13 +81,13 @@ class _Batch:
     def __init__(
         self,
         engine: Engine,
-        settings: EncodeSettings,
+        options: EncodeOptions,
         batch: BatchSettings,
         skip: Callable[[Path], bool],
         told: Told,
         advance: Callable[[int], None],
     ) -> None:
-        self._engine, self._settings, self._batch = engine, settings, batch
+        self._engine, self._options, self._batch = engine, options, batch
         self._skip, self._told, self._advance = skip, told, advance
         self._is_stopped = threading.Event()
         self._telling = threading.Lock()
@@ -145,38 +147,34 @@ class _Batch:
             return replace(result, notices=[*result.notices, f"encoded in one piece: {error}"])
 
     def _encode_whole(self, job: Job, retried: list[str]) -> EncodeResult:
-        task = self._tasks.submit(self._attempt, retried, encode_whole, job.source, job.target, self._settings)
+        task = self._tasks.submit(self._attempt, retried, encode_whole, job.source, job.target, self._options)
         result: EncodeResult = task.result()
         self._advanced(result.num_frames)
         return result
 
     def _encode_split(self, job: Job, retried: list[str]) -> EncodeResult:
-        settings = self._settings
+        options = self._options
 
         def submit(part: SourceRange) -> Future[list[VideoGroup]]:
-            return self._tasks.submit(self._attempt, retried, encode_part, job.source, part, settings)
+            return self._tasks.submit(self._attempt, retried, encode_part, job.source, part, options)
 
         return encode_split(
             job.source,
             job.target,
             submit,
-            tokenizer=tokenizer_named(settings.model),
-            quality=settings.quality,
+            options,
+            model=shared_model(options.model),
             split_seconds=self._batch.split_seconds,
             max_in_flight=self._engine.num_workers + 1,
-            keyframe_seconds=settings.keyframe_seconds,
-            allow_hdr=settings.allow_hdr,
-            with_audio=settings.with_audio,
-            verify=settings.verify,
             advance=self._advanced,
         )
 
     def _is_long(self, source: Path) -> bool:
         """Whether a source is split. Those of which only a part is encoded, and sequences of images, never are."""
-        settings = self._settings
-        if settings.start_seconds or settings.end_seconds is not None or not source.is_file():
+        options = self._options
+        if options.start_seconds or options.end_seconds is not None or not source.is_file():
             return False
-        with suppress(VtokError), VideoReader(source, image_rate=settings.image_rate, allow_hdr=True) as reader:
+        with suppress(VtokError), VideoReader(source, image_rate=options.image_rate, allow_hdr=True) as reader:
             return is_long(reader.info, self._batch.split_seconds)
         return False  # the task will say what is wrong
 

@@ -11,19 +11,19 @@ Record = dict[str, Any]
 INTERPOLATION = "akima"
 SMALL_OVERLAP = 0.5
 MEASURES = {"psnr_yuv": "PSNR-YUV", "ms_ssim_y": "MS-SSIM", "vmaf": "VMAF"}
-"""What BD-rates are measured over, with their names for people."""
+"""The measures of BD-rates, with their names for people."""
 MEANS = ("bpp", "psnr_yuv", "psnr_y", "psnr_u", "psnr_v", "ssim_y")
-"""What is averaged over clips, each clip counting alike."""
+"""The measures that are averaged over clips; each clip has the same weight."""
 OPTIONAL_MEANS = ("ms_ssim_y", "vmaf", "vmaf_neg")
-"""Likewise, if all clips have it: small frames have no MS-SSIM, and VMAF needs a program."""
+"""The measures that are averaged over clips if all clips have them: small frames lack MS-SSIM, VMAF needs a program."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BDRate:
-    """Bytes that a codec needs more (or, negative, fewer) than an anchor at equal quality.
+    """Bytes that a codec needs more (or, if negative, fewer) than an anchor at equal quality.
 
-    `percent` is the mean over the qualities from `low` to `high` that both curves reach, nan when there are none;
-    `overlap` is the share of those in all the qualities that either reaches, in [0, 1]. Qualities are in dB of
+    `percent` is the mean over the qualities from `low` to `high` that both curves reach, nan if there are none.
+    `overlap` is the share of those qualities in all that either curve reaches, in [0, 1]. Qualities are in dB of
     PSNR-YUV, in -10 log10(1 - x) of an MS-SSIM of x, or in points of VMAF.
     """
 
@@ -63,7 +63,7 @@ def bd_rate(anchor: list[Record], test: list[Record], measure: str = "psnr_yuv")
 def rising_curve(records: Iterable[Record], measure: str = "psnr_yuv") -> tuple[list[float], list[float]]:
     """Bits per pixel and quality in rising order, without settings that cost more than another and are no better.
 
-    Interpolation needs quality to rise strictly, and no one would choose such a setting.
+    Interpolation needs strictly rising quality, and no one would choose such a setting.
     """
     bpp: list[float] = []
     quality: list[float] = []
@@ -78,7 +78,8 @@ def rising_curve(records: Iterable[Record], measure: str = "psnr_yuv") -> tuple[
 def bd_rates(records: list[Record], codecs: list[str]) -> list[Record]:
     """BD-rates of the first codec against each of the others, per clip and measure that the clip has.
 
-    Each has `clip`, `clip_sha256`, `test`, `anchor`, `measure`, and the attributes of `BDRate`, `percent` None for nan.
+    Each record has `clip`, `clip_sha256`, `test`, `anchor`, `measure` and the attributes of `BDRate`; `percent` is None
+    for nan.
     """
     rates = []
     for sha256, group in grouped(records, lambda r: r["clip_sha256"]).items():
@@ -95,7 +96,7 @@ def bd_rates(records: list[Record], codecs: list[str]) -> list[Record]:
 
 
 def mean_bd_rates(rates: list[Record]) -> list[Record]:
-    """Means over clips of `bd_rates`, of those clips that have one; per anchor and measure, with `num_clips`."""
+    """Means of `bd_rates` over the clips that have one, per anchor and measure, with `num_clips`."""
     means = []
     for (test, anchor, measure), group in grouped(rates, lambda r: (r["test"], r["anchor"], r["measure"])).items():
         percents = [rate["percent"] for rate in group if rate["percent"] is not None]
@@ -118,7 +119,7 @@ def mean_over_clips(records: list[Record]) -> list[Record]:
 
 
 def grouped(records: Iterable[Record], key: Callable[[Record], Any]) -> dict[Any, list[Record]]:
-    """Records by key, in order of first appearance."""
+    """Group records by key, in order of first appearance."""
     groups: dict[Any, list[Record]] = {}
     for record in records:
         groups.setdefault(key(record), []).append(record)
@@ -126,12 +127,12 @@ def grouped(records: Iterable[Record], key: Callable[[Record], Any]) -> dict[Any
 
 
 def _linear(value: float, measure: str) -> float:
-    """MS-SSIM crowds below 1; in dB its differences count alike along the curve."""
+    """Convert MS-SSIM to dB, where its differences are comparable along the curve: as such it crowds below 1."""
     return -10 * math.log10(max(1 - value, 1e-10)) if measure == "ms_ssim_y" else value
 
 
 def _mean_if_all(values: Iterable[float | None]) -> float | None:
-    """Means over different clips would not compare: one value that is missing, and there is none."""
+    """The mean, or None if a value is missing, because means over different clips would not be comparable."""
     known = list(values)
     present = [value for value in known if value is not None]
     return fmean(present) if len(present) == len(known) else None

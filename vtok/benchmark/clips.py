@@ -1,4 +1,4 @@
-"""The clips of a benchmark, and the lossless file of each that all codecs read: the same pixels for everyone."""
+"""The clips of a benchmark, and the lossless file of each that all codecs read, so that all code the same pixels."""
 
 import dataclasses
 import hashlib
@@ -17,7 +17,7 @@ from vtok.video.frame import Frame
 
 
 def find_clips(paths: Iterable[Path]) -> list[Path]:
-    """The files themselves, and the videos in each folder by name.
+    """Find the clips: files as given, and the videos in each folder by name.
 
     Raises:
         ConfigError: There are none, or a path does not exist.
@@ -34,7 +34,7 @@ def find_clips(paths: Iterable[Path]) -> list[Path]:
 
 
 def clip_sha256(clip: Path) -> str:
-    """SHA-256 of the file, by which its measurements are known whatever it is called."""
+    """SHA-256 of the file, which identifies its measurements even if the file is renamed."""
     with clip.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -42,7 +42,7 @@ def clip_sha256(clip: Path) -> str:
 def make_reference(clip: Path, reference: Path, *, num_frames: int, max_width: int) -> None:
     """Write the first frames of a clip, at most `max_width` wide, to a lossless file; pts and colours as in the clip.
 
-    Sizes are made even (libx264 asks for it), the aspect ratio is kept as far as that allows, the filter is bicubic.
+    The filter is bicubic. Sizes are made even, as libx264 requires; the aspect ratio is kept as far as that allows.
     """
     reformatter = VideoReformatter()
     with VideoReader(clip) as reader:
@@ -57,7 +57,7 @@ def make_reference(clip: Path, reference: Path, *, num_frames: int, max_width: i
 def _scale(frame: Frame, reformatter: VideoReformatter, *, w: int, h: int) -> Frame:
     if frame.y.shape == (h, w):
         return frame
-    # Exact arithmetic, so that every machine measures on the same pixels.
+    # Exact arithmetic, so that every machine measures the same pixels.
     flags = int(Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT)
     picture = reformatter.reformat(frame_from_planes(frame, "yuv420p"), width=w, height=h, interpolation=flags)
     return Frame(*planes_420(picture, reformatter), pts=frame.pts)

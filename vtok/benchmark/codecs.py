@@ -1,4 +1,4 @@
-"""One codec, one setting, one clip: how many bytes, how fast."""
+"""Runs one codec at one setting on one clip: measures bytes and speed."""
 
 import dataclasses
 from collections import deque
@@ -10,7 +10,8 @@ import av
 
 import vtok.version
 from vtok.errors import ConfigError
-from vtok.files.coding import decode_file, encode_file
+from vtok.files.decode import decode_file
+from vtok.files.encode import encode_file
 from vtok.media.reader import VideoReader
 from vtok.media.writer import VideoWriter
 from vtok.model.tokenizer import VideoTokenizer
@@ -33,7 +34,7 @@ _H264_SEI = 6  # NAL unit type of "supplemental enhancement information"
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Coding:
-    """What one run of one codec cost: `num_bytes` is the headline, seconds are of wall time."""
+    """Cost of one run of one codec: `num_bytes` is the headline, seconds are of wall time."""
 
     decoded: Path
     num_bytes: int
@@ -54,7 +55,7 @@ class Family:
 
 
 def parse_codecs(text: str) -> list[str]:
-    """`"vtok,x264-medium"` to a list, without repetitions.
+    """Split text such as `"vtok,x264-medium"` into a list without repetitions.
 
     Raises:
         ConfigError: A name is unknown.
@@ -69,7 +70,7 @@ def parse_codecs(text: str) -> list[str]:
 
 
 def build_of(codec: str, tokenizer: VideoTokenizer | None, *, threads: int) -> str:
-    """What else the bytes and the speed depend on: versions, threads and, for vtok, the weights."""
+    """Everything else that bytes and speed depend on: versions, threads and, for vtok, the weights."""
     if codec != VTOK:
         return f"PyAV {av.__version__}, {threads} threads"
     assert tokenizer is not None
@@ -80,7 +81,7 @@ def build_of(codec: str, tokenizer: VideoTokenizer | None, *, threads: int) -> s
 def code(
     codec: str, setting: float, reference: Path, folder: Path, *, tokenizer: VideoTokenizer | None, threads: int
 ) -> Coding:
-    """Encode the reference into `folder` and decode that; `setting` is a quality of vtok, a crf of the others."""
+    """Encode the reference into `folder` and decode the result; `setting` is a quality of vtok, else a crf."""
     if codec == VTOK:
         return code_with_vtok(setting, reference, folder, tokenizer=tokenizer)
     family, _, preset = codec.partition("-")
@@ -88,10 +89,10 @@ def code(
 
 
 def code_with_ffmpeg(family: str, preset: str, crf: float, reference: Path, folder: Path, *, threads: int) -> Coding:
-    """Encode with one of `FAMILIES` to MP4 and decode that.
+    """Encode with one of `FAMILIES` to MP4 and decode the result.
 
-    The headline is the raw stream: all packets and the parameter sets, without MP4's index, and without the text of
-    some 700 bytes in which encoders note their settings: at the lowest rates it would count for several per cent.
+    The headline is the raw stream: all packets and the parameter sets, without MP4's index and without the text of
+    some 700 bytes in which encoders note their settings. At the lowest rates that text would be several per cent.
     """
     encoded, kind = folder / f"{family}.mp4", FAMILIES[family]
     options = {"preset": preset, "crf": f"{crf:g}", **kind.options(threads)}
@@ -117,7 +118,7 @@ def code_with_ffmpeg(family: str, preset: str, crf: float, reference: Path, fold
 
 
 def code_with_vtok(quality: float, reference: Path, folder: Path, *, tokenizer: VideoTokenizer | None) -> Coding:
-    """Encode to `.vtok`, all of whose bytes count, and decode that to a lossless file, whose writing is in the time."""
+    """Encode to `.vtok`, all of whose bytes count, and decode to a lossless file; writing it counts in the time."""
     encoded, decoded = folder / "clip.vtok", folder / "vtok.mkv"
     start = perf_counter()
     encode_file(reference, encoded, quality=quality, tokenizer=tokenizer, overwrite=True)
@@ -143,18 +144,18 @@ def h264_stream_bytes(path: Path) -> int:
 
 
 def hevc_stream_bytes(path: Path) -> int:
-    """Likewise of H.265, where the encoder is asked for no text."""
+    """Bytes of the H.265 stream in an MP4 file: packets and parameter sets. The encoder is asked to write no text."""
     _, num_packet_bytes, num_header_bytes = _stream_parts(path)
     return num_header_bytes + num_packet_bytes
 
 
 def av1_stream_bytes(path: Path) -> int:
-    """Likewise of AV1, whose first packet has the sequence header that MP4 repeats."""
+    """Bytes of the AV1 stream in an MP4 file: all packets. MP4 only repeats the sequence header of the first one."""
     return _stream_parts(path)[1]
 
 
 def _stream_parts(path: Path) -> tuple[bytes, int, int]:
-    """The first packet, the bytes of all packets, and those of the header that MP4 keeps apart."""
+    """The first packet, the number of bytes of all packets, and that of the header that MP4 keeps apart."""
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         packets = [bytes(packet) for packet in container.demux(stream) if packet.size]
@@ -162,8 +163,8 @@ def _stream_parts(path: Path) -> tuple[bytes, int, int]:
 
 
 FAMILIES = {
-    # PyAV asks for slice threads unless told otherwise. They cut each picture in slices, which costs bits and is not
-    # what users of x264 have.
+    # PyAV asks for slice threads by default. They cut each picture into slices, which costs bits and differs from what
+    # users of x264 have.
     "x264": Family(
         encoder="libx264",
         presets=X26_PRESETS,
@@ -171,7 +172,7 @@ FAMILIES = {
         options=lambda threads: {"threads": str(threads), "thread_type": "frame"},
         stream_bytes=h264_stream_bytes,
     ),
-    # These take the place of the parameters that `vtok decode` gives x265, among them: no B-frames.
+    # These parameters replace those that `vtok decode` gives x265, such as the one that turns off B-frames.
     "x265": Family(
         encoder="libx265",
         presets=X26_PRESETS,
@@ -187,4 +188,4 @@ FAMILIES = {
         stream_bytes=av1_stream_bytes,
     ),
 }
-"""The codecs to compare with, by the names that they have on the command line."""
+"""The codecs to compare with, by their names on the command line."""

@@ -1,4 +1,4 @@
-"""One codec, one setting, one clip: how far from the source; one flat record for what `vtok.benchmark.codecs` made."""
+"""Measures one codec at one setting on one clip: turns the output of `vtok.benchmark.codecs` into one flat record."""
 
 import dataclasses
 from pathlib import Path
@@ -22,7 +22,7 @@ def measure(
 ) -> dict[str, float | None]:
     """Encode and decode the reference, compare, and return one flat record; bpp are bits per pixel of luma.
 
-    MS-SSIM is None for small frames, VMAF without an ffmpeg that has it.
+    MS-SSIM is None for small frames. VMAF is None if no ffmpeg has it.
     """
     coding = code(codec, setting, reference, folder, tokenizer=tokenizer, threads=threads)
     with (

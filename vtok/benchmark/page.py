@@ -1,4 +1,4 @@
-"""The page of a benchmark: one file of HTML with its style, script, numbers and pictures inside."""
+"""The page of a benchmark: one HTML file that contains its style, script, numbers and pictures."""
 
 import base64
 import json
@@ -16,14 +16,14 @@ from vtok.benchmark.viewer import MAX_ERROR, PICTURE_QUALITY, palette
 from vtok.system.atomic import write_atomically
 
 MAX_PICTURE_BYTES = 24_000_000
-"""Of all pictures in a page, which base64 makes a third larger; of what does not fit the best frames are left out."""
+"""Limit of all pictures in a page, which base64 makes a third larger. Of frames that do not fit, the best go first."""
 _PARTS = Path(__file__).parent
 _TYPES = {".webp": "image/webp", ".png": "image/png"}
 _SHOWN = {"psnr_yuv": ("dB", 2), "ms_ssim_y": ("", 4), "vmaf": ("", 2)}  # unit and digits
 
 
 def write_page(benchmark: Benchmark, folder: Path, *, max_picture_bytes: int = MAX_PICTURE_BYTES) -> None:
-    """Write `index.html` into the folder, which has the pictures."""
+    """Write `index.html` into the folder, which contains the pictures."""
     frames, num_left_out = _frames(benchmark.viewer, folder / PICTURES, max_picture_bytes)
     names = dict.fromkeys(name for frame in frames for name in frame["pictures"] + frame["maps"])
     data = {
@@ -68,7 +68,7 @@ def _template(name: str) -> Template:
 
 
 def _json(value: dict[str, Any]) -> str:
-    """JSON for a script element, which nothing but a `<` could end early."""
+    """JSON for a script element, which only a `<` could end early."""
     return json.dumps(value, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
@@ -90,7 +90,7 @@ def _scopes(benchmark: Benchmark) -> list[dict[str, Any]]:
 
 
 def _frames(viewer: list[Record], pictures: Path, max_bytes: int) -> tuple[list[dict[str, Any]], int]:
-    """Frames for the viewer, worst first, as many as fit; and how many do not."""
+    """As many frames for the viewer as fit, worst first, and the number of those that do not fit."""
     frames = [
         {
             "clip": record["clip"],

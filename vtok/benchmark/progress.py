@@ -1,4 +1,4 @@
-"""How far a benchmark is: the jobs that are done, and the time that the rest may take."""
+"""Progress of a benchmark: the jobs that are done, and an estimate of the time left."""
 
 import time
 from collections import defaultdict
@@ -17,7 +17,7 @@ def silent(jobs: list[Job]) -> Iterator[Callable[[Job], None]]:
 
 
 class TimeLeft:
-    """Estimates the time that remaining jobs take: of each kind the mean of those done, else the mean of all.
+    """Estimates the time left: each remaining job takes the mean of its kind so far, else the mean of all jobs.
 
     Kinds differ by a factor of ten and more, so jobs cannot be counted alike.
     """
@@ -29,7 +29,7 @@ class TimeLeft:
         self.num_done = 0
 
     def done(self, job: Job) -> None:
-        """One more of the jobs is done, the next in their order."""
+        """Note that the next of the jobs, in their order, is done."""
         now = self._clock()
         self._seconds[_kind(job)].append(now - self._begun)
         self._begun = now
@@ -37,7 +37,7 @@ class TimeLeft:
 
     @property
     def seconds(self) -> float:
-        """What is left; 0 at the end."""
+        """The estimated time left; 0 at the end."""
         means = {kind: fmean(seconds) for kind, seconds in self._seconds.items()}
         mean = fmean(value for seconds in self._seconds.values() for value in seconds) if means else 0.0
         return sum(means.get(_kind(job), mean) for job in self._jobs[self.num_done :])
@@ -48,5 +48,5 @@ def _kind(job: Job) -> tuple[str, bool]:
 
 
 def job_name(job: Job) -> str:
-    """A job in a few words."""
+    """A short name of a job."""
     return f"{job['clip']} {job['codec']} {job['setting']}{' pictures' if job['pictures'] else ''}"

@@ -1,4 +1,4 @@
-"""What was measured so far, in one file that is saved after each measurement, so that a stopped run goes on."""
+"""The measurements so far, in one file that is saved after each measurement, so that a stopped run can continue."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ from vtok.errors import ConfigError
 from vtok.system.atomic import write_atomically
 
 KEY_FIELDS = ("clip_sha256", "max_frames", "max_width", "codec", "build", "setting", "with_vmaf", "pictures")
-"""What makes a measurement the same as one that the file has; `pictures` is None but for frames to be looked at."""
+"""The fields that identify a measurement; `pictures` is None except for frames to be looked at."""
 FILE_NAME = "measured.json"
 
 
@@ -16,11 +16,11 @@ class Records:
     """The records in the folder of a report, by `key_of`.
 
     Args:
-        folder: Is made if it is not there.
-        again: Forget what is asked for the first time, so that it is measured anew.
+        folder: The folder, made if it is missing.
+        again: Ignore records of earlier runs, so that everything is measured anew.
 
     Raises:
-        ConfigError: The folder holds something else, which a report must not be mixed with.
+        ConfigError: The folder holds something else, which must not be mixed with a report.
     """
 
     def __init__(self, folder: Path, *, again: bool = False) -> None:
@@ -40,7 +40,7 @@ class Records:
         return None if self._again and key not in self._fresh else self._records.get(key)
 
     def add(self, record: dict[str, Any]) -> None:
-        """Keep one more record, and save all, also those of other clips and settings."""
+        """Add a record, and save all records, including those of other clips and settings."""
         key = key_of(record)
         self._records[key] = record
         self._fresh.add(key)
@@ -49,7 +49,7 @@ class Records:
 
 
 def key_of(record: dict[str, Any]) -> tuple[Any, ...]:
-    """What identifies a measurement."""
+    """The key that identifies a measurement."""
     return tuple(record[name] for name in KEY_FIELDS)
 
 

@@ -1,4 +1,4 @@
-"""A whole benchmark: every clip at every setting of every codec, one after the other, and what came of it."""
+"""A whole benchmark: runs every clip at every setting of every codec, one after the other, and sums up the results."""
 
 import csv
 import datetime
@@ -29,25 +29,25 @@ from vtok.system.atomic import write_atomically
 
 Job = dict[str, Any]
 Progress = Callable[[list[Job]], AbstractContextManager[Callable[[Job], None]]]
-"""Given the jobs to be done, a context that yields what is to be called after each."""
+"""Takes the jobs to be done; the context yields a function to be called after each job."""
 
 PICTURES = "pictures"
-"""Folder of pictures in that of the report."""
+"""Subfolder of the report that holds the pictures."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What is measured.
+    """Settings of a benchmark.
 
     Attributes:
-        settings: Of each codec, its qualities or crfs; BD-rates are those of the first codec against the others.
-        max_frames: The first so many frames of each clip.
-        max_width: Wider clips are scaled down to so many pixels.
-        with_vmaf: Measure VMAF too, if there is a program for it.
+        settings: Qualities or crfs of each codec; BD-rates are those of the first codec against the others.
+        max_frames: Number of frames measured, from the beginning of each clip.
+        max_width: Width in pixels to which wider clips are scaled down.
+        with_vmaf: Also measure VMAF if there is a program for it.
         viewer_qualities: Qualities of vtok whose frames can be looked at.
-        num_pictures: How many frames of each clip and quality.
+        num_pictures: Number of these frames for each clip and quality.
         viewer_preset: Preset of the x264 that they are compared with.
-        threads: For each codec.
+        threads: Number of threads of each codec.
     """
 
     settings: dict[str, list[int]]
@@ -62,17 +62,17 @@ class Settings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Benchmark:
-    """What `run_benchmark` found; its attributes are those of `results.json`.
+    """Result of `run_benchmark`; its attributes are those of `results.json`.
 
     Attributes:
         made: The date of the last measurement, versions, weights and machine.
-        settings: What was asked for, see `Settings`.
-        results: A record per clip, codec and setting, of the clips that could be measured at all settings.
-        means: Their means over clips; see `vtok.benchmark.bd_rate.mean_over_clips`.
-        bd_rates: Per clip, codec and measure; see `vtok.benchmark.bd_rate.bd_rates`.
-        mean_bd_rates: Their means over clips.
+        settings: The settings of the benchmark, see `Settings`.
+        results: A record per clip, codec and setting, for the clips that could be measured at all settings.
+        means: Means of `results` over clips; see `vtok.benchmark.bd_rate.mean_over_clips`.
+        bd_rates: BD-rates per clip, codec and measure; see `vtok.benchmark.bd_rate.bd_rates`.
+        mean_bd_rates: Means of `bd_rates` over clips.
         viewer: A record per clip and quality whose frames can be looked at.
-        left_out: Why clips could not be measured, one line each.
+        left_out: The reasons why clips could not be measured, one line each.
     """
 
     made: dict[str, Any]
@@ -98,15 +98,15 @@ def run_benchmark(
     again: bool = False,
     progress: Progress,
 ) -> Benchmark:
-    """Measure what `folder` does not have yet, and return everything that was asked for.
+    """Measure what `folder` lacks, and return everything that was asked for.
 
     Args:
         clips: Video files.
-        folder: Where measurements are kept, and pictures.
-        settings: What to measure.
+        folder: The folder of measurements and pictures.
+        settings: The settings to measure at.
         tokenizer: The weights; None if vtok is not among the codecs.
-        again: Measure what is there already, too.
-        progress: Told of every job.
+        again: Also measure what the folder has already.
+        progress: Called with the jobs to be done; see `Progress`.
 
     Raises:
         VtokError: The folder is not one of this benchmark, or no clip could be measured.
@@ -114,7 +114,7 @@ def run_benchmark(
     records = Records(folder, again=again)
     jobs = list_jobs(clips, settings, tokenizer)
     left_out = measure_missing(jobs, records, folder, settings, tokenizer, progress)
-    # A clip under a new name keeps its result; show the name it has now.
+    # A renamed clip keeps its results; show its new name.
     found = [(job, record | {"clip": job["clip"]}) for job in jobs if (record := records.find(job))]
     complete = _complete_clips(jobs, [job for job, _ in found])
     found = [(job, record) for job, record in found if job["clip_sha256"] in complete]
@@ -135,7 +135,7 @@ def run_benchmark(
 
 
 def list_jobs(clips: list[Path], settings: Settings, tokenizer: VideoTokenizer | None) -> list[Job]:
-    """All that is to be measured, clip by clip: the identifying part of a record, and the path of the clip."""
+    """All jobs, clip by clip: the identifying part of a record, and the path of the clip."""
     builds = {codec: build_of(codec, tokenizer, threads=settings.threads) for codec in settings.settings}
     with_vmaf = settings.with_vmaf and find_ffmpeg() is not None
     points = [
@@ -155,7 +155,7 @@ def list_jobs(clips: list[Path], settings: Settings, tokenizer: VideoTokenizer |
             }
             for quality in settings.viewer_qualities
         ]
-    by_content = {clip_sha256(clip): clip for clip in reversed(clips)}  # of equal files the first
+    by_content = {clip_sha256(clip): clip for clip in reversed(clips)}  # the first of equal files
     return [
         {
             "clip": clip.name,
@@ -178,7 +178,7 @@ def measure_missing(
     tokenizer: VideoTokenizer | None,
     progress: Progress,
 ) -> list[str]:
-    """Run jobs clip by clip and add their records, each as soon as it is there; say what could not be measured."""
+    """Run jobs clip by clip, and add each record as soon as it is measured. Return why clips could not be measured."""
     missing = [job for job in jobs if not _is_there(records.find(job), folder)]
     left_out: list[str] = []
     unreadable: Path | None = None
@@ -188,7 +188,7 @@ def measure_missing(
             clip = job["path"]
             try:
                 if clip not in (reference_of, unreadable):
-                    unreadable = clip  # until it was read
+                    unreadable = clip  # until the clip has been read
                     make_reference(clip, reference, num_frames=settings.max_frames, max_width=settings.max_width)
                     reference_of, unreadable = clip, None
                 if clip != unreadable:
@@ -241,7 +241,7 @@ def _run_job(
 
 
 def _is_there(record: dict[str, Any] | None, folder: Path) -> bool:
-    """Whether a job was done, and nobody removed its pictures."""
+    """Whether a job was done and its pictures still exist."""
     if record is None:
         return False
     names = (name for frame in record.get("frames", []) for name in frame["pictures"] + frame["maps"])
@@ -249,7 +249,7 @@ def _is_there(record: dict[str, Any] | None, folder: Path) -> bool:
 
 
 def _complete_clips(jobs: list[Job], done: list[Job]) -> set[str]:
-    """The clips that were measured at all settings: means over different clips would not compare."""
+    """The clips that were measured at all settings, because means over different clips would not be comparable."""
     wanted, found = (Counter(job["clip_sha256"] for job in some if job["pictures"] is None) for some in (jobs, done))
     return {clip for clip in wanted if wanted[clip] == found[clip]}
 

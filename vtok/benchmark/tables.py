@@ -1,4 +1,4 @@
-"""What `vtok bench` prints: a table per clip, the means over clips, and BD-rates."""
+"""Prints the tables of `vtok bench`: one per clip, the means over clips, and BD-rates."""
 
 from rich.console import Console
 from rich.markup import escape
@@ -50,19 +50,19 @@ def print_tables(console: Console, benchmark: Benchmark) -> None:
 
 
 def point_cells(record: Record) -> list[str]:
-    """A record or mean as text, one cell per column of `POINT_TITLES`."""
+    """Format a record or mean as text, one cell per column of `POINT_TITLES`."""
     rates = (record["num_frames"] / record[name] for name in ("encode_seconds", "decode_seconds"))
     numbers = [number_text(record.get(name), _DIGITS.get(name, 2)) for name in (*MEANS, *OPTIONAL_MEANS)]
     return [str(record["setting"]), *numbers, *(f"{rate:.1f}" for rate in rates)]
 
 
 def number_text(value: float | None, digits: int) -> str:
-    """A number, or nothing."""
+    """Format a number; None gives an empty text."""
     return "" if value is None else f"{value:.{digits}f}"
 
 
 def percent_text(value: float | None) -> str:
-    """A BD-rate."""
+    """Format a BD-rate."""
     return "none" if value is None else f"{value:+.1f} %"
 
 

@@ -1,8 +1,8 @@
 """Frames to be looked at: the source, vtok, and x264 at the same bitrate, with maps of their errors.
 
-x264 is encoded anew for this, its crf fitted until the stream has the bytes of vtok's file. Pictures are WebP files
-named by their contents; error maps are the mean absolute error of luma over blocks of 4x4 pixels, from the decoded
-pixels themselves, in 64 colours from 0 to `MAX_ERROR`.
+x264 is encoded anew for this; its crf is fitted until the stream has the size of vtok's file. Pictures are WebP files
+named by their contents. Error maps show the mean absolute error of luma over blocks of 4x4 pixels, computed from the
+decoded pixels, in 64 colours from 0 to `MAX_ERROR`.
 """
 
 import hashlib
@@ -33,9 +33,9 @@ PICTURE_QUALITY = 90
 RATE_TOLERANCE = 0.01
 _MAX_TRIALS = 8
 _BLOCK = 4
-_FOCUS_BLOCKS = 8  # 32 pixels: about what the eye takes for one spot
+_FOCUS_BLOCKS = 8  # 32 pixels: about what the eye sees as one spot
 _COLOURS = ((0, 0, 4), (59, 15, 112), (140, 41, 129), (222, 73, 104), (254, 159, 109), (252, 253, 191))
-"""Of the colour map magma (van der Walt and Smith, CC0), whose lightness rises evenly."""
+"""Colours of the map magma (van der Walt and Smith, CC0), whose lightness rises evenly."""
 
 
 def measure_viewer(
@@ -84,11 +84,11 @@ def measure_viewer(
 
 
 def fit_x264(num_bytes: int, reference: Path, folder: Path, *, preset: str, threads: int) -> tuple[Coding, float]:
-    """Encode with the crf whose stream comes closest to `num_bytes`, within a hundredth where x264 can do that.
+    """Encode with the crf whose stream size comes closest to `num_bytes`, within a hundredth if x264 can do that.
 
     The bytes fall almost exponentially with the crf, so their logarithm is interpolated between the crfs tried.
     """
-    errors: dict[float, float] = {}  # of crfs tried: logarithm of bytes over those wanted
+    errors: dict[float, float] = {}  # by crf: logarithm of bytes over wanted bytes
     low, high, crf = 0.0, float(FAMILIES["x264"].highest_crf), 34.0
     while crf not in errors and len(errors) < _MAX_TRIALS:
         coding = code_with_ffmpeg("x264", preset, crf, reference, folder, threads=threads)
@@ -99,7 +99,7 @@ def fit_x264(num_bytes: int, reference: Path, folder: Path, *, preset: str, thre
         if low < high and low in errors and high in errors:
             share = errors[low] / (errors[low] - errors[high])
             crf = low + (high - low) * min(max(share, 0.1), 0.9)
-        else:  # 6 crf for twice the bytes, more or less
+        else:  # about 6 crf halve the bytes
             crf = min(max(crf + 6 * error / math.log(2), low), high)
         crf = round(crf, 2)
     best = min(errors, key=lambda crf: abs(errors[crf]))
@@ -107,7 +107,7 @@ def fit_x264(num_bytes: int, reference: Path, folder: Path, *, preset: str, thre
 
 
 def choose_frames(psnr: list[float], count: int) -> list[int]:
-    """Numbers of `count` frames: the worst, at least eight apart, and as the last the one of median PSNR."""
+    """Choose `count` frame numbers: the worst frames, at least eight apart, and last the one of median PSNR."""
     by_psnr = sorted(range(len(psnr)), key=lambda number: psnr[number])
     worst: list[int] = []
     for number in by_psnr:
@@ -118,7 +118,7 @@ def choose_frames(psnr: list[float], count: int) -> list[int]:
 
 
 def median_frame(psnr: list[float]) -> int:
-    """Number of the frame whose PSNR is the median, of two the better."""
+    """Number of the frame of median PSNR; the better one of two."""
     return sorted(range(len(psnr)), key=lambda number: psnr[number])[len(psnr) // 2]
 
 
@@ -133,7 +133,7 @@ def error_map(original: Frame, coded: Frame) -> NDArray[np.float64]:
 
 
 def focus_of(errors: NDArray[np.float64], info: VideoInfo) -> list[float]:
-    """Where the error is largest, as shares of width and height in [0, 1]."""
+    """The place of the largest error, as shares of width and height in [0, 1]."""
     windows = np.lib.stride_tricks.sliding_window_view(
         errors, (min(_FOCUS_BLOCKS, errors.shape[0]), min(_FOCUS_BLOCKS, errors.shape[1]))
     ).mean(axis=(2, 3))
@@ -144,7 +144,7 @@ def focus_of(errors: NDArray[np.float64], info: VideoInfo) -> list[float]:
 
 
 def picture_bytes(frame: Frame, info: VideoInfo) -> bytes:
-    """The frame as WebP."""
+    """Encode the frame as WebP."""
     target = io.BytesIO()
     pixels = rgb_from_planes(frame, info, VideoReformatter())
     Image.fromarray(pixels).save(target, "WEBP", quality=PICTURE_QUALITY, method=4)
@@ -152,7 +152,7 @@ def picture_bytes(frame: Frame, info: VideoInfo) -> bytes:
 
 
 def map_bytes(errors: NDArray[np.float64]) -> bytes:
-    """An error map as PNG, one pixel per block."""
+    """Encode an error map as PNG, one pixel per block."""
     levels = np.minimum(errors * (63 / MAX_ERROR), 63).round().astype(np.uint8)
     image = Image.fromarray(levels, "L")
     image.putpalette(palette().tobytes())
@@ -174,7 +174,7 @@ def _keep(data: bytes, folder: Path, suffix: str) -> str:
     name = f"{hashlib.sha256(data).hexdigest()[:16]}.{suffix}"
     folder.mkdir(exist_ok=True)
     if not (folder / name).exists():
-        write_atomically(folder / name, data)  # a part of one would never be written again
+        write_atomically(folder / name, data)  # atomically: a partial file would never be replaced
     return name
 
 
@@ -187,6 +187,6 @@ def _frame_psnr(reference: Path, decoded: Path) -> list[float]:
 
 
 def _side_by_side(paths: list[Path]) -> Iterator[tuple[Frame, ...]]:
-    """The frames of all videos, which have as many."""
+    """Yield the frames of all videos together; the videos have the same number of frames."""
     with ExitStack() as stack:
         yield from zip(*(stack.enter_context(VideoReader(path)) for path in paths), strict=True)

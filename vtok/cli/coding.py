@@ -12,6 +12,7 @@ from vtok.cli import options
 from vtok.cli.loading import load, set_threads
 from vtok.cli.output import Reporter
 from vtok.cli.workers import WorkerOptions
+from vtok.files.options import DecodeOptions, EncodeOptions
 from vtok.model.registry import DEFAULT_MODEL
 
 Work = Callable[[Path, Path, Any], Any]  # source, target, progress: what encodes or decodes one file
@@ -74,21 +75,22 @@ def encode(
     from vtok.video.times import parse_range, parse_rate
 
     start_seconds, end_seconds = parse_range(start, end, duration)
-    settings: dict[str, Any] = {
-        "quality": quality,
-        "keyframe_seconds": keyframe_seconds,
-        "allow_hdr": allow_hdr,
-        "image_rate": None if image_rate is None else parse_rate(image_rate),
-        "with_audio": not no_audio,
-        "start_seconds": start_seconds,
-        "end_seconds": end_seconds,
-        "verify": verify,
-        "device": device,
-        "precision": precision,
-    }
+    settings = EncodeOptions(
+        model=model,
+        quality=quality,
+        keyframe_seconds=keyframe_seconds,
+        allow_hdr=allow_hdr,
+        image_rate=None if image_rate is None else parse_rate(image_rate),
+        with_audio=not no_audio,
+        start_seconds=start_seconds,
+        end_seconds=end_seconds,
+        verify=verify,
+        device=device,
+        precision=precision,
+    )
     overwrite = force or skip_existing
     report = Reporter(as_json=as_json, as_json_lines=as_json_lines, quiet=quiet)
-    work = partial(_encode_file, model=model, threads=threads, overwrite=overwrite, **settings)
+    work = partial(_encode_file, options=settings, threads=threads, overwrite=overwrite)
     pool = WorkerOptions(engine=engine, workers=workers, threads=threads, split_seconds=split_seconds, retries=retries)
     if output is None:
         if pool.are_wanted or as_json_lines:
@@ -98,7 +100,7 @@ def encode(
     jobs = plan_batch(files, output, suffix=".vtok")
     skip = _is_sound if skip_existing else _never
     if pool.are_wanted and not dry_run:
-        batch = pool.encode(jobs, settings | {"model": model}, report, overwrite=overwrite, skip=skip)
+        batch = pool.encode(jobs, settings, report, overwrite=overwrite, skip=skip)
     else:
         batch = _many_files("encode", jobs, work, report, skip=skip, dry_run=dry_run)
     report.finish_batch(batch)
@@ -139,20 +141,19 @@ def decode(
     from vtok.video.times import parse_range
 
     start_seconds, end_seconds = parse_range(start, end, duration)
-    settings: dict[str, Any] = {
-        "codec": codec,
-        "codec_options": {key: str(value) for key, value in (("crf", crf), ("preset", preset)) if value is not None},
-        "output_format": output_format,
-        "start_seconds": start_seconds,
-        "end_seconds": end_seconds,
-        "recover": recover,
-        "with_audio": not no_audio,
-        "overwrite": force,
-        "device": device,
-        "precision": precision,
-    }
+    settings = DecodeOptions(
+        codec=codec,
+        codec_options={key: str(value) for key, value in (("crf", crf), ("preset", preset)) if value is not None},
+        output_format=output_format,
+        start_seconds=start_seconds,
+        end_seconds=end_seconds,
+        recover=recover,
+        with_audio=not no_audio,
+        device=device,
+        precision=precision,
+    )
     report = Reporter(as_json=as_json, as_json_lines=as_json_lines, quiet=quiet)
-    work = partial(_decode_file, model=model, threads=threads, **settings)
+    work = partial(_decode_file, options=settings, model=model, threads=threads, overwrite=force)
     if output is None:
         if as_json_lines:
             raise typer.BadParameter("--json-lines is for many inputs, with -o")
@@ -163,20 +164,30 @@ def decode(
         report.finish_batch(_many_files("decode", jobs, work, report, skip=skip, dry_run=dry_run))
 
 
-def _encode_file(source: Path, target: Path, progress: Any, *, model: str, threads: int | None, **settings: Any) -> Any:
-    from vtok.files.coding import encode_file
+def _encode_file(
+    source: Path, target: Path, progress: Any, *, options: EncodeOptions, threads: int | None, overwrite: bool
+) -> Any:
+    from vtok.files.encode import encode_with
 
     set_threads(threads)
-    return encode_file(source, target, tokenizer=load(model), progress=progress, **settings)
+    return encode_with(options, source, target, overwrite=overwrite, progress=progress)
 
 
 def _decode_file(
-    source: Path, target: Path, progress: Any, *, model: str | None, threads: int | None, **settings: Any
+    source: Path,
+    target: Path,
+    progress: Any,
+    *,
+    options: DecodeOptions,
+    model: str | None,
+    threads: int | None,
+    overwrite: bool,
 ) -> Any:
-    from vtok.files.coding import decode_file
+    from vtok.files.decode import decode_with
 
     set_threads(threads)
-    return decode_file(source, target, tokenizer=load(model) if model else None, progress=progress, **settings)
+    tokenizer = load(model) if model else None
+    return decode_with(options, source, target, tokenizer=tokenizer, overwrite=overwrite, progress=progress)
 
 
 def _is_sound(target: Path) -> bool:

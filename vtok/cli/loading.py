@@ -1,6 +1,5 @@
 """What commands load when they run, and not before: torch alone takes seconds."""
 
-from functools import cache
 from typing import Any
 
 
@@ -12,9 +11,9 @@ def set_threads(threads: int | None) -> None:
         torch.set_num_threads(threads)
 
 
-@cache
 def load(model: str) -> Any:
-    """The tokenizer of that name or file, once."""
+    """The tokenizer of that name or file, with networks that are shared."""
+    from vtok.model.loading import shared_model
     from vtok.model.tokenizer import VideoTokenizer
 
-    return VideoTokenizer.from_pretrained(model)
+    return VideoTokenizer.of(shared_model(model))

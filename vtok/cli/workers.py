@@ -4,10 +4,13 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vtok.batch.plan import BatchResult, Job, JobResult
 from vtok.cli.output import Reporter
+
+if TYPE_CHECKING:
+    from vtok.files.options import EncodeOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +39,14 @@ class WorkerOptions:
     def encode(
         self,
         jobs: list[Job],
-        settings: dict[str, Any],
+        options: "EncodeOptions",
         report: Reporter,
         *,
         overwrite: bool,
         skip: Callable[[Path], bool],
     ) -> BatchResult:
-        """Encode all `jobs` with `settings`, those of an `EncodeSettings`, and report each as it is done."""
+        """Encode all `jobs` and report each as it is done."""
         from vtok.batch.engines import start_engine
-        from vtok.batch.tasks import EncodeSettings
         from vtok.batch.workers import BatchSettings, encode_batch
         from vtok.cli.progress import FileMeter, display
 
@@ -60,6 +62,4 @@ class WorkerOptions:
                     report.finish_job(job, result)
                 meter.advance(0, files=1)
 
-            return encode_batch(
-                jobs, engine, EncodeSettings(**settings), batch, skip=skip, told=told, advance=meter.advance
-            )
+            return encode_batch(jobs, engine, options, batch, skip=skip, told=told, advance=meter.advance)

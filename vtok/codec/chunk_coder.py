@@ -15,10 +15,9 @@ from torch import Tensor
 
 from vtok.codec.strips import Strip, strips
 from vtok.errors import ConfigError
-from vtok.model.tokenizer import VideoTokenizer
+from vtok.model.pretrained_model import PretrainedModel
 from vtok.networks.arithmetic import Arithmetic, choose_arithmetic
 from vtok.networks.klt import PATCH, pad_to_blocks
-from vtok.networks.latent_model import LatentModel
 from vtok.networks.latent_networks import State
 from vtok.networks.planes import Planes
 from vtok.networks.quantizer import prefer_cheap_codes
@@ -29,17 +28,6 @@ FRAMES_PER_CHUNK = PATCH
 _SIDES = (PATCH, PATCH // 2, PATCH // 2)  # rows of samples in a row of latents: luma and both chroma planes
 
 
-def file_model(tokenizer: VideoTokenizer) -> LatentModel:
-    """The part of `tokenizer` that codes files.
-
-    Raises:
-        ConfigError: It is not of the pretrained kind.
-    """
-    if tokenizer.latent_model is None:
-        raise ConfigError("files need a tokenizer of the pretrained kind, such as VideoTokenizer.from_pretrained()")
-    return tokenizer.latent_model
-
-
 def latent_size(height: int, width: int) -> tuple[int, int]:
     """Latent rows H and columns W of a video of `height` x `width` pixels."""
     return -(-height // PATCH), -(-width // PATCH)
@@ -47,16 +35,16 @@ def latent_size(height: int, width: int) -> tuple[int, int]:
 
 class _Coder:
     def __init__(
-        self, tokenizer: VideoTokenizer, info: VideoInfo, quality: float, arithmetic: Arithmetic | None, reach: int
+        self, model: PretrainedModel, info: VideoInfo, quality: float, arithmetic: Arithmetic | None, reach: int
     ) -> None:
         self._arithmetic = arithmetic or choose_arithmetic("cpu")
         self._num_threads = torch.get_num_threads()  # for whichever thread will call; see `vtok.system.threads`
-        self._model = file_model(tokenizer).to(self._arithmetic.device)
+        self._model = model.on(self._arithmetic.device)
         highest = self._model.config.num_qualities
         if not 1 <= quality <= highest:
             raise ConfigError(f"quality is {quality:g}; expected 1 (smallest) to {highest} (best)")
         self._info = info
-        self._quality = torch.tensor([float(quality)], device=self._arithmetic.device)
+        self._quality = torch.tensor([float(quality)], dtype=torch.float32, device=self._arithmetic.device)
         height, width = latent_size(info.height, info.width)
         self._strips = strips(height, width, reach, bfloat16=self._arithmetic.bfloat16)
         self.restart()
@@ -70,16 +58,16 @@ class ChunkEncoder(_Coder):
     """Codes of one video's chunks, in order; see `prefer_cheap_codes` for their choice.
 
     Args:
-        tokenizer: Of the pretrained kind.
+        model: What codes them.
         info: Size and range of the frames.
         quality: 1 to 9.
-        arithmetic: Where and how to compute; the tokenizer's networks are moved there. Default: on the processor.
+        arithmetic: Where and how to compute; default: on the processor.
     """
 
     def __init__(
-        self, tokenizer: VideoTokenizer, info: VideoInfo, quality: float, arithmetic: Arithmetic | None = None
+        self, model: PretrainedModel, info: VideoInfo, quality: float, arithmetic: Arithmetic | None = None
     ) -> None:
-        super().__init__(tokenizer, info, quality, arithmetic, file_model(tokenizer).config.analysis_reach)
+        super().__init__(model, info, quality, arithmetic, model.networks.config.analysis_reach)
 
     def restart(self) -> None:
         """Forget what came before, as at the beginning of a video."""
@@ -120,9 +108,9 @@ class ChunkDecoder(_Coder):
     """Frames of one video's chunks, in order; arguments as for `ChunkEncoder`."""
 
     def __init__(
-        self, tokenizer: VideoTokenizer, info: VideoInfo, quality: float, arithmetic: Arithmetic | None = None
+        self, model: PretrainedModel, info: VideoInfo, quality: float, arithmetic: Arithmetic | None = None
     ) -> None:
-        super().__init__(tokenizer, info, quality, arithmetic, file_model(tokenizer).config.synthesis_reach)
+        super().__init__(model, info, quality, arithmetic, model.networks.config.synthesis_reach)
 
     @torch.inference_mode()
     def decode(self, codes: Plane, pts: Sequence[int]) -> list[Frame]:

@@ -7,10 +7,10 @@ from itertools import chain
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from vtok.codec.chunk_coder import FRAMES_PER_CHUNK, ChunkDecoder, file_model
+from vtok.codec.chunk_coder import FRAMES_PER_CHUNK, ChunkDecoder
 from vtok.codec.code_costs import CodeCosts
 from vtok.codec.file_index import FileIndex, GroupSource
-from vtok.codec.file_model import check_header, file_prior, tokenizer_of
+from vtok.codec.file_model import model_of
 from vtok.codec.group_decoder import decode_group
 from vtok.container.reader import FileHeader, VideoGroup
 from vtok.entropy.frame_coder import Codes
@@ -41,7 +41,7 @@ class CompressedVideo:
         path: Path of the file, or its name in messages if it has no path.
         header: The file's header.
         info: The header as the description of a video; `num_frames_from_header` counts the whole file if it is sound.
-        tokenizer: The tokenizer that decodes the file.
+        model: The model that decodes the file.
         costs: Record of the costs of groups and channels, filled while codes are read, or None.
 
     Args:
@@ -70,9 +70,8 @@ class CompressedVideo:
                 self.index = FileIndex(stack.enter_context(ByteSource.of(source).held()))
             self.path, self.header = self.index.path, self.index.header
             with naming(self.path):
-                self.tokenizer = tokenizer_of(self.header, tokenizer)
-                self._prior = file_prior(self.tokenizer)
-                check_header(self.header, self.tokenizer)
+                self.model = model_of(self.header, tokenizer)
+                self._prior = self.model.exact_prior
             self.info = _info(self.header, self.index.total_frames)
             self._resources = stack.pop_all()
 
@@ -99,7 +98,7 @@ class CompressedVideo:
 
     def decoded(self, latents: Iterable[LatentFrame], *, overlapped: bool = True) -> Iterator[Frame]:
         """Yield the frames of successive latent frames, decoded by the networks; `overlapped` reads latents ahead."""
-        decoder = ChunkDecoder(self.tokenizer, self.info, self.header.quality, self._arithmetic)
+        decoder = ChunkDecoder(self.model, self.info, self.header.quality, self._arithmetic)
         with ahead(_beside_networks(latents), depth=DEPTH) if overlapped else nullcontext(latents) as waiting:
             for latent in waiting:
                 if latent.is_restart:
@@ -129,7 +128,7 @@ class CompressedVideo:
 
     def _latents_for(self, start: int, stop: int) -> Iterator[LatentFrame]:
         """Yield the latent frames that the networks' state depends on, then those of frames `start` to `stop`."""
-        memory = file_model(self.tokenizer).config.synthesis_memory
+        memory = self.model.networks.config.synthesis_memory
         groups = self.index.locations
         first = self.index.place_of_frame(start)
         missing = memory - (start - groups[first].first_frame) // FRAMES_PER_CHUNK

@@ -1,29 +1,32 @@
-"""The tokenizer of a `.vtok` file: found by its header, checked against it, and named in that of a new file."""
+"""The model of a `.vtok` file: found by its header, checked against it, and named in that of a new file."""
 
-from vtok.codec.chunk_coder import file_model
 from vtok.container.reader import FileHeader
-from vtok.entropy.exact_prior import ExactPrior
 from vtok.entropy.frame_coder import ENTROPY_CODER
-from vtok.errors import ConfigError, FormatError, ModelMismatchError
-from vtok.model.registry import FOLDERS_VARIABLE, ModelCard, model_cards, model_with_hash
+from vtok.errors import FormatError, ModelMismatchError
+from vtok.model.loading import shared_model
+from vtok.model.pretrained_model import PretrainedModel
+from vtok.model.registry import FOLDERS_VARIABLE, ModelCard, model_cards, model_with_hash, passed_over
 from vtok.model.tokenizer import VideoTokenizer
 from vtok.video.frame import VideoInfo
 from vtok.video.tracks import Extras
 
 
-def tokenizer_of(header: FileHeader, tokenizer: VideoTokenizer | None) -> VideoTokenizer:
-    """The tokenizer that wrote the file: the given one, or that of the package, if it is the same.
+def model_of(header: FileHeader, tokenizer: VideoTokenizer | None) -> PretrainedModel:
+    """The model that wrote the file: that of the given tokenizer, or one at hand.
 
     Raises:
         ModelMismatchError: It is another one, or none is at hand.
+        ConfigError: The tokenizer has no model that codes files.
+        FormatError: The header does not fit the model.
     """
-    tokenizer = tokenizer or VideoTokenizer.from_pretrained(card_of(header).path)
-    if tokenizer.weights_sha256 != header.model_sha256:
+    model = shared_model(card_of(header).path) if tokenizer is None else tokenizer.pretrained
+    if model.tensors_sha256 != header.model_sha256:
         raise ModelMismatchError(
             f"was written with {header.model_name} {header.model_sha256}; "
-            f"the weights at hand are {tokenizer.name} {tokenizer.weights_sha256}"
+            f"the weights at hand are {model.name} {model.tensors_sha256}"
         )
-    return tokenizer
+    _check(header, model)
+    return model
 
 
 def card_of(header: FileHeader) -> ModelCard:
@@ -36,20 +39,16 @@ def card_of(header: FileHeader) -> ModelCard:
     if card is None:
         at_hand = ", ".join(f"{card.name} {card.tensors_sha256[:16]}" for card in model_cards())
         raise ModelMismatchError(
-            f"was written with the model {header.model_name} {header.model_sha256}; at hand are only {at_hand}. "
-            f"Name its weights with tokenizer=..., or their folder with {FOLDERS_VARIABLE}"
+            f"was written with the model {header.model_name} {header.model_sha256}; at hand are only "
+            f"{at_hand}{passed_over()}. Name its weights with tokenizer=..., or their folder with {FOLDERS_VARIABLE}"
         )
     return card
 
 
-def check_header(header: FileHeader, tokenizer: VideoTokenizer) -> None:
-    """Refuse what a header may say in general, but not with this model.
-
-    Raises:
-        ConfigError: The tokenizer is not of the pretrained kind.
-        FormatError: The header does not fit it.
-    """
-    sizes = (tokenizer.num_codebooks, tokenizer.time_factor, tokenizer.space_factor)
+def _check(header: FileHeader, model: PretrainedModel) -> None:
+    """Refuse what a header may say in general, but not with this model."""
+    networks = model.networks
+    sizes = (networks.num_codebooks, networks.time_factor, networks.space_factor)
     if (header.num_codebooks, header.frames_per_latent, header.patch_size) != sizes:
         raise FormatError(
             f"{header.num_codebooks} codebooks, {header.frames_per_latent} frames and {header.patch_size} pixels per "
@@ -57,35 +56,23 @@ def check_header(header: FileHeader, tokenizer: VideoTokenizer) -> None:
         )
     if header.entropy_coder != ENTROPY_CODER:
         raise FormatError(f"entropy coder {header.entropy_coder!r} is unknown; expected {ENTROPY_CODER}")
-    highest = file_model(tokenizer).config.num_qualities
+    highest = networks.config.num_qualities
     if not 1 <= header.quality <= highest:
         raise FormatError(f"quality {header.quality:g} declared; expected 1 to {highest}")
 
 
-def file_prior(tokenizer: VideoTokenizer) -> ExactPrior:
-    """The prior that codes files with `tokenizer`.
-
-    Raises:
-        ConfigError: It is not of the pretrained kind, or was not loaded from weights.
-    """
-    file_model(tokenizer)
-    if tokenizer.exact_prior is None:
-        raise ConfigError("files need trained weights, such as those of VideoTokenizer.from_pretrained()")
-    return tokenizer.exact_prior
-
-
-def new_header(tokenizer: VideoTokenizer, info: VideoInfo, quality: float, extras: Extras | None = None) -> FileHeader:
-    """The header of a file that `tokenizer` is about to write."""
+def new_header(model: PretrainedModel, info: VideoInfo, quality: float, extras: Extras | None = None) -> FileHeader:
+    """The header of a file that `model` is about to write."""
     extras = extras or Extras()
     return FileHeader(
-        model_name=tokenizer.name,
-        model_sha256=tokenizer.weights_sha256,
+        model_name=model.name,
+        model_sha256=model.tensors_sha256,
         quality=quality,
         width=info.width,
         height=info.height,
-        num_codebooks=tokenizer.num_codebooks,
-        frames_per_latent=tokenizer.time_factor,
-        patch_size=tokenizer.space_factor,
+        num_codebooks=model.networks.num_codebooks,
+        frames_per_latent=model.networks.time_factor,
+        patch_size=model.networks.space_factor,
         entropy_coder=ENTROPY_CODER,
         time_base=info.time_base,
         average_rate=info.average_rate,

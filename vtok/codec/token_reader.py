@@ -14,7 +14,6 @@ import math
 import operator
 from collections import OrderedDict
 from collections.abc import Iterator
-from functools import lru_cache
 from threading import Lock
 from typing import Any, NamedTuple, SupportsIndex
 
@@ -22,7 +21,7 @@ import numpy as np
 
 from vtok.codec.chunk_coder import latent_size
 from vtok.codec.file_index import FileIndex
-from vtok.codec.file_model import card_of, check_header, file_prior, tokenizer_of
+from vtok.codec.file_model import card_of, model_of
 from vtok.codec.group_decoder import decode_group
 from vtok.entropy.exact_prior import ExactPrior
 from vtok.entropy.frame_coder import Codes
@@ -112,7 +111,7 @@ class TokenReader:
             if tokenizer is None:
                 card_of(self.header)
             else:
-                check_header(self.header, tokenizer_of(self.header, tokenizer))
+                model_of(self.header, tokenizer)
         self.is_complete, self.last_frame_ticks = index.is_complete, index.last_frame_ticks
         height, width = latent_size(self.header.height, self.header.width)
         self.shape = (index.latent_starts[-1], self.header.num_codebooks, height, width)
@@ -220,18 +219,5 @@ class TokenReader:
         return place, self.header.frames_per_latent * (index - self.index.latent_starts[place])
 
     def _prior(self) -> ExactPrior:
-        if self._tokenizer is not None:
-            return file_prior(self._tokenizer)
         with naming(self.path):
-            tokenizer = _pretrained(str(card_of(self.header).path))
-            check_header(self.header, tokenizer_of(self.header, tokenizer))
-        return file_prior(tokenizer)
-
-
-@lru_cache(maxsize=2)
-def _pretrained(path: str) -> VideoTokenizer:
-    """The pretrained tokenizer, for its prior only; callers never get it, so nothing moves or changes it.
-
-    Loading the networks too costs a tenth of a second.
-    """
-    return VideoTokenizer.from_pretrained(path)
+            return model_of(self.header, self._tokenizer).exact_prior

@@ -1,4 +1,4 @@
-"""Cut and join `.vtok` files without decoding: groups of codes are copied as they are. Nothing here needs torch."""
+"""Cut and join `.vtok` files without decoding: groups of codes are copied unchanged. Nothing here needs torch."""
 
 import math
 from bisect import bisect_left, bisect_right
@@ -23,7 +23,7 @@ from vtok.system.sources import ByteSource
 from vtok.video.times import Span, exact_seconds
 from vtok.video.tracks import AudioPacket, AudioTrack, shifted_chapters
 
-# What may differ between files that are joined: the first one's tags count, times are converted.
+# Files to be joined may differ in these fields. The tags of the first file count; times are converted.
 _MAY_DIFFER = ("tags", "writer", "time_base", "average_rate", "audio", "chapters")
 _AUDIO_MAY_DIFFER: dict[str, Any] = {"tags": {}, "bit_rate": 0, "disposition": ()}
 _Item: TypeAlias = VideoGroup | AudioPacket
@@ -31,16 +31,16 @@ _Item: TypeAlias = VideoGroup | AudioPacket
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EditResult:
-    """What `cut_file` or `concat_files` did.
+    """Result of `cut_file` and `concat_files`.
 
     Attributes:
         sources: The files that were read.
         target: The file that was written.
-        num_frames: Frames in it.
-        num_groups: Groups in it.
-        num_bytes: Its size.
-        start_seconds: Where in the source it begins; 0 for joined files.
-        duration_seconds: From its first timestamp to the end of its last frame.
+        num_frames: Number of frames in the target.
+        num_groups: Number of groups in the target.
+        num_bytes: Size of the target.
+        start_seconds: Start of the cut in the source; 0 for joined files.
+        duration_seconds: Time from the target's first timestamp to the end of its last frame.
     """
 
     sources: list[str]
@@ -66,22 +66,23 @@ def cut_file(
     with_audio: bool = True,
     overwrite: bool = False,
 ) -> EditResult:
-    """Copy the groups of frames in which a range of time lies; their codes stay as they are.
+    """Copy the groups of frames that overlap a range of time; their codes do not change.
 
-    The cut begins and ends where groups do, so it may be up to a group longer than asked for at both ends. Its first
-    timestamp is that of the source's first frame. As the networks know nothing of what was before the cut, its first
-    frames may differ a little from the same frames of the source. Audio packets that begin in that time are copied.
+    The cut begins and ends at group boundaries, so it may be longer than requested by up to a group at each end. Its
+    first timestamp is that of the source's first frame. The networks do not know the frames before the cut, so its
+    first frames may differ a little from the same frames of the source. Audio packets that begin within the cut are
+    copied.
 
     Args:
         source: A `.vtok` file.
         target: The `.vtok` file to write.
-        start_seconds: Begin here, counted from the first frame.
-        end_seconds: End before this; default: the end.
-        with_audio: Copy the audio tracks too.
+        start_seconds: Start of the range, counted from the first frame.
+        end_seconds: End of the range (exclusive), counted from the first frame; default: the end of the source.
+        with_audio: Also copy the audio tracks.
         overwrite: Replace an existing target.
 
     Raises:
-        VtokError: Of any kind; then nothing was written and an existing target is as it was.
+        VtokError: Of any kind; then nothing was written and an existing target is unchanged.
     """
     _check(target, [source], overwrite)
     with ByteSource(source).held() as held:
@@ -119,19 +120,19 @@ def cut_file(
 def concat_files(
     sources: Sequence[StrPath], target: StrPath, *, with_audio: bool = True, overwrite: bool = False
 ) -> EditResult:
-    """Join files of one model, quality and size, one after the other; their codes stay as they are.
+    """Join files of one model, quality and size, one after the other; their codes do not change.
 
-    Each begins when the last frame of the one before ends; sound beyond these limits is left out. Tags and the
-    description of the audio tracks are those of the first.
+    Each file begins when the last frame of the previous one ends; sound beyond these limits is left out. Tags and the
+    description of the audio tracks come from the first file.
 
     Args:
         sources: `.vtok` files, at least one.
         target: The `.vtok` file to write.
-        with_audio: Copy the audio tracks too; they must agree.
+        with_audio: Also copy the audio tracks, which must agree.
         overwrite: Replace an existing target.
 
     Raises:
-        VtokError: Of any kind; then nothing was written and an existing target is as it was.
+        VtokError: Of any kind; then nothing was written and an existing target is unchanged.
     """
     if not sources:
         raise ConfigError("no files to join: name at least one")
@@ -202,7 +203,7 @@ def _write(
 
 
 def _moved(group: VideoGroup, first_frame: int, ticks: int, *, scale: int = 1, is_restart: bool = False) -> VideoGroup:
-    """The same codes from frame `first_frame` on, at timestamps times `scale` plus `ticks`."""
+    """The same codes, starting at frame `first_frame`, with timestamps times `scale` plus `ticks`."""
     pts = tuple(scale * value + ticks for value in group.pts)
     return replace(group, first_frame=first_frame, pts=pts, is_restart=group.is_restart or is_restart)
 
@@ -210,7 +211,7 @@ def _moved(group: VideoGroup, first_frame: int, ticks: int, *, scale: int = 1, i
 def _cut(
     header: FileHeader, groups: Iterable[VideoGroup], packets: Iterable[AudioPacket], shift: Fraction
 ) -> Iterator[_Item]:
-    """Groups, and before each the packets that begin in its time, which are moved to where the groups are already."""
+    """Yield the groups, each after the packets that begin in its time. Packets are moved by `shift`, as groups were."""
     moved = ((packet.seconds(header.audio), packet) for packet in (p.moved(shift, header.audio) for p in packets))
     ends = ((group.pts[-1] * header.time_base, group) for group in groups)
     timed: Iterable[tuple[Fraction, _Item]] = merge(moved, ends, key=itemgetter(0))
@@ -219,17 +220,17 @@ def _cut(
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a file goes when it is joined to others."""
+    """Place of a file among the files that it is joined to."""
 
     source: StrPath
     scale: int  # new units of time in an old one
-    ticks: int  # new units by which it is moved
-    span: Span  # from when to when its sound is taken; old time
-    last_frame_ticks: int  # how long its last frame is shown; new units
+    ticks: int  # shift of the file; new units
+    span: Span  # time range of the sound that is taken; old time
+    last_frame_ticks: int  # duration of its last frame; new units
 
 
 def _places(sources: Sequence[StrPath], time_base: Fraction) -> list[_Place]:
-    """Where each file begins, in units of `time_base`: when the last frame of the one before ends."""
+    """The place of each file, in units of `time_base`: it begins when the last frame of the previous one ends."""
     places: list[_Place] = []
     end = None  # timestamp of the next frame
     for number, source in enumerate(sources):
@@ -250,7 +251,7 @@ def _places(sources: Sequence[StrPath], time_base: Fraction) -> list[_Place]:
 
 
 def _joined(places: Sequence[_Place], header: FileHeader) -> Iterator[_Item]:
-    """The groups of all files and their audio packets, as far as `header` has tracks for them."""
+    """Yield the groups of all files, and the audio packets if `header` has tracks for them."""
     first_frame = 0
     for place in places:
         shift, is_restart = place.ticks * header.time_base, first_frame > 0
@@ -282,12 +283,12 @@ def _require_same_audio(first: StrPath, expected: FileHeader, other: StrPath, he
 
 
 def _described(tracks: Sequence[AudioTrack]) -> str:
-    """Tracks in words; two that differ only in extradata read the same."""
+    """Describe tracks in words; two that differ only in extradata read the same."""
     return ", ".join(f"{t.codec} {t.sample_rate} Hz {t.channel_layout} 1/{1 / t.time_base}" for t in tracks) or "none"
 
 
 def _common_time_base(time_bases: Iterable[Fraction]) -> Fraction:
-    """The longest unit of which all are multiples."""
+    """The longest unit of which all `time_bases` are multiples."""
     return reduce(
         lambda a, b: Fraction(
             math.gcd(a.numerator * b.denominator, b.numerator * a.denominator), a.denominator * b.denominator

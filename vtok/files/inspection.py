@@ -1,4 +1,4 @@
-"""What a `.vtok` file says of itself. That needs neither the model nor torch."""
+"""Describes a `.vtok` file, by its header and index. This needs neither the model nor torch."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,37 +16,37 @@ from vtok.video.values import printable
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileInfo:
-    """What a file says of itself.
+    """Description of a file.
 
     Attributes:
         path: The file.
-        num_bytes: Its size.
-        num_audio_bytes: How much of that is sound.
-        writer: Program and version that wrote it.
-        model_name: The model whose codes these are.
+        num_bytes: Size of the file.
+        num_audio_bytes: Bytes of sound in the file.
+        writer: Program and version that wrote the file.
+        model_name: The model of the codes.
         model_sha256: Hash of the model's tensors.
         has_model: Whether that model is at hand, so that the file can be decoded without naming it.
         quality: Quality setting.
-        entropy_coder: How codes became bytes.
+        entropy_coder: Name of the entropy coder.
         width: Columns of pixels.
         height: Rows of pixels.
         sample_aspect_ratio: Width of a pixel over its height, as a fraction.
         color_range: 0 unspecified, 1 limited, 2 full.
-        color_matrix: As in H.273, 2 unspecified; so the next two.
-        color_primaries: See above.
-        color_transfer: See above.
+        color_matrix: Matrix coefficients of H.273; 2 unspecified.
+        color_primaries: Colour primaries of H.273; 2 unspecified.
+        color_transfer: Transfer characteristics of H.273; 2 unspecified.
         time_base: Seconds per unit of the timestamps, as a fraction.
-        average_rate: Frames per second, a hint, as a fraction; None if the source did not say.
+        average_rate: Frames per second, a hint, as a fraction; None if the source did not declare it.
         tags: Title, date and so on.
         num_frames: Number of frames.
         num_latent_frames: Number of latent frames.
-        codes_per_latent_frame: Codes in each of them, one byte each before entropy coding.
-        duration_seconds: From the first frame's timestamp to the end of the last; None if one of them is damaged.
+        codes_per_latent_frame: Number of codes in each latent frame, one byte each before entropy coding.
+        duration_seconds: Time from the first frame's timestamp to the end of the last; None if one of them is damaged.
         kbit_per_second: 8e-3 x bytes / duration.
         bits_per_pixel: 8 x bytes without sound / (width x height x frames); None without frames.
         is_complete: Whether the file has its end.
         audio_tracks: For each audio track its `codec`, `sample_rate` in Hz, `channel_layout`, `bit_rate` (0 if the
-            source did not say), `disposition` and `tags`.
+            source did not declare it), `disposition` and `tags`.
         chapters: For each chapter its `start_seconds` and `end_seconds` on the clock of the timestamps, and its `tags`.
         groups: For each group of frames its chunk's `sequence` number and `byte_offset`, `first_frame`, `num_frames`.
     """
@@ -109,17 +109,17 @@ class FileInfo:
 
 
 def file_info(path: StrPath) -> FileInfo:
-    """What the file at `path` says of itself.
+    """Describe the file at `path`.
 
     Raises:
-        FormatError: It is no `.vtok` file, or so damaged that its groups cannot be found.
+        FormatError: The file is no `.vtok` file, or so damaged that its groups cannot be found.
     """
     with ByteSource(path).held() as held:
         index = FileIndex(held)
         header, num_frames = index.header, index.num_frames
         num_bytes, num_audio_bytes = index.num_bytes, index.num_audio_bytes
         duration = None
-        with suppress(FormatError):  # of a damaged group; all others can still be told
+        with suppress(FormatError):  # of a damaged group; everything else is still known
             duration = float(index.duration) if num_frames else None
     return FileInfo(
         path=str(path),

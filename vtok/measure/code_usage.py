@@ -1,4 +1,4 @@
-"""How the codes of a `.vtok` file are used, and what they cost."""
+"""Use of the codes of a `.vtok` file, and their cost."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -12,21 +12,21 @@ from vtok.codec.compressed_video import LatentFrame
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodeUsage:
-    """How the codes of a `.vtok` file are used; entropies are of each channel's codes over the whole file.
+    """Use of the codes of a `.vtok` file; entropies are of each channel's codes over the whole file.
 
     Attributes:
-        num_codes: All codes, one byte each before entropy coding.
-        bits_per_code: File size over that.
-        entropy_bits_per_code: Mean over channels of their entropy: what one fixed ideal table per channel would need.
-        num_used_channels: Channels with any code other than zero.
+        num_codes: Number of codes, one byte each before entropy coding.
+        bits_per_code: Bits of the file per code.
+        entropy_bits_per_code: Mean entropy of the channels: the bits that one fixed ideal table per channel would need.
+        num_used_channels: Number of channels with any code other than zero.
         zero_share: Share of codes that are zero, 0 to 1.
         channel_entropy_bits: Entropy of each channel `[n]`, most important first.
-        channel_num_values: How many different codes each channel takes `[n]`.
-        num_coded_bytes: What the entropy-coded codes take in the file; raw, they would take `num_codes` bytes.
+        channel_num_values: Number of different codes in each channel `[n]`.
+        num_coded_bytes: Bytes of the entropy-coded codes in the file; raw, they would take `num_codes` bytes.
         saved_share: Share of the raw bytes that the range coder saved, 0 to 1.
-        ideal_bits: Sum of `channel_bits`; what was stored above that is flags of channels and the coder's overhead.
+        ideal_bits: Sum of `channel_bits`. The file stores more: flags of channels and the coder's overhead.
         channel_bits: Ideal code length under the prior of all codes of each channel `[n]`, in bits.
-        groups: What each group of frames costs, a list of `GroupCost`.
+        groups: Cost of each group of frames, a list of `GroupCost`.
     """
 
     num_codes: int
@@ -50,7 +50,7 @@ class CodeHistogram:
         self._counts: NDArray[np.int64] | None = None
 
     def count(self, latents: Iterable[LatentFrame]) -> Iterator[LatentFrame]:
-        """The same `latents`, their codes counted on the way."""
+        """Yield the same `latents`, and count their codes on the way."""
         for latent in latents:
             n = len(latent.codes)
             offsets = 256 * np.arange(n)[:, None, None]
@@ -59,7 +59,7 @@ class CodeHistogram:
             yield latent
 
     def usage(self, num_bytes: int, costs: CodeCosts) -> CodeUsage:
-        """What was counted, of a file of `num_bytes` without sound."""
+        """The usage of the counted codes; `num_bytes` is the file's size without sound."""
         assert self._counts is not None  # frames were decoded
         assert costs.channel_bits is not None
         total = int(self._counts.sum())

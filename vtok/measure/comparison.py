@@ -1,4 +1,4 @@
-"""Two videos in one picture, beside each other or split down the middle, each under its name, bitrate and PSNR."""
+"""Shows two videos in one picture, side by side or split down the middle, each with its name, bitrate and PSNR."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -37,9 +37,9 @@ class Comparison:
     Attributes:
         target: The file that was written.
         sources: The two videos.
-        num_frames: Frames in it.
-        kbit_per_second: Of each source, or None where it does not say how long it is.
-        psnr_yuv: Of each source against the reference, over the frames shown; None without one.
+        num_frames: Number of frames in the target.
+        kbit_per_second: Bitrate of each source; None for a source that does not declare its duration.
+        psnr_yuv: PSNR of each source against the reference, over the frames shown; None without a reference.
     """
 
     target: str
@@ -67,19 +67,19 @@ def compare_files(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> Comparison:
-    """Draw two videos of one size into an image or a video. Colours are shown as those of the first are tagged.
+    """Draw two videos of one size into an image or a video. The colour tags of the first apply to both.
 
     Args:
         first: A `.vtok` file (by its suffix) or any other video; shown on the left.
-        second: Likewise; on the right.
-        target: An image, for one frame, or a video.
-        at_seconds: The frame that is shown so long after the first one; default for an image: the first. None for a
-            video, which holds all frames.
+        second: A `.vtok` file (by its suffix) or any other video; shown on the right.
+        target: An image, which shows one frame, or a video.
+        at_seconds: Time after the first frame that an image shows; default: 0. Must be None for a video, which shows
+            all frames.
         reference: The video that PSNR is measured against, frame by frame.
-        split: Show the left half of one and the right half of the other, not both whole.
-        tokenizer: As for `vtok.decode_file`.
+        split: Show the left half of the first and the right half of the second, not both whole.
+        tokenizer: Default: for each file the one in this package that the file names.
         overwrite: Replace an existing target.
-        progress: As for `vtok.encode_file`.
+        progress: Called with the target's description for a video; see `vtok.encode_file`.
 
     Raises:
         VtokError: A file cannot be read, sizes or numbers of frames differ, there is no such time, or Pillow is
@@ -112,7 +112,7 @@ def compare_files(
                 for video, meter, frame in zip(videos, meters, shown, strict=False)
             ]
             picture = sheet.draw(shown[0], shown[1], labels)
-            # Opened now, so that what is wrong with a source or with Pillow is said before anything is begun.
+            # Opened late, so that faults of the sources or of Pillow are reported before anything is written.
             writer = writer or stack.enter_context(open_output(target, sheet.info, overwrite=overwrite))
             writer.write(picture)
             num_frames += 1
@@ -135,7 +135,7 @@ def _is_image(target: StrPath) -> bool:
 
 
 def _shown(videos: "list[_Video]", seconds: Fraction | None) -> Iterator[list[Frame]]:
-    """The frames at one time, or all, of all videos side by side."""
+    """Yield the frames of all videos together: those at one time, or all."""
     if seconds is not None:
         yield [video.frame_at(seconds) for video in videos]
         return
@@ -169,9 +169,9 @@ class _Video:
         self.frames = iter(self._reader)
 
     def frame_at(self, seconds: Fraction) -> Frame:
-        """The frame that is shown so long after the first one."""
+        """The frame that is shown `seconds` after the first one."""
         first_pts, frames = None, self.frames
-        if isinstance(self._reader, CompressedVideo):  # need not be decoded from its beginning
+        if isinstance(self._reader, CompressedVideo):  # decoding need not start at its beginning
             first_pts = self._reader.index.first_pts
             number = self._reader.index.first_frame_at(seconds)
             frames = iter(self._reader.frames(max(0, number - 1), number + 1))
@@ -204,16 +204,16 @@ class _Video:
 
 
 class _Sheet:
-    """Where both frames are drawn, under a bar with the labels.
+    """Draws both frames into one, under a bar with the labels.
 
     Attributes:
-        info: Description of the sheet.
+        info: Description of the drawn frames.
     """
 
     def __init__(self, info: VideoInfo, *, split: bool) -> None:
         self._split = split
         self._size = (info.height, info.width)
-        # Chroma has half the columns: the right half begins at an even one.
+        # Chroma has half the columns, so the right half begins at an even column.
         self._start = info.width // 4 * 2 if split else info.width + info.width % 2 + _GAP
         width = info.width if split else self._start + info.width
         self._bar = 2 * (_MAX_FONT_SIZE // 2 + 4)
@@ -221,7 +221,7 @@ class _Sheet:
         self.info = replace(info, width=width, height=info.height + self._bar)
 
     def draw(self, left: Frame, right: Frame, labels: list[str]) -> Frame:
-        """One frame with both in it, at the time of the left one."""
+        """One frame that shows both, with the timestamp of the left one."""
         height, width = self.info.height, self.info.width
         y = np.full((height, width), _BLACK, np.uint8)
         u, v = (np.full((-(-height // 2), -(-width // 2)), _GREY, np.uint8) for _ in range(2))
@@ -239,7 +239,7 @@ class _Sheet:
 
 
 def _text(text: str, width: int, height: int) -> Plane:
-    """White text on black, uint8 `[height, width]`, smaller where that is too narrow, and cut off at the least size."""
+    """White text on black, uint8 `[height, width]`; shrunk where too wide, and cut off at the smallest font size."""
     drawing, fonts = _pillow()
     from PIL import Image
 
@@ -256,7 +256,7 @@ def _pillow() -> tuple[Callable[..., Any], Callable[[int], Any]]:
     """Pillow's drawing, and its own font by size.
 
     Raises:
-        ConfigError: It is missing.
+        ConfigError: Pillow is missing.
     """
     try:
         from PIL import ImageDraw, ImageFont

@@ -16,7 +16,7 @@ SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Exponents of the scales, finest first: those of the paper."""
 WINDOW_SIZE, WINDOW_SIGMA = 11, 1.5
 MIN_SIZE = WINDOW_SIZE << len(SCALE_WEIGHTS) - 1
-"""Rows and columns from which on a window fits into the coarsest scale: 176."""
+"""Least number of rows and of columns for a window to fit into the coarsest scale: 176."""
 
 _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 _DISTANCES = np.arange(WINDOW_SIZE) - WINDOW_SIZE // 2
@@ -27,7 +27,7 @@ _TAPS = (_BELL / _BELL.sum()).astype(np.float32)
 def ms_ssim(reference: npt.NDArray[np.uint8], decoded: npt.NDArray[np.uint8]) -> float | None:
     """MS-SSIM of two uint8 planes `[h, w]` of one size, 0 to 1; None where h or w is below `MIN_SIZE`.
 
-    A scale whose mean of contrast and structure is negative, which has no power, counts as 0.
+    A negative mean of contrast and structure has no power, so such a scale counts as 0.
     """
     if min(reference.shape) < MIN_SIZE:
         return None
@@ -60,7 +60,7 @@ def _blur(x: Map) -> Map:
         num = x.shape[axis] - WINDOW_SIZE + 1
         slices = [x[i : i + num] if axis == 0 else x[:, i : i + num] for i in range(WINDOW_SIZE)]
         total = slices[WINDOW_SIZE // 2] * _TAPS[WINDOW_SIZE // 2]
-        for i in range(WINDOW_SIZE // 2):  # the window is symmetric: one product for two rows
+        for i in range(WINDOW_SIZE // 2):  # the window is symmetric, so two rows share one product
             total += (slices[i] + slices[-1 - i]) * _TAPS[i]
         x = total
     return x

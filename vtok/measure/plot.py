@@ -1,4 +1,4 @@
-"""A picture of quality and bits over time, of what `vtok.measure.stats.file_stats` measured."""
+"""Plots the quality and bits over time that `vtok.measure.stats.file_stats` measured."""
 
 import io
 import os
@@ -17,7 +17,7 @@ SUFFIXES = (".png", ".svg", ".pdf", ".html")
 
 
 def check_plot(path: str | os.PathLike[str], sources: list[Path], *, overwrite: bool) -> None:
-    """What can be known before hours of measuring.
+    """Check what can be known before hours of measuring.
 
     Raises:
         VtokError: The suffix is unknown, matplotlib is missing, or the file exists and is not to be overwritten.
@@ -32,10 +32,10 @@ def check_plot(path: str | os.PathLike[str], sources: list[Path], *, overwrite: 
 
 
 def write_plot(stats: FileStats, path: str | os.PathLike[str]) -> None:
-    """Draw to an image, or to a page of HTML that needs no other file; `path` appears when it is complete.
+    """Draw an image, or an HTML page that needs no other file; `path` appears when it is complete.
 
     Raises:
-        VtokError: As `check_plot`, but that an existing file is replaced.
+        VtokError: The suffix is unknown or matplotlib is missing. An existing file is replaced.
     """
     check_plot(path, [], overwrite=True)
     figure = _figure(stats)
@@ -81,7 +81,7 @@ def _figure(stats: FileStats) -> "Figure":
 
 def _title(stats: FileStats) -> str:
     rate = f", {stats.kbit_per_second:.0f} kbit/s" if stats.kbit_per_second else ""
-    # A name may hold dollars, which would be taken for mathematics.
+    # A name may contain dollar signs, which matplotlib would take for mathematics.
     return f"{Path(stats.compressed).name}{rate}, PSNR-YUV {stats.quality.psnr_yuv:.2f} dB".replace("$", r"\$")
 
 
@@ -89,7 +89,7 @@ def _page(stats: FileStats, figure: "Figure") -> str:
     image = io.StringIO()
     figure.savefig(image, format="svg")
     svg = image.getvalue()
-    svg = svg[svg.index("<svg") :]  # the rest is a prologue for files of their own
+    svg = svg[svg.index("<svg") :]  # what precedes is the prologue of a separate file
     title = escape(f"{Path(stats.compressed).name} against {Path(stats.reference).name}")
     return (
         f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{title}</title>\n</head>\n'

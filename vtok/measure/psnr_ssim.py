@@ -1,19 +1,19 @@
-"""How far a decoded video is from its source: PSNR, SSIM and MS-SSIM over the 8-bit planes of 4:2:0 frames.
+"""Quality of a decoded video against its source: PSNR, SSIM and MS-SSIM over the 8-bit planes of 4:2:0 frames.
 
-PSNR over several frames and planes has several customary definitions, which differ by tenths of a dB. Here:
+PSNR over several frames and planes has several common definitions, which differ by tenths of a dB. Here:
 
 * `psnr_y`, `psnr_u`, `psnr_v` are *global*: squared errors are pooled over all frames, then turned into dB once. They
   are the `y:`, `u:` and `v:` of the summary line of FFmpeg's `psnr` filter.
 * `psnr_yuv`, the headline of this project, is (6 Y + U + V) / 8 of those three dB values, the 6:1:1 weighting that is
-  customary for 4:2:0 video (Ohm et al., "Comparison of the coding efficiency of video coding standards", 2012).
+  common for 4:2:0 video (Ohm et al., "Comparison of the coding efficiency of video coding standards", 2012).
 * `psnr_average` pools the squared errors of all samples of all three planes before taking the logarithm. It is the
   `average:` of FFmpeg's `psnr` filter and the `Global:` of x264. In 4:2:0 it weighs errors 4:1:1.
-* `psnr_y_mean` and its companions take the dB of every frame and average those, as x264's `PSNR Mean` does.
+* `psnr_y_mean` and the other means average the dB values of the frames, as x264's `PSNR Mean` does.
 
 SSIM is that of FFmpeg's `ssim` filter: overlapping 8x8 windows with equal weights on a grid of 4 pixels, summed in
-integers. The paper it comes from has Gaussian windows at every pixel, whose values differ a little (Wang et al., "Image
-quality assessment: from error visibility to structural similarity", 2004). MS-SSIM, in `vtok.measure.ms_ssim`, has
-those.
+integers. The SSIM paper has Gaussian windows at every pixel, which give slightly different values (Wang et al., "Image
+quality assessment: from error visibility to structural similarity", 2004). MS-SSIM, in `vtok.measure.ms_ssim`, uses
+those windows.
 """
 
 import math
@@ -29,7 +29,7 @@ from vtok.measure.ms_ssim import ms_ssim
 from vtok.video.frame import Plane
 
 MAX_PSNR_DB = 100.0
-"""Every PSNR is capped here: that of identical planes is infinite and could be neither averaged nor kept as JSON."""
+"""Cap of every PSNR. That of identical planes is infinite and could be neither averaged nor stored as JSON."""
 
 _PLANE_NAMES = ("y", "u", "v")
 
@@ -58,7 +58,7 @@ class Quality:
     mse_u: float
     mse_v: float
     psnr_y: float
-    """Global: from `mse_y`, pooled over all frames. Likewise `psnr_u` and `psnr_v`."""
+    """Global: from `mse_y`, pooled over all frames. `psnr_u` and `psnr_v` are defined alike."""
     psnr_u: float
     psnr_v: float
     psnr_yuv: float
@@ -66,23 +66,23 @@ class Quality:
     psnr_average: float
     """From the squared errors of all samples of all planes: FFmpeg's `average`, x264's `Global`."""
     psnr_y_mean: float
-    """The mean over frames of each frame's PSNR. Likewise `psnr_u_mean` and `psnr_v_mean`."""
+    """The mean over frames of each frame's PSNR. `psnr_u_mean` and `psnr_v_mean` are defined alike."""
     psnr_u_mean: float
     psnr_v_mean: float
     psnr_yuv_mean: float
     """(6 `psnr_y_mean` + `psnr_u_mean` + `psnr_v_mean`) / 8."""
     ssim_y: float
-    """The mean over frames of the luma SSIM of each."""
+    """The mean over frames of each frame's luma SSIM."""
     ms_ssim_y: float | None
-    """Likewise MS-SSIM; None for frames of fewer than `vtok.measure.ms_ssim.MIN_SIZE` rows or columns."""
+    """The mean over frames of each frame's luma MS-SSIM; None for frames of fewer than `MIN_SIZE` rows or columns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
-    """How a measure is spread over the frames; percentiles between two frames are interpolated.
+    """Spread of a measure over the frames; percentiles between two frames are interpolated.
 
     Attributes:
-        minimum: That of the worst frame.
+        minimum: The value of the worst frame.
         p5: The 5th percentile: 5 % of the frames are no better.
         p50: The median.
         p95: The 95th percentile.
@@ -95,13 +95,13 @@ class Spread:
 
     @classmethod
     def of(cls, values: list[float]) -> "Spread":
-        """The spread of at least one value."""
+        """The spread of `values`, of which there must be at least one."""
         minimum, p5, p50, p95 = np.percentile(values, [0, 5, 50, 95]).tolist()
         return cls(minimum=minimum, p5=p5, p50=p50, p95=p95)
 
 
 class QualityMeter:
-    """Compares two videos frame by frame, and keeps of each frame a handful of numbers.
+    """Compares two videos frame by frame, and keeps a few numbers per frame.
 
     ```
     meter = QualityMeter()
@@ -111,15 +111,15 @@ class QualityMeter:
     ```
 
     Attributes:
-        num_frames: Frames so far.
-        frame_psnr: Of each frame, the PSNR of luma and both chroma planes, in dB.
-        frame_ssim_y: Of each frame, the SSIM of luma.
-        frame_ms_ssim_y: Likewise MS-SSIM; empty if the frames are too small for it.
+        num_frames: Number of frames so far.
+        frame_psnr: PSNR of luma and both chroma planes of each frame, in dB.
+        frame_ssim_y: SSIM of luma of each frame.
+        frame_ms_ssim_y: MS-SSIM of luma of each frame; empty if the frames are too small for it.
     """
 
     def __init__(self) -> None:
         self.num_frames = 0
-        # Per plane, in the order of _PLANE_NAMES. Squared errors are whole numbers: no frame order changes their sum.
+        # Per plane, in the order of _PLANE_NAMES. Squared errors are integers, so the frame order does not change sums.
         self._squared_errors = [0, 0, 0]
         self._num_samples = [0, 0, 0]
         self.frame_psnr: list[tuple[float, float, float]] = []
@@ -127,11 +127,11 @@ class QualityMeter:
         self.frame_ms_ssim_y: list[float] = []
 
     def add(self, reference: PlanarFrame, decoded: PlanarFrame) -> None:
-        """Count one more pair of frames, which must be of one size.
+        """Add one more pair of frames, which must have one size.
 
         Raises:
-            MediaError: the two frames differ in size, or have no pixels.
-            ConfigError: a plane is not a uint8 matrix.
+            MediaError: The two frames differ in size, or have no pixels.
+            ConfigError: A plane is not a uint8 matrix.
         """
         pairs = [(getattr(reference, name), getattr(decoded, name)) for name in _PLANE_NAMES]
         for name, pair in zip(_PLANE_NAMES, pairs, strict=True):
@@ -139,7 +139,7 @@ class QualityMeter:
         decibels = []
         for index, (a, b) in enumerate(pairs):
             squares = _squared_differences(a, b)
-            # Rows first: the sum of a row (of up to 66,051 samples) fits 32 bits, which NumPy adds faster than 64.
+            # Rows first: the sum of a row (of at most 66,051 samples) fits 32 bits, which NumPy adds faster than 64.
             error = int(squares.sum(axis=1, dtype=np.uint32).sum(dtype=np.uint64))
             self._squared_errors[index] += error
             self._num_samples[index] += a.size
@@ -154,7 +154,7 @@ class QualityMeter:
         """The quality over all frames added so far.
 
         Raises:
-            MediaError: no frames were added.
+            MediaError: No frames were added.
         """
         if not self.num_frames:
             raise MediaError("0 frames were compared; at least 1 is needed: check that both videos have frames")
@@ -179,7 +179,7 @@ class QualityMeter:
         )
 
     def frame_psnr_yuv(self) -> list[float]:
-        """Of each frame, the PSNR of its planes weighted 6:1:1, in dB."""
+        """PSNR of each frame's planes weighted 6:1:1, in dB."""
         return [_weigh_6_1_1(*decibels) for decibels in self.frame_psnr]
 
 
@@ -189,10 +189,10 @@ def psnr(mse: float) -> float:
 
 
 def ssim(reference: Plane, decoded: Plane) -> float:
-    """Structural similarity of two planes `[h, w]`, as FFmpeg's `ssim` filter defines it; 1 when they are identical.
+    """Structural similarity of two planes `[h, w]`, as FFmpeg's `ssim` filter defines it; 1 if they are identical.
 
-    As there, the last `h % 4` rows and `w % 4` columns do not count. Planes smaller than one 8x8 window, for which
-    FFmpeg has no value, are first extended to 8 by repeating their last row or column.
+    The last `h % 4` rows and `w % 4` columns do not count, as in the filter. FFmpeg has no value for planes smaller
+    than one 8x8 window; they are extended to 8 by repeating their last row or column.
     """
     h, w = reference.shape
     if h < 8 or w < 8:
@@ -201,7 +201,7 @@ def ssim(reference: Plane, decoded: Plane) -> float:
     error = _window_sums(_squared_differences(reference, decoded))
     product = _window_sums(np.multiply(reference, decoded, dtype=np.uint16))
     a, b = _window_sums(reference), _window_sums(decoded)
-    # Sums over 64 samples of 8 bits: no term below exceeds 64^2 * 255^2 * 2 + C2, so int32 holds them all.
+    # Sums over 64 samples of 8 bits: no term below exceeds 64^2 * 255^2 * 2 + C2, so int32 holds all of them.
     squares = error + 2 * product
     a_times_b, a_and_b_squared = a * b, a * a + b * b
     variances = 64 * squares - a_and_b_squared
@@ -216,7 +216,7 @@ def _weigh_6_1_1(y: float, u: float, v: float) -> float:
 
 
 def _squared_differences(a: Plane, b: Plane) -> npt.NDArray[np.uint16]:
-    """`(a - b)^2` without leaving 16 bits: 255^2 just fits, and narrow types are what makes NumPy fast."""
+    """`(a - b)^2` within 16 bits: 255^2 just fits, and narrow types make NumPy fast."""
     difference = np.maximum(a, b) - np.minimum(a, b)
     squares: npt.NDArray[np.uint16] = np.multiply(difference, difference, dtype=np.uint16)
     return squares
@@ -225,7 +225,7 @@ def _squared_differences(a: Plane, b: Plane) -> npt.NDArray[np.uint16]:
 def _window_sums(plane: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]) -> npt.NDArray[np.int32]:
     """Sums `[h // 4 - 1, w // 4 - 1]` over the 8x8 windows of `plane [h, w]` that start on the grid of 4 pixels."""
     h, w = plane.shape[0] // 4 * 4, plane.shape[1] // 4 * 4
-    # Strided slices, added one by one: ten times faster than `.sum` over reshaped axes of length 4.
+    # Adding strided slices is ten times faster than `.sum` over reshaped axes of length 4.
     rows = np.add(plane[0:h:4, :w], plane[1:h:4, :w], dtype=np.int32)
     rows += plane[2:h:4, :w]
     rows += plane[3:h:4, :w]

@@ -1,4 +1,4 @@
-"""What a compressed video costs, how far it is from its source, and how its codes are used."""
+"""Cost of a compressed video, its quality against the source, and the use of its codes."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -22,16 +22,16 @@ from vtok.video.times import played_seconds
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameSeries:
-    """Measures of each frame; lists of one length.
+    """Measures of each frame, as lists of one length.
 
     Attributes:
-        seconds: When it is shown, from the first on.
+        seconds: Time of each frame after the first one.
         psnr_yuv: PSNR, 6:1:1, in dB.
         psnr_y: PSNR of luma, in dB.
         ssim_y: SSIM of luma.
         ms_ssim_y: MS-SSIM of luma; None if the frames are too small for it.
         vmaf: VMAF 0.6.1, 0 to 100; None if it was not measured.
-        vmaf_neg: Likewise of the NEG model.
+        vmaf_neg: VMAF of the NEG model, 0 to 100; None if it was not measured.
     """
 
     seconds: list[float]
@@ -43,7 +43,7 @@ class FrameSeries:
     vmaf_neg: list[float] | None
 
     def spread(self) -> dict[str, Spread]:
-        """How each measure that there is is spread over the frames."""
+        """The spread over the frames of each measure that was taken."""
         names = ("psnr_yuv", "psnr_y", "ssim_y", "ms_ssim_y", "vmaf", "vmaf_neg")
         return {name: Spread.of(values) for name in names if (values := getattr(self, name))}
 
@@ -54,29 +54,31 @@ class FileStats:
 
     Attributes:
         reference: The source video.
-        compressed: What was compared with it.
+        compressed: The video that was compared with it.
         width: Columns of pixels.
         height: Rows of pixels.
-        num_frames: Frames compared.
-        duration_seconds: From the first timestamp to the end of the last frame.
-        num_bytes: Size of the compressed file, all of it; but of a `.vtok` file what is not sound.
+        num_frames: Number of frames compared.
+        duration_seconds: Time from the first timestamp to the end of the last frame.
+        num_bytes: Size of the compressed file; of a `.vtok` file without its sound.
         kbit_per_second: 8e-3 x bytes / duration; None if the duration is not known.
         bits_per_pixel: 8 x bytes / (width x height x frames).
         compression_ratio: Size of the raw 8-bit 4:2:0 video over that of the compressed file.
         reference_ratio: Size of the reference file over that of the compressed file.
         quality: PSNR and SSIM; see `vtok.measure.psnr_ssim.Quality`.
         model: Name of the model of a `.vtok` file, else None.
-        model_quality: Its quality setting, else None.
-        codes: How the codes of a `.vtok` file are used, else None.
-        incomplete: Why one of the videos could not be read to its end, or None; figures are of what could be.
+        model_quality: Quality setting of a `.vtok` file, else None.
+        codes: Use of the codes of a `.vtok` file, else None.
+        incomplete: The reason why one of the videos could not be read to its end, or None; all figures are of the part
+            that could be read.
         frame_spread: Minimum and percentiles over the frames of each list in `frames` but the first; see
             `vtok.measure.psnr_ssim.Spread`.
         frames: The measures of each frame.
-        vmaf: Mean over frames of VMAF 0.6.1, or None.
-        vmaf_neg: Likewise of its NEG model.
-        vmaf_missing: Why there is no VMAF, or None.
-        decode_seconds: Spent decoding, one stage after the other and without comparing; `vtok decode` overlaps stages.
-        decoded_frames_per_second: Frames over that.
+        vmaf: Mean over frames of VMAF 0.6.1; None if it was not measured.
+        vmaf_neg: Mean over frames of VMAF of the NEG model; None if it was not measured.
+        vmaf_missing: The reason why there is no VMAF, or None.
+        decode_seconds: Time spent decoding, one stage after the other, without comparing; `vtok decode` overlaps
+            stages.
+        decoded_frames_per_second: `num_frames` over `decode_seconds`.
     """
 
     reference: str
@@ -117,9 +119,9 @@ def file_stats(
     Args:
         reference: The source video.
         compressed: A `.vtok` file (by its suffix), which is decoded on the way, or a video.
-        tokenizer: As for `vtok.decode_file`.
-        with_vmaf: Measure VMAF too, if there is a program for it; see `vtok.measure.vmaf`.
-        progress: As for `vtok.encode_file`.
+        tokenizer: Default: the one in this package that the file names.
+        with_vmaf: Also measure VMAF if there is a program for it; see `vtok.measure.vmaf`.
+        progress: Called with the video's description; see `vtok.encode_file`.
 
     Raises:
         MediaError: A file cannot be read, or the two differ in size or number of frames.
@@ -132,7 +134,7 @@ def file_stats(
         if is_vtok(compressed):
             video = stack.enter_context(CompressedVideo(compressed, tokenizer=tokenizer))
             video.costs = CodeCosts()
-            # Stages that overlap with comparing could not be timed.
+            # Stages that overlap with the comparison could not be timed.
             frames = video.decoded(codes.count(video.latent_frames()), overlapped=False)
         else:
             video = stack.enter_context(VideoReader(compressed))
@@ -179,7 +181,7 @@ def file_stats(
 
 
 class _Timed:
-    """Frames, and the seconds that it took to get them."""
+    """Yields frames, and sums the seconds that it took to get them."""
 
     def __init__(self, frames: Iterator[Frame]) -> None:
         self._frames = frames
@@ -196,15 +198,15 @@ class _Timed:
 
 
 class FrameComparison(ExitStack):
-    """All measures of pairs of frames; a context, because a program measures VMAF.
+    """Takes all measures of pairs of frames. It is a context, because a program measures VMAF.
 
     Attributes:
         pts: Timestamps of the original frames so far.
-        vmaf_missing: Why there is no VMAF, or None.
+        vmaf_missing: The reason why there is no VMAF, or None.
 
     Args:
         info: Description of the original video.
-        with_vmaf: Measure VMAF too, if there is a program for it.
+        with_vmaf: Also measure VMAF if there is a program for it.
     """
 
     def __init__(self, info: VideoInfo, *, with_vmaf: bool) -> None:
@@ -220,17 +222,17 @@ class FrameComparison(ExitStack):
                 self._vmaf = self.enter_context(VmafMeter(program, width=info.width, height=info.height))
 
     def add(self, original: Frame, decoded: Frame) -> None:
-        """Count one more pair; as `QualityMeter.add`."""
+        """Add one more pair of frames; raises what `QualityMeter.add` raises."""
         self._quality.add(original, decoded)
         self.pts.append(original.pts)
         if self._vmaf and not self.vmaf_missing:
             try:
                 self._vmaf.add(original, decoded)
-            except MediaError as error:  # all else can be measured nevertheless
+            except MediaError as error:  # everything else can still be measured
                 self.vmaf_missing = str(error)
 
     def result(self) -> tuple[Quality, FrameSeries]:
-        """The quality over all frames, and of each."""
+        """The quality over all frames, and the measures of each frame."""
         quality = self._quality.result()
         vmaf = self._vmaf_scores()
         return quality, FrameSeries(
@@ -254,7 +256,7 @@ class FrameComparison(ExitStack):
 
 
 def pairs(source: Iterable[Frame], frames: Iterable[Frame], *, names: tuple[str, str]) -> Iterator[tuple[Frame, Frame]]:
-    """Frames of both videos side by side; MediaError where one of them ends first."""
+    """Yield the frames of both videos in pairs; MediaError where one video ends first."""
     first, second = iter(source), iter(frames)
     num_frames = 0
     while True:

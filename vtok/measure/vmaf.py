@@ -1,8 +1,9 @@
 """VMAF, measured by an FFmpeg program that has the filter `libvmaf`.
 
-Two of libvmaf's own models: `vmaf_v0.6.1`, the default, and `vmaf_v0.6.1neg`, which does not reward sharpening. Nothing
-is scaled: frames are compared at the size that they have, as on a screen of that many pixels. Both videos go through
-one pipe, each pair of frames as one picture of double height, so no file is written and frames are paired by number.
+Two of libvmaf's own models are used: `vmaf_v0.6.1`, the default, and `vmaf_v0.6.1neg`, which does not reward
+sharpening. Nothing is scaled: frames are compared at their own size, as on a screen of that many pixels. Both videos go
+through one pipe, each pair of frames as one picture of double height. So no file is written, and frames are paired by
+number.
 """
 
 import json
@@ -43,7 +44,7 @@ def find_ffmpeg() -> str | None:
         from imageio_ffmpeg import get_ffmpeg_exe
 
         candidates.append(get_ffmpeg_exe())
-    except (ImportError, RuntimeError):  # the latter without a program for this system
+    except (ImportError, RuntimeError):  # RuntimeError: no program for this system
         pass
     candidates.append(which("ffmpeg"))
     return next((program for program in candidates if program and _has_libvmaf(program)), None)
@@ -68,10 +69,10 @@ class VmafMeter:
     ```
 
     Args:
-        program: What `find_ffmpeg` found.
+        program: Result of `find_ffmpeg`.
         width: Columns of pixels.
-        height: Rows.
-        threads: For libvmaf; 0: as many as there are processors.
+        height: Rows of pixels.
+        threads: Number of threads of libvmaf; 0 means one per processor.
     """
 
     def __init__(self, program: str, *, width: int, height: int, threads: int = 0) -> None:
@@ -100,13 +101,13 @@ class VmafMeter:
         """Stop the program if it has not ended."""
         self._process.kill()
         self._process.wait()
-        with suppress(OSError):  # what was not yet written has no reader any more
+        with suppress(OSError):  # the program no longer reads what is still buffered
             self._pipe.close()
         self._errors.close()
         self._folder.cleanup()
 
     def add(self, reference: PlanarFrame, decoded: PlanarFrame) -> None:
-        """Count one more pair of frames of the size given.
+        """Add one more pair of frames of the given size.
 
         Raises:
             MediaError: The program ended.
@@ -148,5 +149,5 @@ class VmafMeter:
 
 
 def _padded(plane: Plane, rows: int) -> Plane:
-    """`plane` with its last row repeated until there are so many; chroma of an odd height has enough already."""
+    """Repeat the last row of `plane` up to `rows` rows. Chroma of an odd height already has enough."""
     return np.ascontiguousarray(np.pad(plane, ((0, rows - len(plane)), (0, 0)), mode="edge"))

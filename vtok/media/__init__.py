@@ -1,1 +1,1 @@
-"""Everything that touches FFmpeg, by way of PyAV: videos in, videos out, frames and packets in between."""
+"""Everything that uses FFmpeg, through PyAV: reading and writing videos, frames and packets."""

@@ -1,4 +1,4 @@
-"""What a video file has beside its pictures: audio packets, as they are, and tags and chapters."""
+"""The parts of a video file beside its pictures: unchanged audio packets, tags and chapters."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
@@ -13,34 +13,34 @@ from vtok.errors import ConfigError
 from vtok.video.tracks import AudioPacket, AudioTrack, Chapter
 from vtok.video.values import printable
 
-# What a container says of itself and not of the film, and would be untrue in another.
+# Tags that describe the container, not the film, and would be wrong in another container.
 _TAGS_OF_THE_CONTAINER = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration", "vendor_id"}
 _TAGS_OF_THE_CONTAINER |= {"bps", "number_of_frames", "number_of_bytes"}
 _MAX_TAG_BYTES = 1 << 16
 
 
 class PacketSink(Protocol):
-    """Where a reader puts the packets of sound that it meets."""
+    """The receiver of the audio packets that a reader meets."""
 
     def start(self, tracks: Sequence[AudioTrack], time_base: Fraction) -> None:
-        """Learn what the packets belong to, and the time base of the pictures; comes first."""
+        """Take the audio tracks and the time base of the pictures. Called before any packet is pushed."""
 
     def push(self, packet: AudioPacket) -> None:
-        """Take a packet; ConfigError if it cannot be held."""
+        """Take a packet; ConfigError if the sink cannot hold it."""
 
 
 class AudioReader:
-    """The audio packets of a file that is being read, on their way to a sink.
+    """Passes the audio packets of a file that is being read to a sink.
 
     Attributes:
-        streams: The tracks, to be demuxed together with the pictures; none without a sink.
-        tracks: The same as a header describes them.
+        streams: The audio tracks, to be demuxed together with the pictures; empty without a sink.
+        tracks: The audio tracks as a header describes them.
 
     Args:
         streams: All streams of the file.
-        sink: Where the packets go; None leaves the sound out.
-        notices: Where to say what is not carried over.
-        time_base: That of the video.
+        sink: Receives the packets; None leaves the sound out.
+        notices: Receives a line for everything that is not carried over.
+        time_base: Time base of the video.
     """
 
     def __init__(
@@ -65,14 +65,14 @@ class AudioReader:
         self._notices = notices
 
     def takes(self, packet: "Packet[Stream]") -> bool:
-        """Whether it was a packet of sound, which is copied then."""
+        """Whether the packet is sound. If it is, it is copied to the sink."""
         number = self._numbers.get(packet.stream.index)  # not `stream_index`: the last, empty packets have none
         if number is None or self._sink is None:
             return False
         if packet.size:
             try:
                 self._sink.push(self._copied(number, packet))
-            except ConfigError as error:  # no reason to give up the video
+            except ConfigError as error:  # the video can still be read
                 self._notices.setdefault("packet", f"sound left out: {error}")
         return True
 
@@ -96,7 +96,7 @@ class AudioReader:
 
 
 def tags_of(metadata: Mapping[str, str], notices: dict[str, str]) -> dict[str, str]:
-    """Title, date and so on, without what is about the container only."""
+    """Title, date and so on, without the tags that describe the container only."""
     tags = {}
     for key, value in metadata.items():
         if key.lower() in _TAGS_OF_THE_CONTAINER or key.lower().startswith("_statistics_"):
@@ -122,10 +122,10 @@ def chapters_of(container: InputContainer, notices: dict[str, str]) -> tuple[Cha
 
 
 def tracks_left(streams: Iterable[Stream], video: Stream) -> str | None:
-    """Which tracks beside `video` and sound there are, by kind, codec and language; they are not carried over."""
+    """The tracks beside `video` and sound, by kind, codec and language, which are not carried over; None if none."""
     left: dict[str, list[str]] = {}
     for stream in streams:
-        is_chapters = stream.type == "data" and stream.discard == Discard.all  # the same again as the chapters
+        is_chapters = stream.type == "data" and stream.discard == Discard.all  # repeats the chapters
         if stream.index != video.index and stream.type != "audio" and not is_chapters:
             language = stream.language if stream.language != "und" else None
             name = stream.codec_context.codec.canonical_name if stream.codec_context else getattr(stream, "name", None)
@@ -140,7 +140,7 @@ def tracks_left(streams: Iterable[Stream], video: Stream) -> str | None:
 
 
 def _track(stream: AudioStream) -> AudioTrack:
-    """A track as a header describes it, or ConfigError."""
+    """A track as a header describes it; ConfigError if FFmpeg does not know its codec."""
     context = stream.codec_context
     if context is None or not context.sample_rate or not context.layout.nb_channels:
         raise ConfigError("this build of FFmpeg does not know its codec")

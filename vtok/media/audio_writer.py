@@ -1,4 +1,4 @@
-"""Audio packets, tags and chapters into a video file that is being written."""
+"""Writes audio packets, tags and chapters into a video file."""
 
 import io
 import struct
@@ -19,13 +19,13 @@ from vtok.video.tracks import AudioPacket, AudioTrack, Extras
 from vtok.video.values import MAX_TERM
 
 FORMATS = {".mkv": "matroska", ".mov": "mov", ".mp4": "mp4", ".webm": "webm"}
-"""FFmpeg's muxers, the one that holds most first."""
+"""FFmpeg's muxers; the one that can hold most comes first."""
 
 _MATROSKA_TICK = Fraction(1, 1000)  # seconds
 
-# PyAV makes the description of a stream that is not encoded here only from a stream that it reads. So a Matroska file
-# without packets is made for it to read, which names the codec; all else is set afterwards. Matroska's names (RFC 9559)
-# with the bits of a sample:
+# PyAV describes a stream that is not encoded here only by copying one that it reads. So it is given a Matroska file
+# without packets that names the codec; everything else is set afterwards. Matroska's codec names (RFC 9559), with the
+# bits of a sample:
 _MATROSKA_CODECS = {
     "aac": ("A_AAC", 0),
     "ac3": ("A_AC3", 0),
@@ -52,7 +52,7 @@ _MATROSKA_CODECS = {
     "vorbis": ("A_VORBIS", 0),
     "wavpack": ("A_WAVPACK4", 0),
 }
-# Those that only QuickTime has, by its names.
+# Codecs that only QuickTime has, by its names.
 _QUICKTIME_CODECS = {
     "adpcm_ima_qt": b"ima4",
     "amr_nb": b"samr",
@@ -72,10 +72,10 @@ class AudioWriter:
     """The audio tracks of a file that is being written.
 
     Args:
-        container: The file; its video track is there already, its header is not written.
-        suffix: Its suffix, which chose the container.
-        tracks: What to write.
-        notices: Where to say what the file cannot hold.
+        container: The file. Its video track exists already; its header is not written yet.
+        suffix: Suffix of the file, which chose the container.
+        tracks: The tracks to write.
+        notices: Receives a line for everything that the file cannot hold.
     """
 
     def __init__(
@@ -96,10 +96,10 @@ class AudioWriter:
             notices.append(f"sound dropped: {suffix} cannot hold the track {track.name}; {hint}")
 
     def write(self, packet: AudioPacket, shift: Fraction) -> None:
-        """Write a packet, so many seconds later than it says.
+        """Write a packet, `shift` seconds later than its timestamps say.
 
         Raises:
-            av.error.FFmpegError: It cannot be written.
+            av.error.FFmpegError: The packet cannot be written.
         """
         stream = self._streams[packet.track]
         if stream is None:
@@ -133,7 +133,7 @@ class AudioWriter:
 
 
 def describe(container: OutputContainer, extras: Extras) -> None:
-    """Give a file that is being written its tags and chapters; of these what is not before time zero."""
+    """Give a file that is being written its tags and chapters. Chapters are cut at time zero."""
     container.metadata.update(extras.tags)
     container.set_chapters(
         [
@@ -151,24 +151,24 @@ def describe(container: OutputContainer, extras: Extras) -> None:
 
 
 def lost_tags(path: Path, tags: Mapping[str, str]) -> list[str]:
-    """Which tags a file that was written does not have: what a container holds, only its muxer knows."""
+    """The tags that a written file lacks. Only its muxer knows what a container holds, so the file is read again."""
     with av.open(f"file:{path}", metadata_errors="replace") as container:
         kept = {(key.lower(), value) for key, value in container.metadata.items()}
     return [key for key, value in tags.items() if (key.lower(), value) not in kept]
 
 
 def _side_data(kind: Any, data: bytes) -> PacketSideData:
-    make: Any = PacketSideData  # PyAV's stubs do not know of its arguments
+    make: Any = PacketSideData  # PyAV's stubs lack its arguments
     side_data: PacketSideData = make(packet_sidedata_type_from_literal(kind), len(data))
     side_data.update(data)
     return side_data
 
 
 def _add_stream(container: OutputContainer, track: AudioTrack) -> AudioStream:
-    """An audio track whose packets are to be copied.
+    """Add an audio track whose packets are to be copied.
 
     Raises:
-        ValueError: FFmpeg does not know the codec or the layout, or the container cannot hold it.
+        ValueError: FFmpeg does not know the codec or the layout, or the container cannot hold the track.
     """
     with _template(track) as template:
         stream = container.add_stream_from_template(template.streams.audio[0])
@@ -185,7 +185,7 @@ def _add_stream(container: OutputContainer, track: AudioTrack) -> AudioStream:
 
 
 def _can_hold(format_name: str, track: AudioTrack) -> bool:
-    """Whether a container of that kind takes the track; only FFmpeg knows, so an empty one is begun in memory."""
+    """Whether containers of this format take the track. Only FFmpeg knows, so an empty one is begun in memory."""
     container = av.open(io.BytesIO(), "w", format=format_name)
     try:
         _add_stream(container, track)
@@ -199,13 +199,13 @@ def _can_hold(format_name: str, track: AudioTrack) -> bool:
 
 
 def _template(track: AudioTrack) -> InputContainer:
-    """A Matroska file without packets and with one track, of the codec, sample rate and delay wanted."""
+    """A Matroska file without packets and with one track, which has the codec, sample rate and delay of `track`."""
     if track.codec in _MATROSKA_CODECS:
         codec, bits = _MATROSKA_CODECS[track.codec]
         private = b""
     elif track.codec in _QUICKTIME_CODECS:
         codec, bits = "A_QUICKTIME", 0
-        private = struct.pack(">I4s28x", 36, _QUICKTIME_CODECS[track.codec])  # the head of a sound sample description
+        private = struct.pack(">I4s28x", 36, _QUICKTIME_CODECS[track.codec])  # head of a sound sample description
     else:
         raise ValueError(f"codec {track.codec} is not known")
     delay = round(Fraction(track.codec_delay * 10**9, track.sample_rate))
@@ -228,14 +228,14 @@ def _template(track: AudioTrack) -> InputContainer:
         0x18538067,
         _element(0x1549A966, _element(0x2AD7B1, _number(10**6))),  # nanoseconds per unit of time
         _element(0x1654AE6B, entry),
-        _element(0x1F43B675, _element(0xE7, _number(0))),  # a cluster, without which nothing is read
+        _element(0x1F43B675, _element(0xE7, _number(0))),  # a cluster; FFmpeg reads no file without one
     )
     data = _element(0x1A45DFA3, _element(0x4282, b"matroska")) + segment
     return av.open(io.BytesIO(data), "r", format="matroska")
 
 
 def _element(number: int, *parts: bytes) -> bytes:
-    """An EBML element (RFC 8794), its length in four bytes."""
+    """An EBML element (RFC 8794) whose length takes four bytes."""
     content = b"".join(parts)
     return number.to_bytes(-(-number.bit_length() // 8)) + (0x10000000 | len(content)).to_bytes(4) + content
 

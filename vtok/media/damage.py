@@ -1,4 +1,4 @@
-"""What tells of damage that FFmpeg reports as no error: its log, and the sizes, end marks and durations of a file."""
+"""Finds damage that FFmpeg reports as no error, from its log and from sizes, end marks and durations of files."""
 
 import re
 from fractions import Fraction
@@ -12,15 +12,15 @@ from av.video.stream import VideoStream
 from vtok.video.times import DEFAULT_RATE
 
 LOG_DAMAGE = ("ffv1", "gif", "mjpeg")  # decoders that conceal damage and mention it only in FFmpeg's log
-_PACKET_SIZES = (188, 192, 204)  # of MPEG transport streams: plain, with a time code (.m2ts), with error correction
+_PACKET_SIZES = (188, 192, 204)  # of MPEG-TS: plain, with a time code (.m2ts), with error correction
 _DURATION = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
 
 
 def decode_packet(stream: VideoStream, packet: "Packet[VideoStream] | None") -> tuple[list[VideoFrame], int]:
-    """The frames that come out of the decoder for a packet, and how many are damaged according to FFmpeg's log.
+    """Decode a packet; return its frames, and the number of those that are damaged according to FFmpeg's log.
 
-    Some decoders conceal damage and say so only in that log, which counts errors while it is turned on. It is only on
-    inside of this call.
+    Some decoders conceal damage and report it only in that log, which counts errors while it is turned on. It is on
+    during this call only.
 
     Raises:
         av.error.FFmpegError: The packet cannot be decoded.
@@ -41,7 +41,7 @@ def decode_packet(stream: VideoStream, packet: "Packet[VideoStream] | None") -> 
 
 
 def missing_end(path: Path, format_name: str, first_packet_bytes: int) -> str | None:
-    """Why a file must have lost its end, or None; `format_name` is that of FFmpeg's demuxer."""
+    """The reason why a file must have lost its end, or None; `format_name` is that of FFmpeg's demuxer."""
     if not path.is_file():
         return None
     size = path.stat().st_size
@@ -68,11 +68,11 @@ def missing_end(path: Path, format_name: str, first_packet_bytes: int) -> str | 
 
 
 def missing_seconds(declared: str | None, seconds: Fraction, rate: Fraction | None) -> str | None:
-    """Why a track must have lost frames, by the duration that Matroska's statistics tags give, or None.
+    """The reason why a track must have lost frames, by the duration in Matroska's statistics tags, or None.
 
     Args:
-        declared: The tag, such as 00:00:02.400000000.
-        seconds: When the last frame that was read ends.
+        declared: The statistics tag with the duration, such as 00:00:02.400000000; None if there is none.
+        seconds: The end of the last frame that was read.
         rate: Frames per second.
     """
     match = _DURATION.fullmatch(declared or "")
@@ -80,16 +80,16 @@ def missing_seconds(declared: str | None, seconds: Fraction, rate: Fraction | No
         return None
     hours, minutes, rest = match.groups()
     missing = 3600 * int(hours) + 60 * int(minutes) + Fraction(rest) - seconds
-    if missing < 2 / (rate or DEFAULT_RATE):  # less is a matter of rounding, and of how the last frame is counted
+    if missing < 2 / (rate or DEFAULT_RATE):  # less comes from rounding and from how the last frame is counted
         return None
     return f"its last {float(missing):.2f} s are missing"
 
 
 def _matroska_bytes(head: bytes) -> int | None:
-    """How long the file is according to the segment it declares (RFC 9559, RFC 8794), if it does."""
+    """The file size that the Matroska segment declares (RFC 9559, RFC 8794), or None if it declares none."""
 
     def sized_element(start: int) -> tuple[int, int | None]:
-        """Return where the content of the element with a 4-byte id at `start` begins, and its size if it is known."""
+        """The start of the content of the element with a 4-byte id at `start`, and its size; None if unknown."""
         num_bytes = 9 - head[start + 4].bit_length()
         size = int.from_bytes(head[start + 4 : start + 4 + num_bytes]) & ((1 << 7 * num_bytes) - 1)
         return start + 4 + num_bytes, None if size == (1 << 7 * num_bytes) - 1 else size

@@ -1,4 +1,4 @@
-"""Animated GIFs: each frame with a palette of its own, dithered by FFmpeg."""
+"""Animated GIFs. FFmpeg gives each frame its own palette and dithers it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,7 +21,7 @@ from vtok.system.atomic import atomic_write
 from vtok.video.frame import Frame, VideoInfo
 from vtok.video.times import DEFAULT_RATE
 
-_TICK = Fraction(1, 100)  # seconds; GIF knows no other
+_TICK = Fraction(1, 100)  # seconds; the only unit that GIF has
 
 
 class GifWriter:
@@ -29,7 +29,7 @@ class GifWriter:
 
     Attributes:
         notices: One line for each thing that the file cannot hold as it was.
-        last_frame_ticks: To be set before the end if it is known, as in `VideoWriter`.
+        last_frame_ticks: Duration of the last frame in units of the time base, to be set before the end if known.
     """
 
     def __init__(self, path: Path, info: VideoInfo, container: OutputContainer) -> None:
@@ -40,7 +40,7 @@ class GifWriter:
         self._container = container
         self._reformatter = VideoReformatter()
         self._palettes = _Palettes(info)
-        self._waiting: tuple[VideoFrame, int] | None = None  # until the next one tells how long it is shown
+        self._waiting: tuple[VideoFrame, int] | None = None  # until the next frame says how long this one is shown
         self._pts = (0, 0)  # of the first and the last frame
         self._num_dropped = 0
         stream = container.add_stream("gif", rate=info.average_rate or DEFAULT_RATE, time_base=_TICK)
@@ -51,10 +51,10 @@ class GifWriter:
             self.notices.append(f"sample aspect ratio {info.sample_aspect_ratio} is lost: pixels of a GIF are square")
 
     def write(self, frame: Frame) -> None:
-        """Encode one frame, later than the one before.
+        """Encode one frame, which must be later than the one before.
 
         Raises:
-            MediaError: The disk is full, or the like.
+            MediaError: Writing fails, for example because the disk is full.
         """
         self._pts = (frame.pts if self._waiting is None else self._pts[0]), frame.pts
         start = self._hundredths(frame.pts)
@@ -67,7 +67,7 @@ class GifWriter:
             self._waiting = self._palettes.apply(picture), start
 
     def finish(self) -> None:
-        """Encode what is left; the container can be closed then."""
+        """Encode the frames that are left. The container can be closed afterwards."""
         if self._waiting is None:
             raise MediaError(f"{self._path}: no frame was written to it")
         ticks = self.last_frame_ticks or round(1 / (self._info.average_rate or DEFAULT_RATE) / self._info.time_base)
@@ -78,11 +78,11 @@ class GifWriter:
             self.notices.append(f"{self._num_dropped} frames are left out: a GIF shows at most 100 a second")
 
     def _hundredths(self, pts: int) -> int:
-        """When a frame begins, in hundredths of a second after the first one."""
+        """The time of a frame after the first one, in hundredths of a second."""
         return round((pts - self._pts[0]) * self._info.time_base / _TICK)
 
     def _flush(self, end: int) -> None:
-        """Encode the frame that waits, shown until `end`."""
+        """Encode the waiting frame, which is shown until `end`."""
         if self._waiting is None:
             return
         picture, start = self._waiting
@@ -94,7 +94,7 @@ class GifWriter:
 
 
 class _Palettes:
-    """FFmpeg's filters that choose 256 colours for each picture, and paint it with them."""
+    """FFmpeg's filters that choose 256 colours for each picture and paint the picture with them."""
 
     def __init__(self, info: VideoInfo) -> None:
         graph = Graph()
@@ -124,7 +124,7 @@ class _Palettes:
 
 @contextmanager
 def gif_output(path: Path, info: VideoInfo) -> Iterator[GifWriter]:
-    """A writer of a GIF that appears under its name when it is complete.
+    """Yield a writer of a GIF, which appears under its name when it is complete.
 
     Raises:
         MediaError: The file cannot be written.
@@ -140,5 +140,5 @@ def gif_output(path: Path, info: VideoInfo) -> Iterator[GifWriter]:
             with ffmpeg_errors(path, "the last pictures cannot be encoded"):
                 container.close()
         finally:
-            with suppress(av.error.FFmpegError):  # it would only hide what went wrong before
+            with suppress(av.error.FFmpegError):  # it would hide the first error
                 container.close()

@@ -1,4 +1,4 @@
-"""Images in place of a video: one file per frame, numbered by a pattern such as `frames/%04d.png`, or a single one."""
+"""Images in place of a video: a single one, or one per frame, numbered by a pattern such as `frames/%04d.png`."""
 
 import re
 import secrets
@@ -31,30 +31,30 @@ IMAGE_NAMES = {
     ".tif": "tiff",
     ".tiff": "tiff",
 }
-"""Suffixes of images that can be written, and FFmpeg's encoders of them."""
+"""Suffixes of images that can be written, with FFmpeg's encoders for them."""
 
-_JPEG_OPTIONS = {"qmin": "1", "qmax": "2"}  # FFmpeg's best; its default is for video
+_JPEG_OPTIONS = {"qmin": "1", "qmax": "2"}  # FFmpeg's best quality; its default is meant for video
 _NUMBER = re.compile(r"%(0\d+)?d")
 
 
 def is_pattern(path: Path) -> bool:
-    """Whether a path stands for a sequence of images: its name has one `%d`, `%04d` or the like."""
+    """Whether a path names a sequence of images: its name has one `%d`, `%04d` or similar."""
     return len(_NUMBER.findall(path.name)) == 1 and not path.exists()
 
 
 @dataclass(frozen=True, slots=True)
 class ImageSequence:
-    """Numbered images that exist, without a gap."""
+    """Existing images, numbered without a gap."""
 
     files: list[Path]
     first_number: int
 
     @classmethod
     def find(cls, path: Path, name: str) -> Self | None:
-        """The images that a pattern stands for, or None if `path` is no pattern.
+        """Find the images that a pattern stands for; None if `path` is no pattern.
 
         Raises:
-            MediaError: There are none, or one in between is missing.
+            MediaError: There are no such images, or one in between is missing.
         """
         if not is_pattern(path):
             return None
@@ -71,17 +71,17 @@ class ImageSequence:
 
 
 class ImageWriter:
-    """Writes frames as images; numbers begin with 1.
+    """Writes frames as images, numbered from 1.
 
     Attributes:
         path: A pattern, or the name of a single image; its suffix is one of `IMAGE_NAMES`.
         notices: One line for each thing that images cannot hold.
-        num_frames: Images written so far.
-        last_frame_ticks: All writers take it; images have no duration.
+        num_frames: Number of images written so far.
+        last_frame_ticks: Has no effect, as images have no duration; all writers take it.
 
     Args:
-        path: What the images are called in the end.
-        target: What they are called until then, a pattern too if `path` is one.
+        path: Final name of the images.
+        target: Their name until they are complete; a pattern if `path` is one.
         info: Size, colours and times of the frames.
     """
 
@@ -112,8 +112,8 @@ class ImageWriter:
         """Write the next image.
 
         Raises:
-            ConfigError: It is the second, and `path` names a single one.
-            MediaError: The disk is full, or the like.
+            ConfigError: It is the second image, and `path` names a single one.
+            MediaError: Writing fails, for example because the disk is full.
         """
         if self.num_frames and not self._is_sequence:
             raise ConfigError(
@@ -143,9 +143,9 @@ class ImageWriter:
 
 @contextmanager
 def images_output(path: Path, info: VideoInfo, *, overwrite: bool) -> Iterator[ImageWriter]:
-    """A writer whose images appear under their names when all are complete.
+    """Yield a writer of images, which appear under their names when all of them are complete.
 
-    The folder of a sequence is made if it does not exist, but not the one that it is in.
+    The folder of a sequence is made if it does not exist. Its parent folder must exist.
 
     Raises:
         ConfigError: An image that would be replaced exists, and `overwrite` is false.
@@ -182,7 +182,7 @@ def images_output(path: Path, info: VideoInfo, *, overwrite: bool) -> Iterator[I
 
 
 def _numbers(path: Path) -> list[int]:
-    """The numbers of the images that exist and that a pattern stands for."""
+    """The numbers of the existing images that match a pattern."""
     before, after = _NUMBER.split(path.name)[0], _NUMBER.split(path.name)[-1]
     numbered = re.compile(re.escape(before) + r"(\d+)" + re.escape(after))
     names = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []

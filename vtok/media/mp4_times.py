@@ -1,4 +1,4 @@
-"""Decoding times for MP4 and MOV under which a track lasts as long as its frames are shown."""
+"""Decoding times for MP4 and MOV that make a track last as long as its frames are shown."""
 
 from typing import TypeAlias
 
@@ -12,8 +12,8 @@ class DecodingTimes:
     """Changes the decoding times of packets, in decoding order, at the beginning and the end of a track.
 
     MP4 counts the duration of a track from the decoding time of its first packet to the end of its last one. Encoders
-    with B-frames begin to decode as much earlier as the first few frames last, and with a variable frame rate the last
-    few do not last as long. Here decoding begins a few ticks early, and the last packet makes up for the rest.
+    with B-frames start decoding early, by the duration of the first few frames. With a variable frame rate, the last
+    few frames are not as long. Here decoding starts a few ticks early, and the last packet makes up for the rest.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class DecodingTimes:
         return self._begin(num_early=len(self._first) - 1)
 
     def finish(self, end_pts: int) -> list[VideoPacket]:
-        """The packets that are left, of a track whose last frame is shown until `end_pts`."""
+        """Return the packets that are left; the last frame of the track is shown until `end_pts`."""
         packets = [] if self._has_begun or not self._first else self._begin(num_early=len(self._first))
         if (last := self._last) is not None:
             end_dts = self._first_dts + end_pts - self._first_pts
@@ -45,7 +45,7 @@ class DecodingTimes:
         return packets
 
     def _begin(self, num_early: int) -> list[VideoPacket]:
-        """Let the first packets be decoded one tick after the other, up to the time of the first frame."""
+        """Decode the first packets one tick apart, up to the time of the first frame."""
         self._has_begun = True
         self._first_pts = self._first[0].pts or 0
         for index, packet in enumerate(self._first[:num_early]):

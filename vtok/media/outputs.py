@@ -1,4 +1,4 @@
-"""The right writer for an output: by suffix, or by the name of a format for standard output."""
+"""Chooses the writer of an output: by suffix, or by the name of a format for standard output."""
 
 import os
 import tempfile
@@ -18,17 +18,17 @@ from vtok.video.frame import Frame, VideoInfo
 from vtok.video.tracks import Extras
 
 FORMATS = {suffix[1:]: suffix for suffix in (*SUFFIXES, ".gif", ".y4m", ".png", ".jpg")} | {"raw": ".yuv"}
-"""Names of formats for standard output, and their suffixes."""
+"""Names of formats for standard output, with their suffixes."""
 
 
 class FrameWriter(Protocol):
-    """What all writers have in common; see `VideoWriter` for the meaning."""
+    """The interface of all writers; `VideoWriter` explains its attributes."""
 
     notices: list[str]
     last_frame_ticks: int
 
     def write(self, frame: Frame) -> None:
-        """Write one frame, later than the one before."""
+        """Write one frame, which must be later than the one before."""
 
 
 @contextmanager
@@ -42,7 +42,7 @@ def open_output(
     overwrite: bool = False,
     extras: Extras | None = None,
 ) -> Iterator[FrameWriter]:
-    """Write a video, a GIF, images or raw frames: all appear under their names when they are complete, or not at all.
+    """Write a video, a GIF, images or raw frames. All appear under their names when they are complete, or not at all.
 
     Args:
         path: The file to write, a pattern of images such as `frames/%04d.png`, or `-` for standard output.
@@ -50,8 +50,8 @@ def open_output(
         codec: Codec of a video; see `VideoWriter`.
         options: FFmpeg options of that codec.
         output_format: One of `FORMATS`, for standard output.
-        overwrite: Replace images that exist. (Of other outputs the caller has made sure.)
-        extras: Tags, chapters and audio tracks for a video; other outputs have no place for them.
+        overwrite: Replace images that exist. (The caller checks this for other outputs.)
+        extras: Tags, chapters and audio tracks of a video; other outputs cannot hold them.
 
     Raises:
         ConfigError: Suffix, format, codec and options do not fit together.
@@ -104,7 +104,7 @@ def _output(
 def _standard_output(
     suffix: str, info: VideoInfo, codec: str | None, options: Mapping[str, str] | None, extras: Extras | None
 ) -> Iterator[FrameWriter]:
-    """Raw frames go out as they come; everything else is written to a file first, for which most formats ask."""
+    """Pass raw frames on as they come. Write anything else to a file first, because most formats require one."""
     if suffix in RAW_SUFFIXES:
         with standard_output() as file:
             yield RawWriter(file, STANDARD, info, has_headers=suffix == ".y4m")

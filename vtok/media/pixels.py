@@ -1,7 +1,7 @@
 """Frames from and to FFmpeg's pixel formats.
 
-Nearly all video is stored as 8-bit YCbCr 4:2:0, so its samples pass through untouched; every other pixel format is
-converted here, once.
+Nearly all video is stored as 8-bit YCbCr 4:2:0, so its samples pass through unchanged. Every other pixel format is
+converted once, here.
 """
 
 import numpy as np
@@ -12,24 +12,24 @@ from av.video.reformatter import Interpolation, VideoReformatter
 
 from vtok.video.frame import BT601, BT709, FULL_RANGE, LIMITED_RANGE, Frame, Plane, VideoInfo, guessed_matrix
 
-# swscale numbers them differently: FCC, BT.601 (of Europe, of America), SMPTE 240M, BT.2020 (both kinds).
+# Matrices that swscale numbers differently: FCC, BT.601 (Europe, America), SMPTE 240M, BT.2020 (both kinds).
 _SWSCALE_MATRICES = {BT709: 1, 4: 4, 5: 5, BT601: 5, 7: 7, 9: 9, 10: 9}
 _SWSCALE_FLAGS = int(Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT)
 _READ_AS_THEY_ARE = ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "gray")
 
 
 def is_rgb(pixel_format: VideoFormat) -> bool:
-    """Whether the samples are red, green and blue, or indices into such a palette."""
+    """Whether the samples are red, green and blue, or indices into a palette of such colours."""
     return pixel_format.is_rgb or pixel_format.has_palette
 
 
 def is_gray(pixel_format: VideoFormat) -> bool:
-    """Whether there is luma and nothing else (but perhaps alpha)."""
+    """Whether there is luma only, perhaps with alpha."""
     return not is_rgb(pixel_format) and sum(not component.is_alpha for component in pixel_format.components) == 1
 
 
 def conversion(pixel_format: VideoFormat) -> str | None:
-    """What is lost on the way from a pixel format to 8-bit 4:2:0, in one line, or None if nothing is."""
+    """One line that says what converting a pixel format to 8-bit 4:2:0 loses, or None if nothing is lost."""
     name = pixel_format.name
     if name in ("yuv420p", "yuvj420p"):
         return None
@@ -52,8 +52,8 @@ def conversion(pixel_format: VideoFormat) -> str | None:
 def converted_colors(frame: VideoFrame) -> tuple[int, int]:
     """Return range and matrix of the planes that `planes_420` gives for this frame.
 
-    Those of the source, except that RGB gets a matrix (BT.709 from 720 rows on, else BT.601, as players assume) and
-    the limited range, and that gray and the old "yuvj" formats mean the full range.
+    They are those of the source, with two exceptions. RGB gets the limited range and a matrix (BT.709 from 720 rows on,
+    else BT.601, as players assume). Gray and the old "yuvj" formats mean the full range.
     """
     if is_rgb(frame.format):
         return LIMITED_RANGE, guessed_matrix(frame.height)
@@ -62,7 +62,7 @@ def converted_colors(frame: VideoFrame) -> tuple[int, int]:
 
 
 def planes_420(frame: VideoFrame, reformatter: VideoReformatter) -> tuple[Plane, Plane, Plane]:
-    """Copy the picture out of FFmpeg as 4:2:0: y uint8 `[h, w]`, u and v uint8 `[ceil(h/2), ceil(w/2)]`."""
+    """Copy a picture out of FFmpeg as 4:2:0: y uint8 `[h, w]`, u and v uint8 `[ceil(h/2), ceil(w/2)]`."""
     size = (frame.height + 1) // 2, (frame.width + 1) // 2
     if frame.format.name not in _READ_AS_THEY_ARE:
         frame = _to_planar_8_bit(frame, reformatter)
@@ -85,14 +85,14 @@ def frame_from_planes(frame: Frame, pixel_format: str) -> VideoFrame:
 
 
 def rgb_from_planes(frame: Frame, info: VideoInfo, reformatter: VideoReformatter) -> Plane:
-    """A picture as full-range RGB, uint8 `[h, w, 3]`; an unspecified matrix is guessed as players do."""
+    """Convert a picture to full-range RGB, uint8 `[h, w, 3]`; an unspecified matrix is guessed as players do."""
     matrix = _SWSCALE_MATRICES.get(info.color_matrix, _SWSCALE_MATRICES[guessed_matrix(info.height)])
     picture = reformatter.reformat(
         frame_from_planes(frame, "yuv420p"),
         format="rgb24",
         src_colorspace=matrix,
         dst_colorspace=matrix,
-        src_color_range=FULL_RANGE if info.is_full_range else LIMITED_RANGE,  # a file may say anything else
+        src_color_range=FULL_RANGE if info.is_full_range else LIMITED_RANGE,  # a file may declare anything else
         dst_color_range=FULL_RANGE,
         interpolation=_SWSCALE_FLAGS | int(Interpolation.FULL_CHR_H_INT),  # else white is 253
         threads=1,
@@ -101,7 +101,7 @@ def rgb_from_planes(frame: Frame, info: VideoInfo, reformatter: VideoReformatter
 
 
 def jpeg_from_planes(frame: Frame, info: VideoInfo, reformatter: VideoReformatter) -> VideoFrame:
-    """A picture with the colours of JPEG files: full range and the matrix of BT.601 (JFIF 1.02)."""
+    """Convert a picture to the colours of JPEG files: full range and the matrix of BT.601 (JFIF 1.02)."""
     matrix = _SWSCALE_MATRICES.get(info.color_matrix, _SWSCALE_MATRICES[guessed_matrix(info.height)])
     return reformatter.reformat(
         frame_from_planes(frame, "yuv420p"),
@@ -126,8 +126,7 @@ def _rows(plane: VideoPlane) -> Plane:
 def _average_down(plane: Plane, size: tuple[int, int]) -> Plane:
     """Halve the axes of a chroma plane that exceed `size`, by the mean of neighbours; an odd last line stands alone.
 
-    Not left to swscale, which stretches odd sizes a little. Like this, 4:4:4 made by `frame_from_planes` comes back
-    exactly.
+    swscale would stretch odd sizes a little. This way, 4:4:4 made by `frame_from_planes` comes back exactly.
     """
     total, count = plane.astype(np.uint16), 1
     if total.shape[0] > size[0]:
@@ -140,15 +139,15 @@ def _average_down(plane: Plane, size: tuple[int, int]) -> Plane:
 
 
 def _to_planar_8_bit(frame: VideoFrame, reformatter: VideoReformatter) -> VideoFrame:
-    """Change depth, packing and RGB by swscale, but not the chroma grid where `_average_down` can."""
+    """Convert depth, packing and RGB with swscale. The chroma grid stays where `_average_down` can reduce it."""
     source = frame.format
     color_range, matrix = converted_colors(frame)
     if is_gray(source):
-        target, color_range = "gray", FULL_RANGE  # swscale takes gray as full range whatever it is told
+        target, color_range = "gray", FULL_RANGE  # swscale takes gray as full range whatever range is set
     else:
         grid = source.chroma_width(16), source.chroma_height(16)
         target = {(8, 8): "yuv420p", (8, 16): "yuv422p"}.get(grid, "yuv444p")
-    # Equal matrices and ranges on both sides leave the values of YCbCr alone; unspecified counts as limited.
+    # swscale leaves YCbCr values alone if matrices and ranges are equal on both sides; it takes unspecified as limited.
     color_range = color_range or LIMITED_RANGE
     swscale_matrix = _SWSCALE_MATRICES.get(matrix, _SWSCALE_MATRICES[BT709])
     return reformatter.reformat(

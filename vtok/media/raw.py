@@ -1,4 +1,4 @@
-"""Video without compression: samples as they are, with the headers of YUV4MPEG2 (.y4m) or none at all (.yuv)."""
+"""Uncompressed video: plain samples, with the headers of YUV4MPEG2 (.y4m) or without any (.yuv)."""
 
 from typing import BinaryIO
 
@@ -10,19 +10,19 @@ RAW_SUFFIXES = (".y4m", ".yuv")
 
 
 class RawWriter:
-    """Writes frames, 8-bit 4:2:0, plane by plane, without seeking: a pipe will do.
+    """Writes 8-bit 4:2:0 frames plane by plane. It does not seek, so the file may be a pipe.
 
-    The header of a .y4m file has no room for the colour matrix.
+    The header of a .y4m file cannot hold the colour matrix.
 
     Attributes:
         notices: One line for each thing that the output cannot hold.
-        last_frame_ticks: All writers take it; there are no durations here.
+        last_frame_ticks: Has no effect, as the output has no durations; all writers take it.
 
     Args:
-        file: Where to write, the caller's to close.
-        name: What to call it in messages.
+        file: The file to write to; the caller closes it.
+        name: Name of the file in messages.
         info: Size, rate, aspect ratio and range of the frames.
-        has_headers: As in .y4m files.
+        has_headers: Write the headers of a .y4m file.
     """
 
     def __init__(self, file: BinaryIO, name: str, info: VideoInfo, *, has_headers: bool) -> None:

@@ -1,4 +1,4 @@
-"""Video files in: their frames in presentation order, and what was odd about them."""
+"""Reads video files: yields frames in presentation order, and tells what was odd about the file."""
 
 import os
 from collections.abc import Iterator
@@ -29,16 +29,16 @@ from vtok.video.times import DEFAULT_RATE
 from vtok.video.tracks import Extras
 
 _HDR_TRANSFERS = {16: "PQ", 18: "HLG"}  # H.273 transfer characteristics
-_TEXT_CODEC = "ansi"  # FFmpeg plays any text file as the output of a terminal, which nobody means here
-_PACKETS_ARE_FRAMES = "mp4"  # in its index at the front, so that a file which lost its end gives itself away
+_TEXT_CODEC = "ansi"  # FFmpeg plays any text file as terminal output, which is no video
+_PACKETS_ARE_FRAMES = "mp4"  # MP4 indexes its packets at the front, so it shows when a file lost its end
 
 
 class VideoReader:
-    """Frames of a video file in presentation order, decoded as they are asked for, in constant memory.
+    """Frames of a video file in presentation order, decoded on demand, in constant memory.
 
-    It can be iterated once. Pictures that are stored turned come upright. The timestamps are those of the file and
-    increase strictly: missing ones are filled in from the average rate, and those that repeat or go back are moved,
-    since to drop a frame or to refuse a file that plays would lose more.
+    It can be iterated once. Pictures that are stored turned come out upright. The timestamps are those of the file and
+    increase strictly: missing ones are filled in from the average rate, and those that repeat or go back are moved.
+    Dropping a frame, or refusing a file that plays, would lose more.
 
     Example:
         >>> with VideoReader("clip.mp4") as reader:
@@ -47,21 +47,21 @@ class VideoReader:
 
     Attributes:
         path: The file.
-        name: What it is called in messages.
-        info: What its header says, of pictures that are upright.
-        audio: Packets of its audio tracks, those that came before the frames read so far.
-        extras: What else it has: tags, audio tracks, chapters.
+        name: Name of the file in messages.
+        info: Content of the file's header, for upright pictures.
+        audio: Packets of the audio tracks that came before the frames read so far.
+        extras: Other content of the file: tags, audio tracks, chapters.
 
     Args:
-        path: A local file, or the pattern of a sequence of images such as `frames/%04d.png`. Never a URL, and nothing
-            that the file refers to is fetched from a network.
-        name: What to call it in messages instead of `path`.
-        image_rate: Frames per second of a sequence of images; default 25.
-        allow_hdr: Read PQ and HLG video too, its values cut to 8 bits and otherwise as they are.
-        sound: Where packets of audio tracks go as they are met; None leaves them out.
+        path: A local file, or the pattern of a sequence of images such as `frames/%04d.png`. It is never a URL, and
+            nothing that the file refers to is fetched from a network.
+        name: Name of the file in messages; default: `path`.
+        image_rate: Frames per second of a sequence of images; default: 25.
+        allow_hdr: Also read PQ and HLG video; its values are cut to 8 bits and otherwise unchanged.
+        sound: Receives the packets of audio tracks as they are met; None leaves them out.
 
     Raises:
-        MediaError: The file cannot be read as a video; or, while iterating, a frame has another size than the first.
+        MediaError: The file cannot be read as a video; or, while iterating, a frame's size differs from the first's.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class VideoReader:
                 chapters=chapters_of(self._container, self._notices),
             )
             decoded = self._decode()
-            # Decoded now, because only a frame tells the pixel format and the colours for sure.
+            # Decoded now, because only a frame tells the pixel format and the colours reliably.
             first = next(decoded, None)
             if first is None:
                 raise MediaError(
@@ -144,9 +144,9 @@ class VideoReader:
             yield frame
 
     def seek(self, pts: int) -> None:
-        """Go on with a frame from which that of timestamp `pts` can be decoded, as far as FFmpeg knows where one is.
+        """Continue with a frame from which the frame at timestamp `pts` can be decoded, as far as FFmpeg knows one.
 
-        What the reader says of itself (`notices`, `decode_error`, `last_frame_ticks`) is not of use after that.
+        Afterwards `notices`, `decode_error` and `last_frame_ticks` of the reader mean nothing.
 
         Raises:
             MediaError: The file cannot seek.
@@ -159,8 +159,8 @@ class VideoReader:
         self._timeline = Timeline(self.info, self._notices)
 
     def close(self) -> None:
-        """Close the file; iterating ends here."""
-        self._frames = iter(())  # PyAV would crash, not fail, on reading from a closed container
+        """Close the file; iteration ends here."""
+        self._frames = iter(())  # PyAV crashes, without an exception, on reading from a closed container
         self._container.close()
 
     @property
@@ -176,12 +176,12 @@ class VideoReader:
 
     @property
     def last_frame_ticks(self) -> int:
-        """How long the last frame is shown, in units of the time base, 0 if that is not known; final after it."""
+        """Duration of the last frame in units of the time base, 0 if unknown; final after the last frame."""
         if self._last is None:
             return 0
         stream, pts = self._stream, self._last.pts
         if _PACKETS_ARE_FRAMES in self._container.format.name and stream.duration and pts is not None:
-            # Durations of frames are from one decoding time to the next in MP4, which says little with B-frames.
+            # In MP4 a frame's duration runs from one decoding time to the next, which says little with B-frames.
             ticks = (stream.start_time or 0) + stream.duration - pts
             if ticks > 0 and not self._cut_short:
                 return ticks
@@ -189,9 +189,9 @@ class VideoReader:
 
     @property
     def decode_error(self) -> str | None:
-        """What was damaged or missing so far, in one line, or None; final after the last frame.
+        """One line that says what was damaged or missing so far, or None; final after the last frame.
 
-        Damage that the codec itself cannot tell from data (VP9 has no checksums, for one) goes unnoticed;
+        Some damage goes unnoticed because the codec cannot tell it from data (VP9, for example, has no checksums).
         `docs/formats.md` has the list.
         """
         parts = []
@@ -219,13 +219,13 @@ class VideoReader:
             raise MediaError(f"{self.name}: has no video track")
         if stream.codec_context is None or stream.codec_context.name == _TEXT_CODEC:
             raise MediaError(f"{self.name}: is not a video in a format that this build of FFmpeg decodes")
-        # With threads, decoders give other pictures of damaged video each time, and lose whole frames of it; and a
-        # thread that has something to log waits for Python, which may be waiting for that thread.
+        # With threads, decoders decode damaged video differently each time, and lose whole frames of it. Also, a thread
+        # that logs something waits for Python, which may be waiting for that thread.
         stream.thread_count = 1
         return stream
 
     def _pick_turn(self, first: VideoFrame) -> Turn:
-        """What puts the pictures upright; they are all taken to be as the first one."""
+        """The turn that puts the pictures upright. All are assumed to be turned like the first one."""
         self._stored_size = first.width, first.height
         self._end_pts = 0
         turn = Turn.of(first)
@@ -237,7 +237,7 @@ class VideoReader:
         return turn
 
     def _describe(self, frame: VideoFrame, *, allow_hdr: bool) -> VideoInfo:
-        """Gather what the stream and its first frame say."""
+        """Collect what the stream and its first frame tell."""
         stream = self._stream
         hdr = _HDR_TRANSFERS.get(int(frame.color_trc))
         if hdr and not allow_hdr:
@@ -255,7 +255,7 @@ class VideoReader:
         if self._turn.transposes:
             width, height, aspect = height, width, 1 / aspect
             if color_matrix == UNSPECIFIED and guessed_matrix(width) != guessed_matrix(height):
-                color_matrix = guessed_matrix(width)  # players would guess another one of the upright picture
+                color_matrix = guessed_matrix(width)  # players would guess another matrix from the upright picture
         return VideoInfo(
             width=width,
             height=height,
@@ -271,7 +271,7 @@ class VideoReader:
         )
 
     def _note(self, picture: VideoFrame) -> None:
-        """Keep a notice of what a picture loses here."""
+        """Add a notice of what a picture loses here."""
         if (lost := conversion(picture.format)) is not None:
             self._notices.setdefault(picture.format.name, lost)
         if picture.interlaced_frame:
@@ -280,7 +280,7 @@ class VideoReader:
             )
 
     def _decode(self) -> Iterator[VideoFrame]:
-        """Decode whatever decodes, and keep count of what does not."""
+        """Decode everything that can be decoded, and count what cannot."""
         format_name = self._container.format.name
         num_expected = len(self._stream.index_entries) if _PACKETS_ARE_FRAMES in format_name else 0
         num_packets = first_packet_bytes = 0
@@ -306,7 +306,7 @@ class VideoReader:
             self._cut_short = missing_seconds(self._stream.metadata.get("DURATION"), end, self.info.average_rate)
 
     def _packets(self) -> Iterator["Packet[Any] | None"]:
-        """Yield the packets of the video track; after an error then None, which flushes the decoder like the end."""
+        """Yield the packets of the video track. After an error yield None, which flushes the decoder as at the end."""
         try:
             for packet in self._container.demux(self._stream, *self.audio.streams):
                 if not self.audio.takes(packet):
@@ -317,7 +317,7 @@ class VideoReader:
 
 
 def _check_file(path: Path, name: str) -> None:
-    """Refuse what is no file with bytes in it, in clearer words than FFmpeg's."""
+    """Refuse a path that is no file or an empty one, in clearer words than FFmpeg's."""
     if path.is_dir():
         raise MediaError(
             f"{name}: is a folder, not a video file. Images in it are named by a pattern, as {name}/%04d.png"
@@ -331,5 +331,5 @@ def _check_file(path: Path, name: str) -> None:
 
 
 def _cause(error: Exception) -> str:
-    """Return the cause of an error in FFmpeg, in its own words and one line."""
+    """Return the cause of an FFmpeg error in FFmpeg's words, in one line."""
     return str(getattr(error, "strerror", None) or error).partition("\n")[0]

@@ -1,4 +1,4 @@
-"""Pictures that are stored turned, as phones do it: the way to have them upright, without changing a sample."""
+"""Pictures that are stored turned, as phones store them: puts them upright without changing a sample."""
 
 import struct
 from typing import NamedTuple, Self
@@ -13,7 +13,7 @@ _MATRIX = struct.Struct("<9i")
 
 
 class Turn(NamedTuple):
-    """What puts a picture upright: first rows and columns change places, then the order of each may be reversed."""
+    """A turn that puts a picture upright: optionally swap rows and columns, then reverse the order of either."""
 
     transposes: bool = False
     flips_rows: bool = False
@@ -21,13 +21,13 @@ class Turn(NamedTuple):
 
     @classmethod
     def of(cls, frame: VideoFrame) -> Self | None:
-        """What a frame's display matrix asks for; None if it is not a multiple of 90 degrees.
+        """The turn that a frame's display matrix asks for; None if it is not a multiple of 90 degrees.
 
         The matrix (ISO 14496-12, 8.2.2) maps column x and row y to column a x + c y and row b x + d y.
         """
         try:
             matrix = frame.side_data.get("DISPLAYMATRIX")
-        except ValueError:  # PyAV has no name for a kind of side data that the frame has too, such as EXIF
+        except ValueError:  # the frame has side data that PyAV has no name for, such as EXIF
             quarters = {0: cls(), 90: cls(True, True, False), 180: cls(False, True, True), 270: cls(True, False, True)}
             return quarters.get(frame.rotation % 360)
         if not isinstance(matrix, SideData) or matrix.buffer_size < _MATRIX.size:
@@ -40,14 +40,14 @@ class Turn(NamedTuple):
         return None
 
     def __call__(self, plane: Plane) -> Plane:
-        """A plane `[h, w]` upright: `[w, h]` if it `transposes`, else `[h, w]`."""
+        """Return a plane `[h, w]` upright: `[w, h]` if the turn `transposes`, else `[h, w]`."""
         if self.transposes:
             plane = plane.T
         plane = plane[:: -1 if self.flips_rows else 1, :: -1 if self.flips_columns else 1]
         return np.ascontiguousarray(plane)
 
     def __str__(self) -> str:
-        # Clockwise, as people turn pictures.
+        # Clockwise, as people describe turns.
         names = {
             Turn(False, True, True): "rotated by 180 degrees",
             Turn(True, False, True): "rotated by 90 degrees clockwise",

@@ -1,11 +1,11 @@
-"""When frames are shown: timestamps that increase, and whether they are evenly spaced."""
+"""Display times of frames: makes timestamps increase, and checks whether they are evenly spaced."""
 
 from vtok.video.frame import VideoInfo
 from vtok.video.times import DEFAULT_RATE
 
 
 class Timeline:
-    """Gives each frame its own timestamp wherever that is later than the one before, and a later one otherwise."""
+    """Keeps each frame's timestamp if it is later than the one before, and moves it later otherwise."""
 
     def __init__(self, info: VideoInfo, notices: dict[str, str]) -> None:
         self._notices = notices
@@ -16,7 +16,7 @@ class Timeline:
         self._shift = 0
 
     def place(self, pts: int | None) -> int:
-        """Return the timestamp, in units of the time base, of the next frame."""
+        """Return the timestamp of the next frame, in units of the time base."""
         last = self._last
         if pts is None:
             pts = 0 if last is None else last + self._step
@@ -25,7 +25,7 @@ class Timeline:
             pts += self._shift
             if last is not None and pts <= last:
                 moved = last + 1
-                if last - pts > self._second:  # a cut, after which time goes on from the new place; not a slip
+                if last - pts > self._second:  # not a slip but a cut: time goes on from the new timestamp
                     moved = last + self._step
                     self._shift += moved - pts
                 self._notices.setdefault("order", f"timestamps repeat or go back: moved forward, first at {moved}")
@@ -35,7 +35,7 @@ class Timeline:
 
 
 class Cadence:
-    """Whether frames come at the average rate, to a tick: then an output without timestamps loses nothing.
+    """Checks that frames come at the average rate, to a tick. Then an output without timestamps loses nothing.
 
     Attributes:
         rate: Frames per second.
@@ -49,7 +49,7 @@ class Cadence:
         self._first_pts = 0
 
     def add(self, pts: int, notices: list[str]) -> None:
-        """Take the timestamp of the next frame; the first one that is off makes a notice."""
+        """Take the timestamp of the next frame; the first one that is off adds a notice."""
         if not self._num_frames:
             self._first_pts = pts
         is_even = abs(pts - self._first_pts - self._num_frames * self._ticks_per_frame) <= 1

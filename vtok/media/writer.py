@@ -1,4 +1,4 @@
-"""Video files out: the frames, times, colours and shape that a reader found, encoded by one of FFmpeg's codecs."""
+"""Writes video files: encodes frames, times, colours and shape as a reader found them with one of FFmpeg's codecs."""
 
 import io
 import math
@@ -28,20 +28,20 @@ from vtok.video.values import printable
 
 CODECS: dict[str, dict[str, str]] = {
     "libx264": {"crf": "12", "preset": "veryfast"},
-    # Without B-frames, because clips of one or two frames get random decoding times with them.
+    # No B-frames: with them, clips of one or two frames get random decoding times.
     "libx265": {"crf": "12", "preset": "fast", "x265-params": "log-level=none:bframes=0"},
     "libsvtav1": {"crf": "12", "preset": "8"},
     "libvpx-vp9": {"crf": "12", "b": "0", "deadline": "good", "cpu-used": "4", "row-mt": "1"},
     "ffv1": {"level": "3", "slicecrc": "1"},
 }
-"""The encoders on offer, with options that leave no loss to be seen (with ffv1 there is none)."""
+"""The available encoders, with options that leave no visible loss (ffv1 has none at all)."""
 
 SUFFIXES = (".mp4", ".mov", ".mkv", ".webm")
 """Containers that keep a variable frame rate and the colour tags."""
 
 _DEFAULT_CODECS = {".webm": "libvpx-vp9"}  # libx264 for the others
-# x264 and x265 print a line of their own for a preset that they do not know, and encoders cut a quality that is out of
-# range without a word, so they are not asked.
+# Checked here, because x264 and x265 print a line of their own for an unknown preset, and encoders silently clamp a
+# quality that is out of range.
 _X26_PRESETS = [
     "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow", "placebo",
 ]  # fmt: skip
@@ -50,21 +50,21 @@ _PRESETS = {
     "libx265": _X26_PRESETS,
     "libsvtav1": [str(number) for number in range(-1, 14)],
 }
-_MP4_ONLY = ("libsvtav1", "libvpx-vp9")  # of MP4 and MOV, which FFmpeg's list of what MOV takes does not know
+_MP4_ONLY = ("libsvtav1", "libvpx-vp9")  # not in MOV, though FFmpeg's list of what MOV takes has them
 _HIGHEST_CRF = {"libx264": 51, "libx265": 51, "libsvtav1": 63, "libvpx-vp9": 63}
 _EVEN_SIZES_ONLY = ("libx264", "libx265")  # in 4:2:0
 _SMALLEST_SLICED = 64 * 64  # pixels; below, ffv1 may refuse its own default of four slices or more
 _MAX_TICKS = (1 << 31) - 1
-_SECONDS_FIELD_MIN = 1000  # ticks per second in an MP4 movie header, at least, as players expect
+_SECONDS_FIELD_MIN = 1000  # least ticks per second in an MP4 movie header, as players expect
 _END_OF_TIME = 1 << 63  # FFmpeg's timestamps have 64 bits
 
 
 class VideoWriter:
     """Writes a video that appears under its name only when it is complete (see `atomic_write`).
 
-    Timestamps are kept exactly in MP4 and MOV; Matroska and WebM have milliseconds. They have to increase. A video
-    that starts before zero is moved to zero, which no container could hold otherwise. Odd sizes become 4:4:4, with
-    every chroma sample repeated, for encoders that cannot do them in 4:2:0; `VideoReader` undoes that exactly.
+    Timestamps have to increase. MP4 and MOV keep them exactly; Matroska and WebM have milliseconds. A video that starts
+    before zero is moved to zero, because no container could hold it otherwise. Odd sizes become 4:4:4, with every
+    chroma sample repeated, for encoders that cannot encode them in 4:2:0; `VideoReader` undoes that exactly.
 
     Example:
         >>> with VideoReader("in.mp4") as reader, VideoWriter("out.mkv", reader.info, codec="ffv1") as writer:
@@ -73,19 +73,19 @@ class VideoWriter:
 
     Attributes:
         notices: One line for each thing that the file cannot hold as it was.
-        last_frame_ticks: To be set before the end if it is known how long the last frame is shown, in units of the
-            time base; otherwise that is as long as the average rate says.
+        last_frame_ticks: Duration of the last frame in units of the time base, to be set before the end if known;
+            otherwise the average rate gives it.
 
     Args:
         path: The file to write; its suffix, one of `SUFFIXES`, chooses the container.
         info: Size, time base, rate, aspect ratio and colours to write.
         codec: One of `CODECS` that the container takes; default: libx264, or libvpx-vp9 in WebM.
-        options: FFmpeg options of the encoder, over those of `CODECS`.
-        extras: Tags, chapters, and audio tracks, whose packets are given to `write_audio`.
+        options: FFmpeg options of the encoder, which override those in `CODECS`.
+        extras: Tags, chapters and audio tracks; the packets of the tracks go to `write_audio`.
 
     Raises:
         MediaError: The codec or suffix is unknown or they do not fit together, the encoder refuses options or size,
-            or the file cannot be written. Then nothing is left behind and an existing file is untouched.
+            or the file cannot be written. Then nothing is left behind and an existing file is unchanged.
     """
 
     def __init__(
@@ -116,8 +116,8 @@ class VideoWriter:
             self._options.setdefault("slices", "1")
         self._extras = extras or Extras()
         self._num_frames = 0
-        self._waiting: Frame | None = None  # until the next one tells how long it is shown
-        self._ticks: dict[int, int] = {}  # durations of the frames that the encoder holds, by their timestamps
+        self._waiting: Frame | None = None  # until the next frame says how long this one is shown
+        self._ticks: dict[int, int] = {}  # durations of the frames that the encoder holds, by timestamp
         self._shift = 0
         self._decoding_times = DecodingTimes() if suffix in (".mp4", ".mov") else None
 
@@ -145,7 +145,7 @@ class VideoWriter:
         self._stack.__exit__(kind, error, trace)
 
     def write(self, frame: Frame) -> None:
-        """Encode one frame, of the size in `info` and later than the one before.
+        """Encode one frame. It must have the size in `info` and be later than the one before.
 
         Raises:
             ConfigError: The planes have another size, or the timestamp is not later.
@@ -183,19 +183,19 @@ class VideoWriter:
         """Write a packet of one of the audio tracks, after the first frame.
 
         Raises:
-            MediaError: The disk fails, or the container refuses it.
+            MediaError: The disk fails, or the container refuses the packet.
         """
         with self._errors(f"writing sound failed at frame {self._num_frames} (with_audio=False leaves it out)"):
             self._audio.write(packet, self._shift * self.info.time_base)
 
     def _mux(self, packets: "Iterable[Packet[VideoStream]]") -> None:
-        """Write packets, and how long each is shown, which not all encoders pass on."""
+        """Write packets with their durations, which not all encoders pass on."""
         for packet in packets:
             packet.duration = self._ticks.pop(packet.pts or 0, packet.duration or 0)
             self._container.mux([packet] if self._decoding_times is None else self._decoding_times.push(packet))
 
     def _container_options(self) -> dict[str, str]:
-        """Make MP4 and MOV keep times and colours; by default they round the start and drop colours half known."""
+        """Make MP4 and MOV keep times and colours. By default they round the start and drop partly known colours."""
         if self.path.suffix.lower() not in (".mp4", ".mov"):
             return {}
         ticks = self.info.time_base.denominator
@@ -212,12 +212,12 @@ class VideoWriter:
     def _add_stream(self, container: OutputContainer) -> VideoStream:
         """Describe the video track."""
         info = self.info
-        os.environ.setdefault("SVT_LOG", "1")  # else SVT-AV1 prints its configuration to stderr, by itself
+        os.environ.setdefault("SVT_LOG", "1")  # else SVT-AV1 prints its configuration to stderr
         stream = container.add_stream(
             self.codec, rate=info.average_rate or DEFAULT_RATE, options=self._options, time_base=info.time_base
         )
         assert isinstance(stream, VideoStream)
-        # PyAV's default would cut each frame into slices for its threads, which costs 1 to 2 % of the bytes.
+        # PyAV would cut each frame into slices for its threads by default, which costs 1 to 2 % of the bytes.
         stream.codec_context.thread_type = "FRAME"
         stream.width, stream.height, stream.pix_fmt = info.width, info.height, self._pixel_format
         stream.codec_context.sample_aspect_ratio = info.sample_aspect_ratio
@@ -227,7 +227,7 @@ class VideoWriter:
         stream.codec_context.color_trc = info.color_transfer
         in_bitstream = self.codec in ("libx264", "libx265")
         if info.sample_aspect_ratio != 1 and not in_bitstream and self.path.suffix.lower() in (".mkv", ".webm"):
-            # PyAV cannot set the field of the stream that FFmpeg's Matroska muxer takes it from.
+            # FFmpeg's Matroska muxer takes it from a field of the stream that PyAV cannot set.
             self.notices.append(
                 f"sample aspect ratio {info.sample_aspect_ratio} is lost: {self.codec} keeps it in .mp4 only"
             )
@@ -236,7 +236,7 @@ class VideoWriter:
     def _finish(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Write what the encoder still holds and the trailer, if all went well so far; close the file in any case."""
+        """If all went well, write the frames that the encoder still holds and the trailer. Always close the file."""
         try:
             if kind is not None:
                 return
@@ -254,7 +254,7 @@ class VideoWriter:
                     hint = "" if self.path.suffix.lower() == ".mkv" else "; .mkv can"
                     self.notices.append(f"tags that {self.path.suffix} cannot hold: {printable(', '.join(lost))}{hint}")
         finally:
-            with suppress(av.error.FFmpegError):  # it would only hide what went wrong before
+            with suppress(av.error.FFmpegError):  # it would hide the first error
                 self._container.close()
 
     def _errors(self, what: str) -> AbstractContextManager[None]:
@@ -265,7 +265,7 @@ class VideoWriter:
 def ffmpeg_errors(path: Path, what: str) -> Iterator[None]:
     """Turn errors of FFmpeg and PyAV into one line that says what failed with the file at `path`.
 
-    Those of the system come from the disk, whatever was tried.
+    System errors always come from the disk, so they are reported as failed writing.
     """
     try:
         yield
@@ -276,7 +276,7 @@ def ffmpeg_errors(path: Path, what: str) -> Iterator[None]:
 
 
 def container_codecs(suffix: str) -> list[str]:
-    """Those of `CODECS` that this build of FFmpeg has and writes into the container of a suffix."""
+    """The `CODECS` that this build of FFmpeg has and can write into the container of a suffix."""
     with av.open(io.BytesIO(), "w", format={".mkv": "matroska"}.get(suffix, suffix[1:])) as container:
         wanted = [name for name in CODECS if name not in _MP4_ONLY or suffix != ".mov"]
         return [name for name in wanted if name in codecs_available and name in container.supported_codecs]

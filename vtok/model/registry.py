@@ -36,18 +36,13 @@ class ModelCard:
 
 
 def model_cards() -> list[ModelCard]:
-    """The models at hand, those of the package first.
+    """The models at hand, those of the package first. Cards that cannot be read are passed over."""
+    return [card for card in _cards() if isinstance(card, ModelCard)]
 
-    Raises:
-        WeightsError: A card cannot be read.
-    """
-    others = [Path(folder) for folder in os.environ.get(FOLDERS_VARIABLE, "").split(os.pathsep) if folder]
-    return [
-        _read_card(path)
-        for folder in (FOLDER, *others)
-        for path in sorted(folder.glob("*.json"))
-        if path.with_suffix(".safetensors").exists()
-    ]
+
+def passed_over() -> str:
+    """What is wrong with the cards that cannot be read, for the end of a message that a model is missing."""
+    return "".join(f"; passed over: {card}" for card in _cards() if isinstance(card, str))
 
 
 def model_names() -> list[str]:
@@ -66,7 +61,7 @@ def model_card(name: str) -> ModelCard:
         if card.name == name:
             return card
     names = ", ".join(card.name for card in cards) or "none"
-    raise WeightsError(f"no pretrained model {name!r}; expected {names}, or a .safetensors file")
+    raise WeightsError(f"no pretrained model {name!r}; expected {names}, or a .safetensors file{passed_over()}")
 
 
 def model_with_hash(tensors_sha256: str) -> ModelCard | None:
@@ -87,9 +82,20 @@ def find_weights(name_or_path: str | Path) -> tuple[Path, ModelCard | None]:
     return card.path, card
 
 
-def _read_card(path: Path) -> ModelCard:
+def _cards() -> list[ModelCard | str]:
+    """The cards in all folders; for one that cannot be read, what is wrong with it."""
+    others = [Path(folder) for folder in os.environ.get(FOLDERS_VARIABLE, "").split(os.pathsep) if folder]
+    return [
+        _read_card(path)
+        for folder in (FOLDER, *others)
+        for path in sorted(folder.glob("*.json"))
+        if path.with_suffix(".safetensors").exists()
+    ]
+
+
+def _read_card(path: Path) -> ModelCard | str:
     try:
         card = json.loads(path.read_text())
         return ModelCard(path.stem, str(card["tensors_sha256"]), path.with_suffix(".safetensors"), card)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise WeightsError(f"{path}: not a model's card: {error!r}") from error
+        return f"{path}: not a model's card: {error!r}"

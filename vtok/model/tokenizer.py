@@ -2,52 +2,28 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vtok.entropy.exact_prior import ExactPrior
-from vtok.errors import ConfigError, WeightsError
+from vtok.errors import ConfigError
 from vtok.model.checks import (
-    CONV_LAYERS,
-    are_pairs,
+    check_codebooks,
     check_codes,
     check_integer,
-    check_layers,
     checked_video,
-    kernel_size,
+    conv_model_config,
     latent_model_config,
+    plain_layers,
 )
-from vtok.model.registry import DEFAULT_MODEL, find_weights
-from vtok.model.weights import load_weights, split_tensors, tensors_sha256
-from vtok.networks.causal_layers import PAD_MODES, KernelSize
-from vtok.networks.conv_model import ConvModel, ConvModelConfig
-from vtok.networks.klt import PATCH, pad_to_blocks
-from vtok.networks.latent_model import LatentModel
-from vtok.networks.planes import Planes
+from vtok.model.loading import read_model
+from vtok.model.pretrained_model import PretrainedModel
+from vtok.model.registry import DEFAULT_MODEL
+from vtok.model.rgb_model import RgbModel
+from vtok.networks.causal_layers import KernelSize
+from vtok.networks.conv_model import ConvModel
 from vtok.networks.quantizer import LFQ
-
-DEFAULT_QUALITY = 5.0
-
-
-class LossBreakdown(NamedTuple):
-    """The parts of the loss, already weighted: their sum is the loss. Scalars; a part that does not apply is zero.
-
-    Attributes:
-        reconstruction: Mean squared error of the reconstruction, values in [-1, 1].
-        commitment: Plain LFQ: latents to their signs.
-        entropy: Plain LFQ: entropy of each soft code, to be clear.
-        diversity: Plain LFQ: minus the entropy of the mean soft code, to use all codes.
-        rate: Residual LFQ: lambda of the quality times bits per pixel under the prior.
-    """
-
-    reconstruction: Tensor
-    commitment: Tensor
-    entropy: Tensor
-    diversity: Tensor
-    rate: Tensor
 
 
 class VideoTokenizer(nn.Module):
@@ -101,43 +77,37 @@ class VideoTokenizer(nn.Module):
         latent_options: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        layers = tuple((kind, dim) for kind, dim in layers) if are_pairs(layers) else layers
-        check_integer("num_codebooks", num_codebooks, minimum=1)
-        check_integer("codebook_size", codebook_size, minimum=2)
-        if codebook_size & (codebook_size - 1) or codebook_size > 2**62:
-            raise ConfigError(f"codebook_size is {codebook_size}; expected a power of two from 2 to 2^62")
+        layers = plain_layers(layers)
+        check_codebooks(num_codebooks, codebook_size)
         check_integer("channels", channels, minimum=1)
-        self.num_codebooks, self.codebook_size, self.channels = num_codebooks, codebook_size, channels
-        self.lfq_entropy_loss_weight = lfq_entropy_loss_weight
-        self.lfq_diversity_gamma = lfq_diversity_gamma
-        self.lfq_commitment_loss_weight = lfq_commitment_loss_weight
-        self.conv_model: ConvModel | None = None
-        self.latent_model: LatentModel | None = None
-        self.name, self.weights_sha256 = "untrained", ""
-        self.exact_prior: ExactPrior | None = None
         if layers and layers[0][0] == "klt":
             config = latent_model_config(layers, num_codebooks, codebook_size, channels, latent_options)
-            self.latent_model = LatentModel(config)
+            self._adopt(RgbModel(config))
             return
         if latent_options is not None:
             raise ConfigError("latent_options needs ('klt', n) as the first of layers")
-        check_layers(layers, CONV_LAYERS)
-        check_integer("init_dim", init_dim, minimum=1)
-        if pad_mode not in PAD_MODES:
-            raise ConfigError(f"pad_mode is {pad_mode!r}; expected one of {', '.join(PAD_MODES)}")
-        conv_config = ConvModelConfig(
+        conv_config = conv_model_config(
             layers=layers,
-            residual_conv_kernel_size=kernel_size("residual_conv_kernel_size", (residual_conv_kernel_size,) * 3),
+            residual_conv_kernel_size=residual_conv_kernel_size,
             channels=channels,
             init_dim=init_dim,
-            input_conv_kernel_size=kernel_size("input_conv_kernel_size", input_conv_kernel_size),
-            output_conv_kernel_size=kernel_size("output_conv_kernel_size", output_conv_kernel_size),
+            input_conv_kernel_size=input_conv_kernel_size,
+            output_conv_kernel_size=output_conv_kernel_size,
             pad_mode=pad_mode,
+            entropy_loss_weight=lfq_entropy_loss_weight,
+            diversity_gamma=lfq_diversity_gamma,
+            commitment_loss_weight=lfq_commitment_loss_weight,
         )
         quantizer = LFQ(
             num_codebooks=num_codebooks, codebook_size=codebook_size, inverse_temperature=lfq_inverse_temperature
         )
-        self.conv_model = ConvModel(conv_config, quantizer)
+        self._adopt(ConvModel(conv_config, quantizer))
+
+    def _adopt(self, networks: ConvModel | RgbModel, pretrained: PretrainedModel | None = None) -> None:
+        self.networks, self._pretrained = networks, pretrained
+        self.num_codebooks, self.codebook_size = networks.num_codebooks, networks.codebook_size
+        self.channels = networks.channels
+        self.time_factor, self.space_factor = networks.time_factor, networks.space_factor
 
     @classmethod
     def from_pretrained(cls, name_or_path: str | Path = DEFAULT_MODEL) -> "VideoTokenizer":
@@ -146,49 +116,39 @@ class VideoTokenizer(nn.Module):
         Raises:
             WeightsError: There is no such model, or its tensors are not those its card names.
         """
-        path, card = find_weights(name_or_path)
-        tensors, config = load_weights(path)
-        digest = tensors_sha256(tensors)
-        if card and digest != card.tensors_sha256:
-            raise WeightsError(
-                f"{card.name}: the tensors have SHA-256 {digest}, the card says {card.tensors_sha256}: "
-                f"the installation is damaged. Reinstall vtok."
-            )
-        try:
-            tokenizer = cls.from_latent_config(config)
-            assert tokenizer.latent_model is not None
-            networks, exact = split_tensors(tensors)
-            tokenizer.latent_model.load_state_dict(networks)
-            tokenizer.exact_prior = ExactPrior.from_tensors(tokenizer.latent_model.prior, exact)
-        except (RuntimeError, TypeError, KeyError, ConfigError) as error:
-            cause = str(error).partition("\n")[0]
-            raise WeightsError(f"{path}: the tensors do not fit their configuration: {cause}") from error
-        tokenizer.name, tokenizer.weights_sha256 = card.name if card else path.stem, digest
-        return tokenizer.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+        return cls.of(read_model(name_or_path))
 
     @classmethod
-    def from_latent_config(cls, config: Mapping[str, Any]) -> "VideoTokenizer":
-        """The pretrained kind of tokenizer, untrained, from the fields of a `LatentModelConfig`."""
-        options: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in config.items()
-        }
-        n, dim = options.pop("num_channels"), options.pop("dim")
-        return cls(
-            layers=(("klt", n), *((("latent_residual", dim),) * options.pop("num_analysis_blocks"))),
-            num_codebooks=n,
-            codebook_size=2 ** options.pop("num_stages"),
-            latent_options=options,
-        )
+    def of(cls, model: PretrainedModel) -> "VideoTokenizer":
+        """The tokenizer with the networks of a model, which stay the model's: not a copy."""
+        tokenizer = cls.__new__(cls)
+        nn.Module.__init__(tokenizer)
+        tokenizer._adopt(model.networks, model)
+        return tokenizer.eval()
 
     @property
-    def time_factor(self) -> int:
-        """Frames per latent frame."""
-        return PATCH if self.conv_model is None else self.conv_model.time_factor
+    def pretrained(self) -> PretrainedModel:
+        """The model that codes files, under a hash that is that of its weights as they are now.
+
+        Raises:
+            ConfigError: The tokenizer is not of the pretrained kind, or was not loaded from weights.
+        """
+        if isinstance(self.networks, ConvModel):
+            raise ConfigError("files need a tokenizer of the pretrained kind, such as VideoTokenizer.from_pretrained()")
+        if self._pretrained is None:
+            raise ConfigError("files need trained weights, such as those of VideoTokenizer.from_pretrained()")
+        self._pretrained = self._pretrained.as_it_is()
+        return self._pretrained
 
     @property
-    def space_factor(self) -> int:
-        """Rows and columns of pixels per latent row and column."""
-        return PATCH if self.conv_model is None else self.conv_model.space_factor
+    def name(self) -> str:
+        """Name of the weights; `untrained` if they were not loaded."""
+        return "untrained" if self._pretrained is None else self.pretrained.name
+
+    @property
+    def weights_sha256(self) -> str:
+        """Hash of the weights that files name; empty if they were not loaded."""
+        return "" if self._pretrained is None else self.pretrained.tensors_sha256
 
     def encode(self, video: Tensor, quantize: bool = False, *, quality: float | None = None) -> Tensor:
         """Tokenize a video.
@@ -203,15 +163,8 @@ class VideoTokenizer(nn.Module):
             Or latents, float: `[b, n * log2(codebook_size), T, H, W]` for plain LFQ, `[b, n, T, H, W]` in units of one
             code step for residual LFQ.
         """
-        video = checked_video("video", video, self.channels)
-        if self.latent_model is None:
-            self._refuse_quality(quality)
-            latents = self._conv_encode(video)
-            return self._conv.quantizer.signs_to_codes(latents) if quantize else latents
-        planes = pad_to_blocks(Planes.from_rgb(video))
-        latents, _ = self.latent_model.encode(planes, self._quality(quality, video))
-        quantizer = self.latent_model.quantizer
-        return quantizer.to_uint8(quantizer(latents)) if quantize else latents
+        latents = self.networks.to_latents(self._checked("video", video), quality)
+        return self.networks.to_codes(latents) if quantize else latents
 
     def decode(
         self, codes: Tensor, *, quality: float | None = None, size: tuple[int, int, int] | None = None
@@ -227,16 +180,9 @@ class VideoTokenizer(nn.Module):
             Video `[b, c, t, h, w]`, nominally in [-1, 1].
         """
         is_codes = not codes.is_floating_point()
-        dim = self.num_codebooks if is_codes or self.conv_model is None else self.conv_model.quantizer.dim
-        check_codes(codes, dim, self.codebook_size)
-        if self.latent_model is None:
-            self._refuse_quality(quality)
-            latents = self._conv.quantizer.codes_to_signs(codes) if is_codes else codes
-            video: Tensor = self._conv.decoder(latents)
-        else:
-            centred = self.latent_model.quantizer.from_uint8(codes) if is_codes else codes
-            planes, _ = self.latent_model.decode(centred, self._quality(quality, codes))
-            video = planes.to_rgb()
+        dim = self.num_codebooks if is_codes else self.networks.latent_dim
+        check_codes(codes, dim, self.codebook_size, self._dtype)
+        video = self.networks.to_video(self.networks.from_codes(codes) if is_codes else codes, quality)
         return video if size is None else video[:, :, : size[0], : size[1], : size[2]]
 
     def forward(
@@ -253,7 +199,8 @@ class VideoTokenizer(nn.Module):
         Args:
             video: What the reconstruction is compared with, `[b, c, t, h, w]` or images `[b, c, h, w]`.
             video_or_images: What is tokenized, of the same shape (images count as one frame); default: `video`.
-            return_loss: Return the loss and its `LossBreakdown` instead of the reconstruction.
+            return_loss: Return the loss and its `LossBreakdown` instead of the reconstruction; of the pretrained kind
+                it is that of training, see `vtok.networks.objective`.
             return_codes: Also return the codes, as the last element.
             quality: As for `encode`.
 
@@ -261,75 +208,25 @@ class VideoTokenizer(nn.Module):
             The reconstruction, of the shape of `video`; or `(loss, breakdown)`; with `return_codes` the codes follow:
             `(reconstruction, codes)` or `(loss, breakdown, codes)`.
         """
-        target = source = checked_video("video", video, self.channels)
+        target = source = self._checked("video", video)
         if video_or_images is not None:
-            source = checked_video("video_or_images", video_or_images, self.channels)
+            source = self._checked("video_or_images", video_or_images)
         if source.shape != target.shape:
             raise ConfigError(
                 f"video_or_images has shape {list(source.shape)}; expected that of video, {list(target.shape)}"
             )
-        if self.latent_model is None:
-            self._refuse_quality(quality)
-            reconstruction, codes, parts = self._conv_forward(source)
-        else:
-            reconstruction, codes, parts = self._latent_forward(
-                self.latent_model, source, self._quality(quality, source)
-            )
-        if return_loss:
-            breakdown = LossBreakdown(F.mse_loss(reconstruction, target), *parts)
-            loss = torch.stack(breakdown).sum()
-            return (loss, breakdown, codes) if return_codes else (loss, breakdown)
+        reconstruction, codes, losses = self.networks.reconstruct(source, target if return_loss else None, quality)
+        if losses is not None:
+            loss = torch.stack(losses).sum()
+            return (loss, losses, codes) if return_codes else (loss, losses)
         if video.ndim == 4:
             reconstruction = reconstruction[:, :, 0]
         return (reconstruction, codes) if return_codes else reconstruction
 
+    def _checked(self, name: str, video: Tensor) -> Tensor:
+        return checked_video(name, video, self.channels, self._dtype)
+
     @property
-    def _conv(self) -> ConvModel:
-        assert self.conv_model is not None  # callers have seen that latent_model is None
-        return self.conv_model
-
-    def _conv_encode(self, video: Tensor) -> Tensor:
-        t, h, w = video.shape[2:]
-        time, space = self.time_factor, self.space_factor
-        padding = (0, -w % space, 0, -h % space, 0, -t % time)
-        latents: Tensor = self._conv.encoder(F.pad(video, padding, mode="replicate") if any(padding) else video)
-        return latents
-
-    def _conv_forward(self, video: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
-        quantized, codes, losses = self._conv.quantizer(self._conv_encode(video))
-        t, h, w = video.shape[2:]
-        reconstruction = self._conv.decoder(quantized)[:, :, :t, :h, :w]
-        weight = self.lfq_entropy_loss_weight
-        parts = (
-            self.lfq_commitment_loss_weight * losses.commitment,
-            weight * losses.entropy,
-            -weight * self.lfq_diversity_gamma * losses.diversity,
-            torch.zeros_like(losses.entropy),
-        )
-        return reconstruction, codes, parts
-
-    def _latent_forward(
-        self, model: LatentModel, video: Tensor, quality: Tensor
-    ) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
-        t, h, w = video.shape[2:]
-        latents, _ = model.encode(pad_to_blocks(Planes.from_rgb(video)), quality)
-        codes = model.quantizer(latents)
-        planes, _ = model.decode(codes, quality)
-        reconstruction = planes.crop(h, w).frames(0, t).to_rgb()
-        bits = model.prior.bits(codes, model.prior(codes, quality)).sum((1, 2, 3, 4))
-        rate = (model.lagrangian(quality) / 100 * bits / (t * h * w)).mean()
-        zero = torch.zeros_like(rate)
-        return reconstruction, model.quantizer.to_uint8(codes.detach()), (zero, zero, zero, rate)
-
-    def _quality(self, quality: float | None, like: Tensor) -> Tensor:
-        assert self.latent_model is not None
-        highest = self.latent_model.config.num_qualities
-        quality = DEFAULT_QUALITY if quality is None else float(quality)
-        if not 1 <= quality <= highest:
-            raise ConfigError(f"quality is {quality:g}; expected 1 (smallest) to {highest} (best)")
-        return torch.full((len(like),), quality, device=like.device)
-
-    @staticmethod
-    def _refuse_quality(quality: float | None) -> None:
-        if quality is not None:
-            raise ConfigError("quality is for the pretrained kind of tokenizer; this one has a single operating point")
+    def _dtype(self) -> torch.dtype:
+        """The type that the networks compute in."""
+        return next(self.networks.parameters()).dtype

@@ -1,19 +1,33 @@
 """The pretrained model in one piece: planes to latents, latents to codes, codes to planes, and the prior over codes."""
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from itertools import pairwise
+from typing import Any, Self
 
 import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-from vtok.networks.klt import PATCH, BlockTransform, cells_to_planes, planes_to_blocks
+from vtok.errors import ConfigError
+from vtok.networks.klt import BLOCK_VALUES, PATCH, BlockTransform, cells_to_planes, planes_to_blocks
 from vtok.networks.latent_networks import AnalysisNetwork, State, SynthesisNetwork
 from vtok.networks.layers import QualityTable
 from vtok.networks.planes import Planes
 from vtok.networks.prior import Prior
 from vtok.networks.quantizer import ResidualLFQ
+
+# Of integer fields that are not just 1 or more.
+_BOUNDS = {
+    "num_channels": (1, BLOCK_VALUES),
+    "num_stages": (1, 8),
+    "blend_dim": (0, 1 << 16),
+    "num_qualities": (2, 1 << 16),
+    "prior_near_channels": (0, BLOCK_VALUES),
+    "prior_near_context": (0, 1 << 16),
+    "prior_num_single_pass": (0, BLOCK_VALUES),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +48,7 @@ class LatentModelConfig:
             transform.
         coarsest_step: Step of the quantizer at quality 1 before training, in units of the orthonormal transform.
         finest_lambda: Cost of a bit per pixel at the highest quality, in units of the distortion (see
-            `vtok.training.objective`).
+            `vtok.networks.objective`).
         coarsest_lambda: Cost of a bit per pixel at quality 1, in units of the distortion; geometric in between.
         prior_groups: Ends of the channel groups of the prior.
         prior_context_dim: Width of the prior's temporal context.
@@ -66,6 +80,28 @@ class LatentModelConfig:
     prior_near_channels: int = 384
     prior_near_context: int = 160
     prior_num_single_pass: int = 0
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value, (low, high) = getattr(self, field.name), _BOUNDS.get(field.name, (1, 1 << 16))
+            if field.type is int and not (isinstance(value, int) and low <= value <= high):
+                raise ConfigError(f"{field.name} is {value!r}; expected an integer from {low} to {high}")
+        ends = self.prior_groups
+        if not ends or any(not isinstance(end, int) or end <= start for start, end in pairwise((0, *ends))):
+            raise ConfigError(f"prior_groups is {ends!r}; expected increasing integers above 0, ends of groups")
+
+    @classmethod
+    def from_json(cls, config: Mapping[str, Any]) -> Self:
+        """The configuration that a weights file states, which has lists for tuples.
+
+        Raises:
+            TypeError: It has other fields.
+            ConfigError: A field is outside its allowed set.
+        """
+        values: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in config.items()
+        }
+        return cls(**values)
 
     @property
     def analysis_reach(self) -> int:

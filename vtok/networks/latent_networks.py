@@ -190,11 +190,12 @@ _JUMP_SCALE, _JUMP_LIMIT = 16.0, 4.0  # the network sees a jump of 8 steps of 8-
 
 def _fade_matrix() -> Tensor:
     """The factors `[192, 48]` with which a frame's values, times either gate, are added to a cell's values."""
-    fades = torch.stack([0.5 ** torch.arange(PATCH), 1 - torch.arange(PATCH) / (PATCH - 1)])
+    with torch.device("cpu"):  # weights are loaded into networks without a device, and this is not among them
+        time, number = torch.arange(PATCH, dtype=torch.float32), torch.arange(CELL_VALUES).view(1, -1, 1, 1)
+        matrix = torch.zeros(CELL_VALUES, 2, CELL_VALUES // PATCH, dtype=torch.float32)
+    fades = torch.stack([0.5**time, 1 - time / (PATCH - 1)])
     fades[:, -1] = 0
-    number = torch.arange(CELL_VALUES).view(1, -1, 1, 1)
-    matrix = torch.zeros(CELL_VALUES, 2, CELL_VALUES // PATCH)
     for t in range(PATCH):
         values = frame_of_cells(number, t).flatten()
-        matrix[values, :, torch.arange(len(values))] = fades[:, t]
+        matrix[values, :, torch.arange(len(values), device="cpu")] = fades[:, t]
     return matrix.flatten(1)

@@ -18,6 +18,7 @@ _RGB_TO_YCBCR = torch.tensor(
         [0.5, -0.587 / 1.402, -0.114 / 1.402],
     ],
     dtype=torch.float64,
+    device="cpu",
 )
 
 

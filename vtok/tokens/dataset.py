@@ -1,10 +1,10 @@
-"""Windows of tokens from many `.vtok` files as a PyTorch data set: the compressed files are what one trains on.
+"""Windows of tokens from many `.vtok` files as a PyTorch data set. Training reads the compressed files directly.
 
     dataset = TokenDataset("coded/", num_latents=4, crop=(16, 16), num_channels=64)
     loader = DataLoader(dataset, batch_size=8, shuffle=True, num_workers=2)
 
-Which windows there are, and in which order, depends on the files and the arguments alone, so samplers that divide
-indices, as `DistributedSampler` does, divide the data exactly.
+The windows and their order depend on the files and the arguments alone, so samplers that divide indices, such as
+`DistributedSampler`, divide the data exactly.
 """
 
 import glob
@@ -31,17 +31,18 @@ _MOST_REASONS = 3  # in the warning; all are in `skipped`
 
 
 class SkippedFile(NamedTuple):
-    """A file that is left out of the data set, and why."""
+    """A file that is left out of the data set, with the reason."""
 
     path: str
     reason: str
 
 
 class TokenItem(TypedDict):
-    """One window, as the default collation of a `DataLoader` takes it.
+    """One window, in the form that the default collation of a `DataLoader` takes.
 
-    `tokens` uint8 `[T, n, H, W]`; `path` of the file; number of the window's `first_latent` in it, and of its
-    `first_frame`, which begins `pts_seconds` after frame 0; the file's `quality`.
+    `tokens` is uint8 `[T, n, H, W]`; `path` and `quality` are those of the file. `first_latent` and `first_frame` are
+    the numbers of the window's first latent frame and first frame in the file. That frame begins `pts_seconds` after
+    frame 0.
     """
 
     tokens: Tensor
@@ -55,28 +56,28 @@ class TokenItem(TypedDict):
 class TokenDataset(Dataset[TokenItem]):
     """Windows of latent frames from `.vtok` files.
 
-    Making one reads each file's header and index, nothing else. An item decodes the groups that its window is in; the
-    last ones stay in memory, so windows in order are fast, and random ones are faster the shorter the groups are
-    (`vtok encode --keyframe-seconds`).
+    Creating a data set reads each file's header and index, nothing else. Reading an item decodes the groups that its
+    window is in. The last groups stay in memory, so windows in order are fast. Random windows are the faster the
+    shorter the groups are (`vtok encode --keyframe-seconds`).
 
     Attributes:
         files: Readers of the files, in order.
         skipped: Files that are left out, with reasons; a warning tells of them too.
 
     Args:
-        source: A folder, searched for `*.vtok`; a pattern with `*`, `?` or `[`, `**` for folders in between; a `.vtok`
-            file; a manifest, which is a text file with one path per line, relative to its own folder; or any number of
-            these. Folders and patterns give their files in the order of their names.
+        source: A folder, searched for `*.vtok`; a pattern with `*`, `?` or `[`, or with `**` for folders in between; a
+            `.vtok` file; a manifest, which is a text file with one path per line, relative to its own folder; or any
+            number of these. Folders and patterns give their files in the order of their names.
         num_latents: Latent frames per window, T.
         stride: Latent frames from the beginning of one window to that of the next; default: `num_latents`. A rest that
             is shorter than a window is left out.
         crop: Latent rows and columns to cut out, which all files must have; default: all.
-        crop_at: Where: `random`, by seed, epoch and index; `center`; or the first row and column.
-        num_channels: How many channels to take, the most important ones first; default: all.
-        seed: Of random crops.
-        verify: Check all checksums of all files now, and leave out those that are damaged. Otherwise damage behind the
-            header is an error when an item meets it.
-        num_cached_groups: How many decoded groups stay in memory.
+        crop_at: Position of the crop: `random`, by seed, epoch and index; `center`; or the first row and column.
+        num_channels: Number of channels to take, the most important ones first; default: all.
+        seed: Seed of random crops.
+        verify: Check all checksums of all files now, and leave out damaged files. Otherwise, damage after the header is
+            an error when an item meets it.
+        num_cached_groups: Number of decoded groups that stay in memory.
         tokenizer: Default: the one in this package that the files name.
 
     Raises:
@@ -102,7 +103,7 @@ class TokenDataset(Dataset[TokenItem]):
         self.crop, self.crop_at, self.num_channels, self.seed = crop, crop_at, num_channels, seed
         self._check_arguments()
         self._verify = verify
-        # In shared memory, so that workers that outlive an epoch see the next one.
+        # In shared memory, so that workers that live longer than an epoch see the next one.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
         self._cache = GroupCache(num_cached_groups)
         self.files: list[TokenReader] = []
@@ -121,7 +122,7 @@ class TokenDataset(Dataset[TokenItem]):
         """Window `index`; negative numbers count from the end.
 
         Raises:
-            FormatError: It is in a damaged part of its file.
+            FormatError: The window is in a damaged part of its file.
         """
         if not -len(self) <= index < len(self):
             raise IndexError(f"window {index} of {len(self)}")
@@ -162,7 +163,7 @@ class TokenDataset(Dataset[TokenItem]):
                 check_integer(name, value, minimum=0)
 
     def _add(self, path: Path, tokenizer: VideoTokenizer | None) -> None:
-        """Take a file in, or say why not."""
+        """Add a file to the data set, or record why it is skipped."""
         try:
             file = TokenReader(path, tokenizer=tokenizer, cache=self._cache)
             if not file.is_complete:
@@ -181,7 +182,7 @@ class TokenDataset(Dataset[TokenItem]):
         self._ends.append((self._ends[-1] if self._ends else 0) + num_windows)
 
     def _check_model(self, file: TokenReader) -> None:
-        """A code means something else with another model: to mix them is never meant."""
+        """Refuse a file of another model, because the same code means something else there."""
         if self.files and self.files[0].header.model_sha256 != file.header.model_sha256:
             models = [f"{x.header.model_name} {x.header.model_sha256[:16]}" for x in (file, self.files[0])]
             raise ConfigError(
@@ -227,7 +228,7 @@ class TokenDataset(Dataset[TokenItem]):
 
 
 def find_token_files(source: StrPath | Iterable[StrPath]) -> list[Path]:
-    """The files that the argument `source` of `TokenDataset` means, in its order.
+    """The files that the argument `source` of `TokenDataset` names, in its order.
 
     Raises:
         MediaError: A folder or a pattern has none, or a manifest cannot be read.
@@ -244,7 +245,7 @@ def _files_of(source: StrPath) -> Iterator[Path]:
     elif not path.exists() and glob.has_magic(str(source)):
         yield from _found(source, map(Path, glob.glob(str(source), recursive=True)))  # noqa: PTH207 (absolute patterns)
     elif is_vtok(path):
-        yield path  # if it is missing, that is for its reader to say
+        yield path  # its reader reports a missing file
     else:
         try:
             lines = path.read_text(encoding="utf-8-sig").splitlines()

@@ -18,20 +18,20 @@ from vtok.errors import ConfigError, MediaError, VtokError, naming
 from vtok.system.paths import StrPath
 
 COLOR_ARRAYS = ("color_range", "color_matrix", "color_primaries", "color_transfer")
-_LARGEST_ARRAY = 1 << 26  # entries of any but the codes: a month of timestamps
-_LARGEST_DENOMINATOR = 10_000  # of a fraction that is given as a floating-point number
+_LARGEST_ARRAY = 1 << 26  # entries of every array but the codes: a month of timestamps
+_LARGEST_DENOMINATOR = 10_000  # of fractions that are given as floating-point numbers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenFileResult:
-    """What `export_npz` and `import_npz` did.
+    """Result of `export_npz` and `import_npz`.
 
     Attributes:
         source: The file that was read.
         target: The file that was written.
-        num_latent_frames: Latent frames in it.
-        num_frames: Frames that they stand for.
-        num_bytes: Its size.
+        num_latent_frames: Number of latent frames in the target.
+        num_frames: Number of frames that they stand for.
+        num_bytes: Size of the target.
     """
 
     source: str
@@ -49,7 +49,7 @@ class TokenFileResult:
 
 
 class ArrayReader:
-    """The arrays of an archive. What is asked for and is not as it must be raises ConfigError."""
+    """The arrays of an archive. Its methods raise ConfigError if an array is missing or not as it must be."""
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self._archive = archive
@@ -60,7 +60,7 @@ class ArrayReader:
         return f"{name}.npy" in self._names
 
     def shape_of_codes(self) -> tuple[int, ...]:
-        """T, n, H, W."""
+        """Read the shape of the codes: T, n, H, W."""
         with self._open("codes") as (_, shape, dtype):
             if dtype != np.uint8 or len(shape) != 4 or 0 in shape:
                 raise ConfigError(f"codes is {dtype} {list(shape)}: must be uint8 [T, n, H, W], none of them 0")
@@ -73,7 +73,7 @@ class ArrayReader:
             return shape
 
     def codes(self) -> Iterator[Codes]:
-        """Latent frames, uint8 `[n, H, W]`."""
+        """Yield latent frames, uint8 `[n, H, W]`."""
         with self._open("codes") as (member, shape, _):
             size = shape[1] * shape[2] * shape[3]
             for _ in range(shape[0]):
@@ -83,7 +83,7 @@ class ArrayReader:
                 yield np.frombuffer(data, np.uint8).reshape(shape[1:])
 
     def integers(self, name: str, shape: tuple[int, ...]) -> list[int]:
-        """Whole numbers, as a flat list; -1 in `shape` stands for any length."""
+        """Read whole numbers as a flat list; -1 in `shape` stands for any length."""
         array = self._array(name)
         fits = len(array.shape) == len(shape) and all(n in (m, -1) for m, n in zip(array.shape, shape, strict=True))
         if array.dtype.kind not in "iub" or not fits:
@@ -92,21 +92,21 @@ class ArrayReader:
         return [int(value) for value in array.reshape(-1).tolist()]
 
     def number(self, name: str) -> float:
-        """One finite number."""
+        """Read one finite number."""
         array = self._array(name)
         if array.dtype.kind not in "iuf" or array.size != 1 or not np.isfinite(array).all():
             raise ConfigError(f"{name} is {array.dtype} {list(array.shape)}: must be one finite number")
         return float(array.item())
 
     def text(self, name: str) -> str:
-        """One text."""
+        """Read one text."""
         array = self._array(name)
         if array.dtype.kind != "U" or array.size != 1:
             raise ConfigError(f"{name} is {array.dtype} {list(array.shape)}: must be one text")
         return str(array.item())
 
     def fraction(self, name: str) -> Fraction:
-        """Numerator and denominator, or one number."""
+        """Read a positive fraction from numerator and denominator, or from one number."""
         if self._array(name).size == 1:
             value = Fraction(self.number(name)).limit_denominator(_LARGEST_DENOMINATOR)
         else:
@@ -146,10 +146,10 @@ class ArrayReader:
 
 @contextmanager
 def opened_arrays(path: StrPath) -> Iterator[ArrayReader]:
-    """The arrays of the archive at `path`; errors say its name.
+    """Open the archive at `path`; errors mention its name.
 
     Raises:
-        MediaError: It is not an archive of arrays.
+        MediaError: The file is not an archive of arrays.
     """
     try:
         with naming(path), zipfile.ZipFile(path) as archive:

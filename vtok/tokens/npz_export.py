@@ -1,4 +1,4 @@
-"""Tokens from a `.vtok` file to NumPy's `.npz`; `docs/tokens.md` lists the arrays."""
+"""Exports tokens from a `.vtok` file to NumPy's `.npz`; `docs/tokens.md` lists the arrays."""
 
 import zipfile
 from collections.abc import Iterator
@@ -17,13 +17,13 @@ from vtok.system.atomic import check_target, open_atomically
 from vtok.system.paths import StrPath
 from vtok.tokens.npz_arrays import COLOR_ARRAYS, TokenFileResult
 
-_DATE = (1980, 1, 1, 0, 0, 0)  # so that the same tokens make the same archive
+_DATE = (1980, 1, 1, 0, 0, 0)  # constant, so that the same tokens give the same archive
 
 
 def export_npz(
     source: StrPath, target: StrPath, *, tokenizer: VideoTokenizer | None = None, overwrite: bool = False
 ) -> TokenFileResult:
-    """Write the tokens of a `.vtok` file, and what it takes to make such a file of them again.
+    """Write the tokens of a `.vtok` file, with everything that is needed to make such a file from them again.
 
     Args:
         source: The `.vtok` file.
@@ -32,7 +32,7 @@ def export_npz(
         overwrite: Replace an existing target.
 
     Raises:
-        VtokError: Of any kind; then nothing was written and an existing target is as it was.
+        VtokError: Of any kind; then nothing was written and an existing target is unchanged.
     """
     if Path(target).suffix != ".npz":
         raise ConfigError(f"{target}: unknown suffix {Path(target).suffix!r}. The name of the output ends in .npz")
@@ -57,7 +57,7 @@ def export_npz(
 
 
 def _write_codes(archive: zipfile.ZipFile, tokens: TokenReader) -> dict[str, np.ndarray[Any, Any]]:
-    """Write the codes, group by group; returned is what else the groups say."""
+    """Write the codes, group by group; return the other data of the groups."""
     pts: list[int] = []
     frames_of_latent: list[int] = []
     is_restart: list[bool] = []
@@ -77,7 +77,7 @@ def _write_codes(archive: zipfile.ZipFile, tokens: TokenReader) -> dict[str, np.
 
 
 def _described(tokens: TokenReader) -> dict[str, np.ndarray[Any, Any]]:
-    """What the header says, as arrays."""
+    """The contents of the header as arrays."""
     header = tokens.header
     names = ("width", "height", "quality", "model_name", "model_sha256", *COLOR_ARRAYS)
     arrays = {name: np.array(getattr(header, name)) for name in names}
@@ -91,7 +91,7 @@ def _described(tokens: TokenReader) -> dict[str, np.ndarray[Any, Any]]:
 
 @contextmanager
 def _member(archive: zipfile.ZipFile, name: str) -> Iterator[Any]:
-    """An array that is written piece by piece."""
+    """Open an array of the archive to be written piece by piece."""
     info = zipfile.ZipInfo(f"{name}.npy", _DATE)
     info.compress_type = zipfile.ZIP_DEFLATED
     with archive.open(info, "w", force_zip64=True) as member:

@@ -1,4 +1,4 @@
-"""Tokens from an `.npz` archive to a `.vtok` file, which decodes to a video: so a generative model is seen."""
+"""Imports tokens from an `.npz` archive into a `.vtok` file. Decoding it shows what a generative model made."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from vtok.codec.chunk_coder import FRAMES_PER_CHUNK, latent_size
-from vtok.codec.file_model import check_header, file_prior, tokenizer_of
+from vtok.codec.file_model import model_of
 from vtok.codec.group_encoder import GroupEncoder, chunks_per_group
 from vtok.container.reader import FileHeader, VideoGroup
 from vtok.container.writer import ContainerWriter
@@ -31,7 +31,7 @@ def import_npz(
     keyframe_seconds: float = 4.0,
     overwrite: bool = False,
 ) -> TokenFileResult:
-    """Make a `.vtok` file of tokens, as a generative model made them or `export_npz` wrote them.
+    """Make a `.vtok` file from tokens that a generative model made or `export_npz` wrote.
 
     Args:
         source: The `.npz` file; see `docs/tokens.md` for its arrays.
@@ -42,7 +42,7 @@ def import_npz(
 
     Raises:
         MediaError: `source` is no such archive.
-        ConfigError: An array is missing, or has another shape, type or value than it must have.
+        ConfigError: An array is missing, or has a wrong shape, type or value.
         ModelMismatchError: The tokens are of a model that is not at hand.
     """
     if not is_vtok(target):
@@ -50,12 +50,11 @@ def import_npz(
     check_target(target, [source], overwrite=overwrite)
     with opened_arrays(source) as arrays:
         header, layout = _header_from(arrays), _layout_from(arrays)
-        tokenizer = tokenizer_of(header, tokenizer)
-        check_header(header, tokenizer)
+        model = model_of(header, tokenizer)
         longest = _latents_per_group(header, layout, keyframe_seconds)
         with open_atomically(target) as file:
             writer = ContainerWriter(file, header)
-            for group in _groups(arrays.codes(), layout, longest, file_prior(tokenizer), header.quality):
+            for group in _groups(arrays.codes(), layout, longest, model.exact_prior, header.quality):
                 writer.write_group(group)
             totals = writer.finish(last_frame_ticks=layout.last_frame_ticks)
     return TokenFileResult(
@@ -68,7 +67,7 @@ def import_npz(
 
 
 class _Layout(NamedTuple):
-    """Timestamps, and for each latent frame the number of its first frame and whether the networks begin anew."""
+    """Timestamps, and for each latent frame the number of its first frame and whether the networks restart there."""
 
     pts: list[int]
     starts: list[int]  # T + 1
@@ -79,7 +78,7 @@ class _Layout(NamedTuple):
         return self.pts[self.starts[i] : self.starts[i + 1]]
 
     def begins_group(self, i: int) -> bool:
-        """Only the last latent frame of a group may stand for fewer frames than others, and only its first restart."""
+        """Whether a group must begin here: only its first latent frame may restart, only its last may be shorter."""
         return self.is_restart[i] or len(self.pts_of(i - 1)) < FRAMES_PER_CHUNK
 
 
@@ -97,7 +96,7 @@ def _groups(
 
 
 def _header_from(arrays: ArrayReader) -> FileHeader:
-    """The header of the file to be; ConfigError if an array is not what it must be."""
+    """The header of the file to write; ConfigError if an array is not as it must be."""
     shape = arrays.shape_of_codes()
     (width,), (height,) = (arrays.integers(name, ()) for name in ("width", "height"))
     rate = arrays.fraction("average_rate") if arrays.has("average_rate") else None

@@ -1,6 +1,6 @@
-"""Windows of tokens as tar shards in the form of WebDataset, for training that reads file after file.
+"""Windows of tokens as tar shards in the format of WebDataset, for training that reads file after file.
 
-A sample has `KEY.tokens.npy`, uint8 `[T, n, H, W]`, and `KEY.json`, what `TokenDataset` says of the window.
+A sample consists of `KEY.tokens.npy`, uint8 `[T, n, H, W]`, and `KEY.json`, the other fields of a `TokenItem`.
 """
 
 import importlib
@@ -17,13 +17,13 @@ from vtok.tokens.dataset import TokenDataset
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShardResult:
-    """What `export_shards` did.
+    """Result of `export_shards`.
 
     Attributes:
         target: The folder.
         shards: The files that were written, in order.
-        num_samples: Samples in them.
-        num_bytes: Their size.
+        num_samples: Number of samples in the shards.
+        num_bytes: Size of all shards.
         skipped: Files that are left out: `path` and `reason` of each.
     """
 
@@ -45,13 +45,13 @@ def export_shards(
 
     Args:
         dataset: The windows.
-        folder: Where to; made if it is missing.
+        folder: The folder of the shards, made if it is missing.
         samples_per_shard: Windows per file.
         overwrite: Replace existing shards.
 
     Raises:
         ConfigError: The package webdataset is not installed, or there are shards already.
-        VtokError: Of any other kind; then what was written is removed.
+        VtokError: Of any other kind; then the shards written so far are removed.
     """
     webdataset = _webdataset()
     folder = Path(folder)
@@ -87,7 +87,7 @@ def export_shards(
 
 
 def _sample(dataset: TokenDataset, index: int) -> dict[str, Any]:
-    """A window as WebDataset has it. What follows the first dot of a key would be taken for a suffix."""
+    """A window in WebDataset's form. The key has no dot, because WebDataset takes what follows one for a suffix."""
     item: dict[str, Any] = {**dataset[index]}
     tokens = item.pop("tokens").numpy()
     name = re.sub(r"[^\w-]", "_", Path(item["path"]).stem, flags=re.ASCII)[:40]

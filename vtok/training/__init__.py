@@ -1,5 +1,5 @@
-"""Training of the pretrained tokenizer: videos to a clip cache, to the KLT, to weights.
+"""Training of the pretrained tokenizer: from videos to a clip cache, to the KLT, to weights.
 
-The road, one module each: `config` (every knob), `clip_cache` (videos to a memory-mapped array), `klt` (the transform
-that training starts from), `objective` (what is minimised), `optimizers`, `loop` (the run itself), `validation`.
+One module per step: `config` (every setting), `clip_cache` (videos to a memory-mapped array), `optimizers`, `loop` (the
+run itself), `validation`. The transform and the loss are in `vtok.networks`: `klt` and `objective`.
 """

@@ -1,4 +1,4 @@
-"""Files of a training run: a checkpoint to go on with on any device, and weights that can be released."""
+"""Files of a training run: a checkpoint to continue from on any device, and weights for release."""
 
 import io
 from collections.abc import Mapping
@@ -16,20 +16,20 @@ from vtok.system.atomic import write_atomically
 
 
 def save_checkpoint(path: Path, state: Mapping[str, Any]) -> None:
-    """Write a run's state, all or nothing, its tensors on the processor."""
+    """Write a run's state, all or nothing, with its tensors on the processor."""
     data = io.BytesIO()
-    torch.save(on_cpu(state), data)  # to memory first: of a full disk torch only says that something failed
+    torch.save(on_cpu(state), data)  # to memory first, because torch reports a full disk unclearly
     write_atomically(path, data.getbuffer())
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """What `save_checkpoint` wrote, on the processor."""
+    """Read what `save_checkpoint` wrote, onto the processor."""
     state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     return state
 
 
 def save_average(path: Path, average: Mapping[str, Tensor], config: LatentModelConfig) -> None:
-    """Write averaged weights in half precision with their exact prior, and their card: what can be released."""
+    """Write averaged weights for release, in half precision with their exact prior, and their card."""
     average = on_cpu(average)
     half = {name: tensor.half() for name, tensor in average.items()}
     exact = ExactPrior.quantize(model_of(average, config).prior).tensors()
@@ -46,7 +46,7 @@ def model_of(tensors: Mapping[str, Tensor], config: LatentModelConfig) -> Latent
 
 
 def on_cpu(value: Any) -> Any:
-    """`value` with all tensors in its dictionaries and lists on the processor."""
+    """Return `value` with all tensors in its dictionaries and lists on the processor."""
     if isinstance(value, Tensor):
         return value.cpu()
     if isinstance(value, Mapping):

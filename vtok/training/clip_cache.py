@@ -1,8 +1,8 @@
-"""Videos in, one memory-mapped array of uint8 clips out: decoded, scaled and cropped once, not per training step.
+"""Turns videos into one memory-mapped array of uint8 clips: decoded, scaled and cropped once, not per training step.
 
 A clip is `num_frames` consecutive frames of a square crop, in planar YCbCr 4:2:0 with limited range. On disk the cache
 is `clips.bin`, uint8 `[N, t, 3 * s * s / 2]` (each frame is its Y plane, then U, then V), and `cache.json`, which says
-what it was made from.
+what the clips were made from.
 """
 
 import hashlib
@@ -36,17 +36,18 @@ SHORTEST_TAIL = 8  # frames; a shorter rest of a video is left out
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipCacheConfig:
-    """How videos are cut into clips.
+    """Settings for cutting videos into clips.
 
     Attributes:
         num_frames: Frames per clip.
         size: Height and width of a clip in pixels; even.
-        max_windows_per_video: At most so many windows of `num_frames` frames, evenly spread over the video, so that
+        max_windows_per_video: Maximum number of windows of `num_frames` frames, evenly spread over the video, so that
             one long video of a still camera does not outweigh the rest.
-        scales_per_window: Each window is scaled down so often, by a factor drawn from `[1, max_downscale]`.
-        crops_per_scale: Crops drawn from each scaled window.
-        max_downscale: Scaling down hides the artefacts of the source's own codec and gives finer detail.
-        seed: Of all draws. The same videos and configuration give the same cache.
+        scales_per_window: Number of times that each window is scaled down, by a factor drawn from `[1, max_downscale]`.
+        crops_per_scale: Number of crops drawn from each scaled window.
+        max_downscale: Largest factor of scaling down, which hides the artefacts of the source's codec and gives finer
+            detail.
+        seed: Seed of all draws. The same videos and configuration give the same cache.
     """
 
     num_frames: int = 48
@@ -96,7 +97,7 @@ def build_clip_cache(
             progress.advance(task)
         with writing(file.name):
             file.flush()
-            os.fsync(file.fileno())  # before there is a manifest that says the clips are complete
+            os.fsync(file.fileno())  # before a manifest exists, which marks the clips as complete
     write_atomically(manifest, json.dumps({"made_from": description, "clips_per_video": sources}).encode())
     return ClipCache(folder)
 
@@ -111,7 +112,7 @@ def cut_video(path: Path, config: ClipCacheConfig) -> Plane:
 
 
 def _windows(path: Path, config: ClipCacheConfig) -> Iterator[list[VideoFrame]]:
-    """Windows of consecutive frames; a last one of at least eight frames is filled by playing it back and forth."""
+    """Windows of consecutive frames. A last window of at least eight frames is filled by playing it back and forth."""
     with _open(path) as container:
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
@@ -176,10 +177,10 @@ def _crop_i420(frames: Plane, h: int, w: int, top: int, left: int, size: int) ->
 
 
 class ClipCache:
-    """A clip cache on disk, read through a memory map, or the copy of it on a GPU.
+    """A clip cache on disk, read through a memory map, or its copy on a GPU.
 
     Attributes:
-        device: Where its planes are computed.
+        device: The device where the cache's planes are computed.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -199,7 +200,7 @@ class ClipCache:
     def on(self, device: torch.device) -> "ClipCache":
         """The same cache for `device`, with a copy of all clips there if half of its free memory holds them.
 
-        What does not fit is cut here, and only what a batch needs goes there.
+        Otherwise clips are cropped here, and only the crops of a batch go there.
         """
         moved = copy(self)
         moved.device = device
@@ -224,12 +225,12 @@ class ClipCache:
         """A random batch: random clips, a random range of frames, a random crop, mirrored at random.
 
         Args:
-            rng: Of which the whole batch is drawn, whatever `share` is.
-            batch_size: Plane of the batch.
-            num_frames: Of each.
-            size: Pixels of height and width.
+            rng: Source of all draws, which are those of the whole batch for any `share`.
+            batch_size: Number of clips in the batch.
+            num_frames: Number of frames of each clip.
+            size: Height and width of each clip in pixels.
             flip: Mirror half of the clips.
-            share: Which of the clips are wanted; default: all.
+            share: Numbers of the clips to return; default: all.
 
         Returns:
             `Planes` of float32 in about [-1, 1], luma `[b, t, size, size]`, on the cache's device.
@@ -248,7 +249,7 @@ class ClipCache:
     def _crop(
         self, clip: int, start: int, top: int, left: int, is_flipped: bool, *, num_frames: int, size: int
     ) -> list[Tensor]:
-        """The planes of a crop, uint8 `[t, size, size]` and half of that, where the clips are."""
+        """The planes of a crop, uint8 `[t, size, size]` and chroma of half that size, on the device of the clips."""
         planes = split_i420(self._packed[clip, start : start + num_frames], self.size)
         halves = ((top, left, size), *[(top // 2, left // 2, size // 2)] * 2)
         crops = [p[:, y : y + side, x : x + side] for p, (y, x, side) in zip(planes, halves, strict=True)]
@@ -263,14 +264,14 @@ def split_i420(packed: Tensor, size: int) -> list[Tensor]:
 
 
 def unpack_i420(clips: Plane | Tensor, size: int) -> Planes:
-    """Packed uint8 clips `[b, t, 3 * size * size / 2]`, limited range, as float `Planes`."""
+    """Convert packed uint8 clips `[b, t, 3 * size * size / 2]`, limited range, to float `Planes`."""
     packed = clips if isinstance(clips, Tensor) else torch.from_numpy(np.asarray(clips))
     y, u, v = split_i420(packed, size)
     return Planes.from_uint8(y, u, v, full_range=False)
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """`tensor` on `device`; from here to a GPU through pinned memory, so that nothing waits for what runs there."""
+    """Move `tensor` to `device`. A GPU gets it through pinned memory, so that nothing waits for the GPU's work."""
     if tensor.device.type == "cpu" and device.type == "cuda":
         tensor = tensor.pin_memory()
     return tensor.to(device, non_blocking=True)

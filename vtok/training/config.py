@@ -1,4 +1,4 @@
-"""The configuration of a training run: a TOML file over the documented defaults in `default.toml`."""
+"""The configuration of a training run: a TOML file that overrides the documented defaults in `default.toml`."""
 
 import tomllib
 from dataclasses import dataclass, fields
@@ -8,6 +8,7 @@ from typing import Any
 
 from vtok.errors import ConfigError
 from vtok.networks.latent_model import LatentModelConfig
+from vtok.networks.objective import ObjectiveConfig
 from vtok.training.clip_cache import ClipCacheConfig
 
 
@@ -21,17 +22,8 @@ class DataConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ObjectiveConfig:
-    """What is minimised; see `vtok.training.objective`."""
-
-    distortion_weight: float
-    jump_weight: float
-    balance_floor: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class OptimizerConfig:
-    """How it is minimised; see `vtok.training.optimizers`."""
+    """The optimizers; see `vtok.training.optimizers`."""
 
     name: str
     learning_rate: float
@@ -46,7 +38,7 @@ class OptimizerConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScheduleConfig:
-    """When a run trains what, logs, validates and saves."""
+    """The schedule of a run: what it trains, and when it logs, validates and saves."""
 
     seed: int
     prior_only: bool
@@ -57,7 +49,7 @@ class ScheduleConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig:
-    """All of it, one field per table of the TOML file."""
+    """The whole configuration, one field per table of the TOML file."""
 
     model: LatentModelConfig
     cache: ClipCacheConfig
@@ -69,7 +61,7 @@ class TrainConfig:
 
 
 def load_config(path: Path | None = None) -> TrainConfig:
-    """The defaults, with what the TOML file at `path` says in their place.
+    """The defaults, overridden by the TOML file at `path`.
 
     Raises:
         ConfigError: The file is missing, is not TOML, or has a table or key that does not exist.

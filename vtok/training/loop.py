@@ -1,8 +1,8 @@
 """A training run: from two folders of videos and a configuration to weights, within a budget of minutes.
 
 A run folder holds `log.jsonl` (one object per event), `curves.png`, `checkpoint.pt` (to resume) and
-`weights.safetensors` with its card (the averaged weights in half precision: what can be released). Under `torchrun` all
-processes share one run; see `vtok.training.processes`.
+`weights.safetensors` with its card (averaged weights in half precision, for release). Under `torchrun` all processes
+share one run; see `vtok.training.processes`.
 """
 
 import json
@@ -25,11 +25,11 @@ from vtok.errors import ConfigError
 from vtok.model.weights import load_weights, split_tensors
 from vtok.networks.klt import BLOCK_VALUES, planes_to_blocks
 from vtok.networks.latent_model import LatentModel
+from vtok.networks.objective import Objective, Outcome
 from vtok.training.checkpoint import load_checkpoint, model_of, save_average, save_checkpoint
 from vtok.training.clip_cache import ClipCache, build_clip_cache, find_videos, to_device
 from vtok.training.config import TrainConfig
 from vtok.training.curves import plot_curves
-from vtok.training.objective import Objective, Outcome
 from vtok.training.optimizers import build_optimizers, set_learning_rate
 from vtok.training.processes import Processes, arithmetic_of, is_first_process, joined_processes, num_processes
 from vtok.training.run_log import RunLog
@@ -43,15 +43,15 @@ class TrainingRun:
     """One run of `vtok train`.
 
     Args:
-        config: Every knob.
-        folder: Where the run's files go.
+        config: The whole configuration.
+        folder: The folder of the run's files.
         train: Clips to train on.
         validation: Clips to validate on.
         weights: Weights to start from instead of the KLT, such as the released ones.
         compile_prior: Fuse the prior's elementwise arithmetic with `torch.compile`: a step takes 12 % less time, but
-            the machine needs a C++ compiler and the first step half a minute.
-        device: Where to train: "auto", "cpu" or "cuda".
-        console: Where progress is told.
+            the machine needs a C++ compiler and the first step takes half a minute.
+        device: The device to train on: "auto", "cpu" or "cuda".
+        console: The console for progress.
         processes: This process among those of the run; they share the folder.
     """
 
@@ -117,7 +117,7 @@ class TrainingRun:
         )
         with _stop_on_signals() as stop, _fast_arithmetic(self.arithmetic.device):
             self._train(minutes * 60, stop)
-            self.save()  # first: who stops a run may not wait for what is only told
+            self.save()  # before validating, because whoever stops a run may not wait
             self._validate()
 
     def _train(self, budget_seconds: float, stop: Callable[[], bool]) -> None:
@@ -139,12 +139,12 @@ class TrainingRun:
                 self._log(event="train", **self.log.mean(recent))
 
     def _agreed(self, elapsed_seconds: float, is_stopped: bool) -> tuple[float, bool]:
-        """The slowest clock of all processes, and whether one of them is to stop: what all have to act upon alike."""
+        """The slowest clock of all processes, and whether any process is to stop, so that all of them act alike."""
         slowest, stopped = self.processes.largest(elapsed_seconds, is_stopped)
         return slowest, bool(stopped)
 
     def _compute_gradients(self) -> Outcome:
-        """Draw a batch, take this process's share of it, and leave the whole batch's gradients in the parameters."""
+        """Compute gradients on this process's share of a new batch; the parameters get those of the whole batch."""
         data = self.config.data
         planes = self.train.batch(
             self.rng, batch_size=data.batch_size, num_frames=data.num_frames, size=data.size, share=self._share
@@ -161,11 +161,11 @@ class TrainingRun:
         return self._update(self._compute_gradients(), progress)
 
     def _update(self, outcome: Outcome, progress: float) -> Outcome:
-        """Go a step along the gradients; `outcome` comes back without its graph."""
+        """Take a step along the gradients; return `outcome` without its graph."""
         optimizer = self.config.optimizer
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), optimizer.max_gradient_norm)
         set_learning_rate(self.optimizers, optimizer, step=self.step, progress=progress)
-        # A single broken batch must not end hours of training: skip what is not finite.
+        # A single broken batch must not end hours of training, so gradients that are not finite are skipped.
         is_finite = math.isfinite(norm)
         for each in self.optimizers:
             if is_finite:
@@ -182,14 +182,14 @@ class TrainingRun:
 
     @torch.no_grad()
     def _update_average(self) -> None:
-        # The average follows closely at first, so that a short run is not held back by its start.
+        # The average follows closely at first, so that the start of a short run does not hold it back.
         decay = min(self.config.optimizer.average_decay, (1 + self.step) / (10 + self.step))
         average = [tensor for tensor in self.average.values() if tensor.is_floating_point()]
         current = [tensor for tensor in self.model.state_dict().values() if tensor.is_floating_point()]
         torch._foreach_lerp_(average, current, 1 - decay)
 
     def _start_from(self, weights: Path) -> None:
-        """Take over weights. A blend that their model does not have starts doing nothing."""
+        """Load weights. A blend that their model lacks keeps its initial state, which does nothing."""
         tensors = self.model.state_dict()
         blend = {name: tensor for name, tensor in tensors.items() if name.startswith("synthesis.blend.")}
         try:
@@ -228,7 +228,7 @@ class TrainingRun:
         plot_curves(self.log.path, self.folder / "curves.png")
 
     def save(self) -> None:
-        """Write checkpoint and weights; of several processes the first does."""
+        """Write checkpoint and weights, in the first process only."""
         if not self.processes.is_first:
             return
         state = {
@@ -267,15 +267,15 @@ def train(
     compile_prior: bool = False,
     device: str = "auto",
 ) -> bool:
-    """Train on every video below `videos` for `minutes`; see `TrainingRun`. The clip caches are reused if they fit.
+    """Train on every video below `videos` for `minutes`; see `TrainingRun`. Matching clip caches are reused.
 
-    Started by `torchrun`, all its processes train together.
+    All processes that `torchrun` started train together.
 
     Returns:
-        Whether this process is the one that tells of the run.
+        Whether this process is the one that reports on the run.
     """
     cache_folder = cache_folder or folder / "cache"
-    # Everything that can be missing is looked for before minutes are spent on the caches.
+    # Everything that could be missing is checked before minutes are spent on the caches.
     sources = find_videos(videos), find_videos(validation_videos)
     if weights is not None:
         load_weights(weights)
@@ -287,8 +287,8 @@ def train(
             build_clip_cache(sources[1], cache_folder / "validation", config.validation_cache),
         )
 
-    # The first process cuts the clips before it joins: it forks for that, which gloo's threads would not survive. The
-    # others join, and so wait for it, and find them.
+    # The first process cuts the clips before it joins, because it forks for that, which gloo's threads would not
+    # survive. The others join, which makes them wait for the first, and then find the clips.
     cut = caches() if is_first_process() else None
     with joined_processes() as processes:
         train_cache, validation_cache = cut or caches()
@@ -318,7 +318,7 @@ def _check(config: TrainConfig, cache: ClipCache) -> None:
 
 @contextmanager
 def _stop_on_signals() -> Iterator[Callable[[], bool]]:
-    """While inside, SIGINT and SIGTERM only make the yielded function return True."""
+    """Within the context, SIGINT and SIGTERM only make the yielded function return True."""
     stopped: list[int] = []
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = [signal.signal(number, lambda number, _: stopped.append(number)) for number in numbers]
@@ -331,7 +331,7 @@ def _stop_on_signals() -> Iterator[Callable[[], bool]]:
 
 @contextmanager
 def _fast_arithmetic(device: torch.device) -> Iterator[None]:
-    """While inside, a GPU multiplies float32 as TF32 and looks for its fastest convolutions; a processor is as ever."""
+    """Within the context, a GPU multiplies float32 as TF32 and picks its fastest convolutions; a CPU is unaffected."""
     before = torch.get_float32_matmul_precision(), torch.backends.cudnn.benchmark
     if device.type == "cuda":
         torch.set_float32_matmul_precision("high")

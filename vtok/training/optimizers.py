@@ -1,4 +1,4 @@
-"""Muon for convolutions, Adam for everything else, one learning-rate schedule over both."""
+"""Muon for convolutions, Adam for everything else, with one learning-rate schedule for both."""
 
 import math
 from collections import defaultdict
@@ -16,11 +16,11 @@ _OPTIMIZERS = ("muon", "adam")
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum whose every update is replaced by the nearest (semi-)orthogonal matrix.
+    """Momentum with every update replaced by the nearest (semi-)orthogonal matrix.
 
     Keller Jordan et al. 2024, https://kellerjordan.github.io/posts/muon; a convolution kernel counts as a matrix of
-    output channels by everything else. Updates are scaled as in Liu et al. 2025 (https://arxiv.org/abs/2502.16982) so
-    that their size is about that of Adam's. (`torch.optim.Muon` takes matrices only.)
+    output channels by everything else. Updates are scaled as in Liu et al. 2025 (https://arxiv.org/abs/2502.16982), to
+    about the size of Adam's. (`torch.optim.Muon` takes matrices only.)
     """
 
     def __init__(self, params: Iterable[nn.Parameter], *, lr: float, momentum: float = 0.95) -> None:
@@ -28,7 +28,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
-        """One update of every parameter that has a gradient."""
+        """Update every parameter that has a gradient."""
         for group in self.param_groups:
             params = [param for param in group["params"] if param.grad is not None]
             if not params:
@@ -51,11 +51,11 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalize(matrix: Tensor, steps: int = 5) -> Tensor:
-    """About the nearest semi-orthogonal matrix (singular values in about [0.7, 1.2]), by a quintic Newton-Schulz.
+    """Approximate the nearest semi-orthogonal matrix by a quintic Newton-Schulz; singular values in about [0.7, 1.2].
 
     Args:
         matrix: `[..., rows, columns]`, each matrix by itself.
-        steps: How often it is iterated.
+        steps: Number of iterations.
     """
     a, b, c = 3.4445, -4.7750, 2.0315
     tall = matrix.shape[-2] > matrix.shape[-1]

@@ -1,8 +1,9 @@
 """The processes of a training run: this one alone, or those that `torchrun` started, on one machine or several.
 
-All draw the same random numbers for the whole batch and take their share of it; so a run sees the same clips at the
-same qualities with the same noise, however many there are. Gradients are averaged by PyTorch's DistributedDataParallel
-over gloo; what depends on a clock or a signal is agreed on, and the first process alone validates, logs and saves.
+All draw the same random numbers for the whole batch and take their share of it. So a run sees the same clips at the
+same qualities with the same noise for any number of processes. PyTorch's DistributedDataParallel averages gradients
+over gloo. The processes agree on everything that depends on a clock or a signal. Only the first one validates, logs and
+saves.
 """
 
 import os
@@ -19,16 +20,16 @@ from torch.nn.parallel import DistributedDataParallel
 from vtok.errors import ConfigError
 from vtok.networks.arithmetic import Arithmetic, choose_arithmetic
 
-_PATIENCE = timedelta(days=1)  # of a process for another, which may be cutting clips or validating
+_PATIENCE = timedelta(days=1)  # limit of waiting for a process that cuts clips or validates
 
 
 @dataclass(frozen=True, slots=True)
 class Processes:
-    """This process among all of a run.
+    """This process among all those of a run.
 
     Attributes:
-        rank: Its number, from 0.
-        count: How many there are.
+        rank: Number of this process, from 0.
+        count: Number of processes.
     """
 
     rank: int = 0
@@ -36,14 +37,14 @@ class Processes:
 
     @property
     def is_first(self) -> bool:
-        """Whether it is the one that validates, logs and saves."""
+        """Whether this process is the one that validates, logs and saves."""
         return self.rank == 0
 
     def share(self, batch_size: int) -> range:
-        """The clips of a batch that are this process's.
+        """The numbers of the clips of a batch that this process takes.
 
         Raises:
-            ConfigError: They cannot be divided evenly, as a mean of means needs.
+            ConfigError: The batch cannot be divided evenly, as a mean of means requires.
         """
         if batch_size % self.count:
             raise ConfigError(f"data.batch_size is {batch_size}; expected a multiple of the {self.count} processes")
@@ -51,11 +52,11 @@ class Processes:
         return range(self.rank * size, (self.rank + 1) * size)
 
     def parallel(self, module: nn.Module) -> nn.Module:
-        """`module` with the parameters of the first process; its gradients become means over all processes."""
+        """Give `module` the parameters of the first process, and make its gradients means over all processes."""
         return module if self.count == 1 else DistributedDataParallel(module, broadcast_buffers=False)
 
     def largest(self, *values: float) -> list[float]:
-        """The largest of each value in any process."""
+        """The largest of each value over all processes."""
         return self._reduced(torch.tensor(values, dtype=torch.float64), dist.ReduceOp.MAX).tolist()
 
     def mean(self, values: Tensor) -> Tensor:
@@ -69,12 +70,12 @@ class Processes:
 
 
 def num_processes() -> int:
-    """How many processes `torchrun` started this one among; 1 if it did not."""
+    """The number of processes that `torchrun` started, this one included; 1 if it started none."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def arithmetic_of(device: str, num_processes: int) -> Arithmetic:
-    """How each of a run's processes computes on `device`; several compute on processors, as gloo averages there.
+    """The arithmetic of each of a run's processes on `device`. Several processes use CPUs, where gloo averages.
 
     Raises:
         ConfigError: There is no such device, or it cannot be shared.
@@ -87,7 +88,7 @@ def arithmetic_of(device: str, num_processes: int) -> Arithmetic:
 
 
 def is_first_process() -> bool:
-    """Whether this process will be the first of those that `torchrun` started; true of one alone."""
+    """Whether this process will be the first of those that `torchrun` started; True for a single process."""
     return int(os.environ.get("RANK", "0")) == 0
 
 

@@ -1,4 +1,4 @@
-"""What a training run tells: `log.jsonl`, one object per event, and a line on the console for each."""
+"""The log of a training run: `log.jsonl`, one object per event, and one line on the console for each event."""
 
 import json
 from collections.abc import Iterable
@@ -9,16 +9,16 @@ import torch
 from rich.console import Console
 
 from vtok.errors import writing
-from vtok.training.objective import Outcome
+from vtok.networks.objective import Outcome
 from vtok.training.processes import Processes
 
 
 class RunLog:
-    """The log of one run; of several processes the first writes it.
+    """The log of one run; the first of several processes writes it.
 
     Args:
-        path: Where it is; what is there already is kept.
-        console: Where progress is told.
+        path: The log file; existing content is kept.
+        console: The console for progress.
         processes: This process among those of the run.
     """
 
@@ -26,7 +26,7 @@ class RunLog:
         self.path, self._console, self._processes = path, console, processes
 
     def write(self, *, elapsed_seconds: float, step: int, **event: Any) -> None:
-        """Add an event, which has its kind as `event`; a run's start, with its configuration, is for the file only."""
+        """Add an event, whose kind is `event`. A run's start, with its configuration, goes to the file only."""
         if not self._processes.is_first:
             return
         event = {"minutes": round(elapsed_seconds / 60, 3), "step": step} | event
@@ -36,7 +36,7 @@ class RunLog:
             self._console.print(_summary(event), highlight=False)
 
     def mean(self, outcomes: Iterable[Outcome]) -> dict[str, float]:
-        """Means over the last steps, and over all processes."""
+        """Means over the last steps and over all processes."""
         steps = [
             torch.stack(
                 [

@@ -6,9 +6,8 @@ import torch
 
 from vtok.networks.arithmetic import Arithmetic
 from vtok.networks.latent_model import LatentModel
+from vtok.networks.objective import Objective, ObjectiveConfig, Outcome
 from vtok.training.clip_cache import ClipCache
-from vtok.training.config import ObjectiveConfig
-from vtok.training.objective import evaluate
 
 BATCH_SIZE = 8
 
@@ -32,15 +31,14 @@ def validate(
     arithmetic: Arithmetic,
 ) -> list[OperatingPoint]:
     """One operating point per quality, over every clip of `cache`, trimmed to whole chunks of eight frames."""
-    model.to(arithmetic.device)
-    points = []
+    points, evaluate = [], Objective(model.to(arithmetic.device), objective)
     for quality in qualities:
         rates, psnrs, costs = [], [], []
         for start in range(0, len(cache), BATCH_SIZE):
             planes = cache.planes(start, start + BATCH_SIZE)
             batch_quality = torch.full((len(planes.y),), float(quality), device=planes.y.device)
             with arithmetic.autocast():
-                outcome = evaluate(model, planes, batch_quality, objective)
+                outcome: Outcome = evaluate(planes, batch_quality)
             psnr = 10 * torch.log10(4 / outcome.squared_error.clamp_min(1e-8))  # the range [-1, 1] is 2 wide
             rates.append(outcome.bits_per_pixel)
             psnrs.append((6 * psnr[0] + psnr[1] + psnr[2]) / 8)

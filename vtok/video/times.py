@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 DEFAULT_RATE = Fraction(25)
 """Frames per second of a file that has neither timestamps nor a rate."""
 
+MAX_RATE = 1000
+"""The most frames per second that images may be said to have."""
+
 _TIME = re.compile(r"(?:(?:([0-9]{1,5}):)?([0-9]{1,5}):)?([0-9]{1,9}(?:\.[0-9]{1,9})?|\.[0-9]{1,9})")
 _RATE = re.compile(r"([0-9]{1,7}(?:\.[0-9]{1,6})?)(?:/([1-9][0-9]{0,6}))?")
 
@@ -43,9 +46,9 @@ def parse_rate(text: str) -> Fraction:
     """
     match = _RATE.fullmatch(text.strip())
     rate = Fraction(match[1]) / int(match[2] or 1) if match else Fraction(0)
-    if not 0 < rate <= 1000:
+    if not 0 < rate <= MAX_RATE:
         raise ConfigError(
-            f"{text!r} is no rate; expected frames per second, above 0 and at most 1000, as 24 or 30000/1001"
+            f"{text!r} is no rate; expected frames per second, above 0 and at most {MAX_RATE}, as 24 or 30000/1001"
         )
     return rate
 

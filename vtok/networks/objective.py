@@ -14,22 +14,37 @@ one, as in BD-rate, which averages percentages over clips and qualities; the flo
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from vtok.networks.klt import PATCH
+from vtok.networks.klt import PATCH, pad_to_blocks
 from vtok.networks.latent_model import LatentModel
 from vtok.networks.planes import Planes
 from vtok.networks.prior import Distribution
-from vtok.training.config import ObjectiveConfig
 
 PLANE_WEIGHTS = (0.5, 0.25, 0.25)  # of Y, U and V in the distortion
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectiveConfig:
+    """What counts how much.
+
+    Attributes:
+        distortion_weight: Of the mean squared error, whose samples are in [-1, 1].
+        jump_weight: Of errors that change from the last frame of a chunk to the first of the next.
+        balance_floor: What is added to a clip's cost before its loss is divided by it, in units of `sqrt(lambda)`.
+    """
+
+    distortion_weight: float = 100.0
+    jump_weight: float = 0.1
+    balance_floor: float = 0.3
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Per clip `[b]`: what a model does to a batch."""
+    """What a model does to a batch, per clip `[b]`."""
 
     loss: Tensor
     cost: Tensor
@@ -38,35 +53,51 @@ class Outcome:
     quality: Tensor
 
 
+class Coded(NamedTuple):
+    """Videos that went through a model, with straight-through rounding."""
+
+    latents: Tensor  # [b, n, T, H, W]
+    codes: Tensor  # centred, [b, n, T, H, W]
+    decoded: Planes  # of the size of the videos
+
+
+def code(model: LatentModel, planes: Planes, quality: Tensor) -> Coded:
+    """Code `planes`, luma `[b, t, h, w]` of any size, at `quality [b]`."""
+    t, h, w = planes.y.shape[1:]
+    latents, _ = model.encode(pad_to_blocks(planes), quality)
+    codes = model.quantizer(latents)
+    decoded, _ = model.decode(codes, quality)
+    return Coded(latents, codes, decoded.crop(h, w).frames(0, t))
+
+
 def evaluate(
     model: LatentModel,
-    planes: Planes,
+    coded: Coded,
+    target: Planes,
     quality: Tensor,
     config: ObjectiveConfig,
     *,
     noise_seeds: Sequence[int] = (),
 ) -> Outcome:
-    """Code `planes` at `quality` with straight-through rounding and say what it costs.
+    """Compute the cost and the loss of coded videos.
 
     Args:
-        model: What codes them.
-        planes: Luma `[b, t, h, w]`.
+        model: What coded them.
+        coded: The videos.
+        target: What they are compared with, luma `[b, t, h, w]`.
         quality: `[b]`.
         config: What counts how much.
-        noise_seeds: For training, a seed for each clip; so noise does not depend on what else is in the batch.
+        noise_seeds: A seed for each clip, needed where gradients are; so noise does not depend on the rest of a batch.
     """
-    latents, _ = model.encode(planes, quality)
-    codes = model.quantizer(latents)
-    decoded, _ = model.decode(codes, quality)
-    bits = code_length(model, latents, codes, model.prior(codes, quality), noise_seeds).sum((1, 2, 3, 4))
-    bits_per_pixel = bits / planes.y[0].numel()
-    differences = [a - b for a, b in zip(planes, decoded, strict=True)]
+    bits = code_length(model, coded.latents, coded.codes, model.prior(coded.codes, quality), noise_seeds)
+    bits_per_pixel = bits.sum((1, 2, 3, 4)) / target.y[0].numel()
+    differences = [a - b for a, b in zip(target, coded.decoded, strict=True)]
     errors = torch.stack([(x**2).mean((1, 2, 3)) for x in differences])
     jumps = torch.stack([_jumps(x) for x in differences])
     weights = config.distortion_weight * _plane_weights(errors.device)[:, None]
     lam = model.lagrangian(quality)
     cost = (weights * errors).sum(0) + lam * bits_per_pixel
-    loss = (cost + config.jump_weight * (weights * jumps).sum(0)) / (cost.detach() + config.balance_floor * lam.sqrt())
+    loss = (cost + config.jump_weight * (weights * jumps).sum(0)) / balance(cost, lam, config)
     return Outcome(loss, cost, bits_per_pixel, errors, quality)
 
 
@@ -74,6 +105,11 @@ def evaluate(
 def _plane_weights(device: torch.device) -> Tensor:
     """`PLANE_WEIGHTS` on a device, copied there once: a step of training that copies has to wait for a GPU."""
     return torch.tensor(PLANE_WEIGHTS, device=device)
+
+
+def balance(cost: Tensor, lam: Tensor, config: ObjectiveConfig) -> Tensor:
+    """What the loss of each clip is divided by, `[b]`, from its cost and lambda."""
+    return cost.detach() + config.balance_floor * lam.sqrt()
 
 
 def _jumps(errors: Tensor) -> Tensor:
@@ -110,12 +146,13 @@ def _noise(shape: torch.Size, seed: int, device: torch.device) -> Tensor:
 
 
 class Objective(nn.Module):
-    """`evaluate` for a model, as a module whose gradients several processes can average."""
+    """The objective of a model, as a module whose gradients several processes can average."""
 
     def __init__(self, model: LatentModel, config: ObjectiveConfig) -> None:
         super().__init__()
         self.model, self.config = model, config
 
-    def forward(self, planes: Planes, quality: Tensor, noise_seeds: Sequence[int]) -> Outcome:
-        """See `evaluate`."""
-        return evaluate(self.model, planes, quality, self.config, noise_seeds=noise_seeds)
+    def forward(self, planes: Planes, quality: Tensor, noise_seeds: Sequence[int] = ()) -> Outcome:
+        """Code `planes` and compare them with themselves; arguments as for `evaluate`."""
+        coded = code(self.model, planes, quality)
+        return evaluate(self.model, coded, planes, quality, self.config, noise_seeds=noise_seeds)

@@ -1,0 +1,96 @@
+"""The options of `encode_file` and `decode_file`, checked; they can be pickled, so workers get them as they are."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from numbers import Real
+from typing import Any
+
+from vtok.errors import ConfigError
+from vtok.model.registry import DEFAULT_MODEL
+from vtok.video.times import MAX_RATE, exact_seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _PartOptions:
+    """The part of a video to take, and how to compute.
+
+    Attributes:
+        start_seconds: Leave out frames that begin earlier than this after the first frame.
+        end_seconds: Leave out frames that begin at this time or later; None for the end.
+        with_audio: Copy all audio tracks, as far as the target can hold them.
+        device: Where the networks run, one of `vtok.networks.arithmetic.DEVICES`.
+        precision: What they multiply in, one of `vtok.networks.arithmetic.PRECISIONS`.
+    """
+
+    start_seconds: Fraction | float = 0
+    end_seconds: Fraction | float | None = None
+    with_audio: bool = True
+    device: str = "auto"
+    precision: str = "auto"
+
+    def __post_init__(self) -> None:
+        _check("start_seconds", self.start_seconds, "seconds, 0 or more", lambda x: 0 <= x < math.inf)
+        if self.end_seconds is not None:
+            start = exact_seconds(self.start_seconds)
+            expected = f"seconds after start_seconds, {float(start):g}, or None"
+            _check("end_seconds", self.end_seconds, expected, lambda x: math.isfinite(x) and exact_seconds(x) > start)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncodeOptions(_PartOptions):
+    """How to encode; see `vtok.encode_file`.
+
+    Attributes:
+        model: Name or file of the model, where no tokenizer is given.
+        quality: 1 (smallest) to 9 (best).
+        keyframe_seconds: Length of the groups that can be decoded on their own; infinity for the longest.
+        allow_hdr: Take HDR video, its colours cut to 8 bits as they are.
+        image_rate: Frames per second of a sequence of images; None for 25.
+        verify: Decode the codes of each group before it is written, and check the written file.
+
+    Raises:
+        ConfigError: An option is outside its allowed set.
+    """
+
+    model: str = DEFAULT_MODEL
+    quality: float = 5.0
+    keyframe_seconds: float = 4.0
+    allow_hdr: bool = False
+    image_rate: Fraction | None = None
+    verify: bool = False
+
+    def __post_init__(self) -> None:
+        _PartOptions.__post_init__(self)
+        _check("quality", self.quality, "1 (smallest) to 9 (best)", lambda x: 1 <= x <= 9)
+        _check("keyframe_seconds", self.keyframe_seconds, "seconds, more than 0", lambda x: x > 0)
+        if self.image_rate is not None:
+            expected = f"frames per second, above 0 and at most {MAX_RATE}, or None"
+            _check("image_rate", self.image_rate, expected, lambda x: 0 < x <= MAX_RATE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecodeOptions(_PartOptions):
+    """How to decode; see `vtok.decode_file`.
+
+    Attributes:
+        codec: Codec of a video; None for the default of the target's container.
+        codec_options: FFmpeg options of that codec.
+        output_format: One of `vtok.media.outputs.FORMATS`, for standard output.
+        recover: Of a damaged source write what is intact.
+
+    Raises:
+        ConfigError: An option is outside its allowed set.
+    """
+
+    codec: str | None = None
+    codec_options: Mapping[str, str] | None = None
+    output_format: str | None = None
+    recover: bool = False
+
+
+def _check(name: str, value: Any, expected: str, is_allowed: Any) -> None:
+    if not (isinstance(value, Real) and is_allowed(value)):
+        shown = f"{float(value):g}" if isinstance(value, Real) else repr(value)
+        raise ConfigError(f"{name} is {shown}; expected {expected}")
