@@ -211,7 +211,7 @@ def test_a_pipe_that_cannot_be_searched_is_named(shell, made):
     for arguments in (["info", "/dev/stdin"], ["decode", "/dev/stdin", "out.mp4", "--start", "0.1"]):
         code, out, err = shell(*arguments, redirections=pipe)
         assert (code, out) == (1, "")
-        assert err.startswith("vtok: error: /dev/stdin: cannot be ")
+        assert err.startswith("vtok: error: /dev/stdin: cannot ")
         assert err.count("\n") == err.count("/dev/stdin") == 1
 
 

@@ -1,1 +1,1 @@
-"""Many files, or parts of long ones, on many workers."""
+"""Encodes many files, or parts of long ones, on many workers."""

@@ -1,7 +1,7 @@
-"""Where the tasks of a batch run: in processes of this machine, or on a cluster by `vtok.batch.ray_engine`.
+"""Engines run the tasks of a batch: in processes of this machine, or on a cluster by `vtok.batch.ray_engine`.
 
-An engine runs one function at a time on each of its workers. That a worker is lost, to a lack of memory or with its
-machine, is for the caller to see and to try again (`WorkerLostError`); what a task itself raises comes back as it is.
+An engine runs one function at a time on each of its workers. If a worker is lost, through lack of memory or with its
+machine, the engine raises WorkerLostError, and the caller tries again. An error of the task itself is raised unchanged.
 """
 
 import multiprocessing
@@ -30,23 +30,25 @@ class WorkerLostError(Exception):
 
 
 class Engine(Protocol):
-    """Runs functions on workers; from any thread.
+    """Runs functions on workers. Its methods can be called from any thread.
 
     Attributes:
-        num_workers: How many tasks it runs at the same time.
+        num_workers: Number of tasks that run at the same time.
     """
 
     num_workers: int
 
     def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        """What `function(*arguments)`, all of which can be pickled, returns or raises on a worker that is free.
+        """Run `function(*arguments)` on a free worker; return what it returns, or raise what it raises.
+
+        The function, its arguments and its result are pickled.
 
         Raises:
-            WorkerLostError: The worker ended meanwhile.
+            WorkerLostError: The worker ended before the function did.
         """
 
     def close(self) -> None:
-        """End all workers, and with WorkerLostError what they are at."""
+        """End all workers; tasks that are running end with WorkerLostError."""
 
 
 def start_engine(name: str, *, num_workers: int | None, num_threads: int | None) -> Engine:
@@ -54,9 +56,10 @@ def start_engine(name: str, *, num_workers: int | None, num_threads: int | None)
 
     Args:
         name: One of `ENGINES`.
-        num_workers: Tasks at the same time; None: of this machine's processors one each, of a cluster all that fit.
-        num_threads: PyTorch's threads of each; None: here the processors are divided between the workers, on a cluster
-            one.
+        num_workers: Number of tasks at the same time; None: one per processor of this machine, or all that fit on a
+            cluster.
+        num_threads: PyTorch's threads of each task; None: an equal share of this machine's processors, or one thread
+            on a cluster.
 
     Raises:
         ConfigError: There is no such engine, or Ray is not installed.
@@ -73,14 +76,14 @@ def start_engine(name: str, *, num_workers: int | None, num_threads: int | None)
 
 
 def num_processors() -> int:
-    """How many processors this process may use."""
+    """Return the number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class LocalEngine:
-    """Processes of this machine, each a pool of its own: so one that is lost takes no other's task with it.
+    """Processes of this machine, each in a pool of its own, so that a lost one does not end the tasks of others.
 
-    They are spawned: to fork a process in which PyTorch has threads is not safe.
+    They are spawned: forking a process in which PyTorch has threads is not safe.
     """
 
     def __init__(self, num_workers: int, num_threads: int | None = None) -> None:
@@ -89,7 +92,7 @@ class LocalEngine:
         self._is_closed = False
         self._lock = threading.Lock()
         self._workers: dict[ProcessPoolExecutor, int] = {}  # process ids
-        # A place is a worker that waits, or None where one has yet to be started.
+        # A place is a waiting worker, or None if the worker has yet to be started.
         self._places: SimpleQueue[ProcessPoolExecutor | None] = SimpleQueue()
         for _ in range(num_workers):
             self._places.put(None)
@@ -101,7 +104,7 @@ class LocalEngine:
             if worker is None or self._is_closed:
                 worker = self._start()
             return worker.submit(function, *arguments).result()
-        except (BrokenProcessPool, SystemExit) as error:  # the latter from SIGTERM, which `close` sends too
+        except (BrokenProcessPool, SystemExit) as error:  # SystemExit comes from SIGTERM, which `close` also sends
             if worker is not None:
                 with self._lock:
                     self._workers.pop(worker, None)
@@ -112,7 +115,7 @@ class LocalEngine:
             self._places.put(worker)
 
     def close(self) -> None:
-        """See `Engine`. A worker removes what it has half written."""
+        """See `Engine`. Workers remove their unfinished files."""
         with self._lock:
             self._is_closed = True
             workers, self._workers = self._workers, {}
@@ -123,7 +126,7 @@ class LocalEngine:
             worker.shutdown(cancel_futures=True)
 
     def _start(self) -> ProcessPoolExecutor:
-        """Start a worker, or BrokenProcessPool if the engine is closed."""
+        """Start a worker; raise BrokenProcessPool if the engine is closed."""
         context = multiprocessing.get_context("spawn")
         worker = ProcessPoolExecutor(1, context, initializer=_begin_worker, initargs=(self._num_threads,))
         process_id = None if self._is_closed else worker.submit(os.getpid).result()
@@ -136,7 +139,7 @@ class LocalEngine:
 
 
 def prepare_worker(num_threads: int) -> None:
-    """Let the tasks of this process use so many threads of PyTorch, and memory as the program does."""
+    """Set the number of PyTorch's threads of this process, and the memory settings of the program."""
     import torch
 
     keep_freed_memory()
@@ -144,7 +147,7 @@ def prepare_worker(num_threads: int) -> None:
 
 
 def _begin_worker(num_threads: int) -> None:
-    """Leave Ctrl-C to the main process, and end by SIGTERM, as it is sent from there or when that process is gone."""
+    """Leave Ctrl-C to the main process; end by SIGTERM, sent by the main process or when that process is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end_worker)
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -160,6 +163,6 @@ def _end_with_parent() -> None:
     if parent is None:
         return
     wait([parent.sentinel])
-    while True:  # the first ends a task, if there is one, and the next the process that waits for another
+    while True:  # the first signal ends the running task, if any; the next ends the process that waits for a task
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(1)

@@ -1,6 +1,6 @@
-"""Many files in one command: where each one goes, which are left out, and what became of them.
+"""Many files in one command: the target of each, the ones to skip, and the outcome of each.
 
-A batch goes on after a failure, and every file is written completely or not at all, so a batch that was stopped is
+A batch goes on after a failure, and every file is written completely or not at all. A stopped batch is therefore
 resumed by running it again with `skip_existing`.
 """
 
@@ -15,7 +15,7 @@ from vtok.system.paths import VIDEO_SUFFIXES, StrPath
 
 
 class Status(StrEnum):
-    """What became of a file."""
+    """The outcome of one file."""
 
     DONE = "done"
     SKIPPED = "skipped"
@@ -34,16 +34,16 @@ class Job:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobResult:
-    """What became of one job.
+    """The outcome of one job.
 
     Attributes:
-        source: The file that was to be read.
-        target: The file that was to be written.
-        status: `done`, `skipped` (the target is there already), `incomplete` (the source was damaged, the target holds
-            what could be read), `failed`, or `planned` (nothing was done).
-        error: Why it failed, or None.
-        result: What the command would print with `--json` for this file alone, or None.
-        num_retries: How often something was done again because a worker was lost or a file could not be reached.
+        source: The file to read.
+        target: The file to write.
+        status: `done`, `skipped` (the target exists already), `incomplete` (the source was damaged, the target holds
+            the part that could be read), `failed`, or `planned` (nothing was done).
+        error: The reason of the failure, or None.
+        result: The object that the command prints with `--json` for this file alone, or None.
+        num_retries: Number of times a task was repeated because a worker was lost or a file could not be reached.
     """
 
     source: str
@@ -56,7 +56,7 @@ class JobResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchResult:
-    """What became of all jobs, in order.
+    """The outcomes of all jobs, in order.
 
     Attributes:
         files: One result per job.
@@ -65,11 +65,11 @@ class BatchResult:
     files: list[JobResult]
 
     def count(self, status: Status) -> int:
-        """How many files have that status."""
+        """Return the number of files with that status."""
         return sum(file.status == status for file in self.files)
 
     def summary(self) -> str:
-        """One line for people."""
+        """Return one line for people."""
         counts = [f"{self.count(status)} {status}" for status in Status if self.count(status)]
         num = len(self.files)
         return f"{num} file{'s' * (num != 1)}: {', '.join(counts) or 'nothing to do'}"
@@ -78,18 +78,18 @@ class BatchResult:
 def plan_batch(
     sources: Iterable[StrPath], folder: StrPath, *, suffix: str, source_suffixes: Collection[str] = VIDEO_SUFFIXES
 ) -> list[Job]:
-    """Where everything goes: a file into `folder`, a folder's files into the same tree below `folder`.
+    """Choose the targets: a file goes into `folder`, a folder's files into the same tree below `folder`.
 
     Example:
         >>> plan_batch(["a.mp4"], "coded", suffix=".vtok")
         [Job(source=PosixPath('a.mp4'), target=PosixPath('coded/a.vtok'))]
 
     Args:
-        sources: Files, taken as they are, and folders, searched for files with `source_suffixes`; hidden ones are left
-            out.
+        sources: Files, taken whatever their names, and folders, searched for files with `source_suffixes`; hidden
+            files are left out.
         folder: The root of all targets.
-        suffix: Of the targets, with its dot.
-        source_suffixes: What to take from folders, lower case.
+        suffix: Suffix of the targets, with its dot.
+        source_suffixes: Suffixes of the files to take from folders, in lower case.
 
     Raises:
         MediaError: A folder has no such file.
@@ -124,11 +124,11 @@ def run_batch(
     """Do one job after the other; those that fail do not stop the rest.
 
     Args:
-        jobs: What to do.
+        jobs: The jobs to do.
         work: Does one job and returns a dataclass with the attribute `incomplete`; raises VtokError if it fails.
-        skip: Whether a target is there already and good.
-        dry_run: Do nothing, but say what would be done.
-        told: Called with each result as it is known.
+        skip: Whether an existing target is good, so that its job is skipped.
+        dry_run: Do nothing; report what would be done.
+        told: Called with each result as soon as it is known.
     """
     results = []
     for job in jobs:

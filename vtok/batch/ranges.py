@@ -1,9 +1,9 @@
-"""The groups of a range of a video, encoded as they are in a file of the whole: what one machine does of a long video.
+"""Encodes a range of a long video, the share of one worker, to the same groups as in a file of the whole video.
 
-The networks see the past of a latent frame only as far as they have blocks, so a range begins so many chunks early, and
-the codes of those are dropped. What the frames of a range are was found out by a scan of the whole video: their
-timestamps and a checksum of their pixels. A range is decoded from a keyframe before it; should that give other frames
-than the scan, as in damaged or unusual files, it is decoded again from the beginning of the video.
+The networks see one chunk of the past per block, so a range begins early by as many chunks as there are blocks, and the
+codes of these chunks are dropped. A scan of the whole video has recorded the frames of the range: their timestamps and
+a checksum of their pixels. A range is decoded from a keyframe before it. If this gives other frames than the scan, as
+in damaged or unusual files, the range is decoded again from the beginning of the video.
 """
 
 import zlib
@@ -25,11 +25,11 @@ from vtok.networks.arithmetic import choose_arithmetic
 from vtok.system.paths import StrPath
 from vtok.video.frame import Frame
 
-_EARLIER_SECONDS = 1  # so much before a range a keyframe is looked for: FFmpeg's index may be off by a few frames
+_EARLIER_SECONDS = 1  # keyframes are looked for this long before a range: FFmpeg's index may be off by a few frames
 
 
 class ChunkMark(NamedTuple):
-    """What tells the frames of a chunk from all others: their timestamps, and the CRC-32 of their planes."""
+    """Identifies the frames of a chunk: their timestamps, and the CRC-32 of their planes."""
 
     pts: tuple[int, ...]
     crc32: int
@@ -37,13 +37,13 @@ class ChunkMark(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SourceRange:
-    """Consecutive groups of a video, and what comes before them as far as the networks reach.
+    """Consecutive groups of a video, and the chunks before them that the networks see.
 
     Attributes:
-        first_chunk: Number of the first of `marks` in the video.
-        num_before: How many of `marks` come before the range.
-        chunks_per_group: Chunks of every group but the video's last.
-        marks: What the chunks are.
+        first_chunk: Number in the video of the chunk of the first mark.
+        num_before: Number of marks whose chunks come before the range.
+        chunks_per_group: Chunks in every group but the video's last.
+        marks: The marks of all chunks, those before the range first.
     """
 
     first_chunk: int
@@ -53,20 +53,20 @@ class SourceRange:
 
     @property
     def num_frames(self) -> int:
-        """Frames of the range."""
+        """Number of frames in the range."""
         return sum(len(mark.pts) for mark in self.marks[self.num_before :])
 
 
 class UnrepeatableError(MediaError):
-    """A video gives other frames each time it is decoded, as a damaged one can, so that it cannot be split."""
+    """A video gives other frames each time it is decoded, as damaged ones can; it cannot be split."""
 
 
 class _OtherFramesError(Exception):
-    """What was decoded is not what the scan found."""
+    """The decoded frames are not those that the scan found."""
 
 
 def mark_of(frames: Sequence[Frame]) -> ChunkMark:
-    """The mark of a chunk."""
+    """Return the mark of a chunk of frames."""
     crc32 = 0
     for frame in frames:
         for plane in (frame.y, frame.u, frame.v):
@@ -77,17 +77,17 @@ def mark_of(frames: Sequence[Frame]) -> ChunkMark:
 def encode_range(
     source: StrPath, part: SourceRange, options: EncodeOptions, *, model: PretrainedModel
 ) -> list[VideoGroup]:
-    """The groups of a range, equal to those of a file that `encode_file` writes of the whole video.
+    """Return the groups of a range, equal to those in the file that `encode_file` writes of the whole video.
 
     Args:
         source: The video.
         part: The range.
-        options: How to encode.
-        model: What encodes it.
+        options: The options of encoding.
+        model: The model that encodes.
 
     Raises:
-        UnrepeatableError: The video is not what was scanned, even decoded from its beginning.
-        VtokError: Of any other kind.
+        UnrepeatableError: The frames differ from the scanned ones, even when decoded from the beginning of the video.
+        VtokError: Encoding failed for another reason.
     """
     arithmetic = choose_arithmetic(options.device, options.precision)
     for seeks in (True, False) if part.first_chunk else (False,):
@@ -108,7 +108,7 @@ def encode_range(
 
 
 def _chunks(reader: VideoReader, part: SourceRange, *, seeks: bool) -> Iterator[SourceChunk]:
-    """The chunks of a range and those before it, each as it was scanned; else _OtherFramesError."""
+    """Yield the chunks of a range and those before it; raise _OtherFramesError if one differs from the scan."""
     if seeks:
         frames = _frames_from(reader, part.marks[0].pts[0])
     else:
@@ -121,7 +121,7 @@ def _chunks(reader: VideoReader, part: SourceRange, *, seeks: bool) -> Iterator[
 
 
 def _frames_from(reader: VideoReader, pts: int) -> Iterator[Frame]:
-    """The frames from that of timestamp `pts` on, decoded from a keyframe before it."""
+    """Yield the frames from the one with timestamp `pts` on, decoded from a keyframe before it."""
     try:
         reader.seek(max(0, pts - round(_EARLIER_SECONDS / reader.info.time_base)))
     except MediaError:

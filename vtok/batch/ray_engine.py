@@ -1,7 +1,7 @@
-"""Workers on a cluster of machines, by the Ray library; imported only where it is installed and asked for.
+"""Workers on a cluster of machines, by the Ray library; imported only if it is installed and requested.
 
-The machines share a file system: a task gets names of files, and reads and writes them itself. Lost tasks are given to
-Ray again by the caller, as those of any engine.
+The machines share a file system: a task gets names of files, and reads and writes them itself. As with any engine, the
+caller submits lost tasks again.
 """
 
 import os
@@ -18,22 +18,22 @@ from vtok.errors import ConfigError
 
 
 class RayEngine:
-    """The cluster that this process is connected to, or the one that Ray finds, or else this machine.
+    """Workers on the cluster that this process is connected to, or the one that Ray finds, or else on this machine.
 
-    Ray finds a cluster by RAY_ADDRESS or by a node of it that runs on this machine.
+    Ray finds a cluster by RAY_ADDRESS or by a node of the cluster that runs on this machine.
     """
 
     def __init__(self, num_workers: int | None, num_threads: int) -> None:
-        """Connect.
+        """Connect to the cluster.
 
         Raises:
-            ConfigError: No machine of the cluster has so many processors as a task has threads.
+            ConfigError: No machine of the cluster has as many processors as a task has threads.
         """
         self._running: set[Any] = set()
         self._lock = Lock()
         self._owns_connection = not ray.is_initialized()
         if self._owns_connection:
-            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else a cluster started here would report its use
+            os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # otherwise a cluster started here reports its use
             ray.init(logging_level="warning", log_to_driver=False)
         processors = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
         num_fitting = sum(number // num_threads for number in processors)
@@ -72,7 +72,7 @@ class RayEngine:
 
 
 def _run(num_threads: int, folder: str, function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
-    """Run a task where names of files mean what they mean to whoever asks for it."""
+    """Run a task in the working folder of its caller, so that relative names mean the same files."""
     os.chdir(folder)
     prepare_worker(num_threads)
     return function(*arguments)

@@ -1,11 +1,11 @@
-"""A long video encoded in ranges, anywhere and at the same time, and joined to the file that one encoder would write.
+"""Encodes a long video in ranges, on any workers in parallel, and joins them to the file that one encoder would write.
 
     source --> scan --[ranges]--> encode_range, many at a time --[groups, in order]--> join --> .vtok
                 |                                                                       ^
                 +----------------------[sound, tags, last frame]------------------------+
 
-The scan decodes the whole video, runs no network, and goes ahead of the ranges by as many as may be in flight, so
-memory stays constant. As it is the reading half of `encode_file`, header, sound, notices and times are its.
+The scan decodes the whole video and runs no network. It is ahead by at most the number of ranges that may be in flight,
+so memory is constant. It is the reading half of `encode_file` and provides header, sound, notices and times.
 """
 
 from collections import deque
@@ -38,14 +38,14 @@ class _Scanned:
 
 @dataclass(slots=True)
 class _Pending:
-    """A range that is being encoded somewhere."""
+    """A range that is being encoded by a worker."""
 
     groups: Future[list[VideoGroup]]
     scanned: _Scanned = field(repr=False)
 
 
 def is_long(info: VideoInfo, split_seconds: float) -> bool:
-    """Whether a video is worth splitting into ranges of `split_seconds` (0: none is), by what its header says."""
+    """Whether a video is worth splitting into ranges of `split_seconds` (0: never), from the duration in its header."""
     return 0 < 1.5 * split_seconds < (info.duration_seconds_from_header or 0)
 
 
@@ -60,26 +60,26 @@ def encode_split(
     max_in_flight: int,
     advance: Advance = lambda frames: None,
 ) -> EncodeResult:
-    """Compress a video by way of its ranges; the file is, byte for byte, the one that `encode_file` writes.
+    """Compress a video range by range; the file is, byte for byte, the one that `encode_file` writes.
 
     Args:
         source: A video file, not a sequence of images.
         target: The file to write or to replace.
-        submit: Has a range encoded by `encode_range` with the same options and model, somewhere.
-        options: How to encode; all of the video.
-        model: What encodes it.
-        split_seconds: About the length of a range; it ends where a group does.
-        max_in_flight: How many ranges may be submitted and not yet written.
-        advance: Told how many more frames are coded.
+        submit: Submits a range to a worker that runs `encode_range` with the same options and model.
+        options: The options of encoding; they must take the whole video.
+        model: The model that encodes.
+        split_seconds: Approximate length of a range; ranges end where groups do.
+        max_in_flight: Maximum number of ranges that are submitted and not yet written.
+        advance: Called with the number of frames coded since the last call.
 
     Raises:
-        VtokError: Of any kind; then nothing was written and an existing target is as it was.
+        VtokError: Encoding failed, for any reason; nothing was written and an existing target is unchanged.
     """
     groups_per_range = max(1, round(split_seconds / options.keyframe_seconds))
 
     def coded(part: SourcePart, advance: Advance) -> Items:
         group_chunks = chunks_per_group(part.info, options.keyframe_seconds)
-        num_before = model.networks.config.num_analysis_blocks  # the networks see so many chunks of the past
+        num_before = model.networks.config.num_analysis_blocks  # the networks see one chunk of the past per block
         ranges = _ranges(part.chunks(group_chunks), group_chunks, groups_per_range, num_before)
         pending: deque[_Pending] = deque()
         try:
@@ -100,9 +100,9 @@ def encode_split(
 def _ranges(
     chunks: Iterator[SourceChunk], group_chunks: int, groups_per_range: int, num_before: int
 ) -> Iterator[_Scanned]:
-    """The ranges of a video, as they are scanned."""
+    """Yield the ranges of a video as they are scanned."""
     marks: list[ChunkMark] = []
-    before: list[ChunkMark] = []  # the last chunks of the ranges so far
+    before: list[ChunkMark] = []  # the last chunks before the current range
     audio: list[list[bytes]] = [[]]
     first_chunk = 0
 
@@ -124,9 +124,9 @@ def _ranges(
 
 
 def _joined(pending: _Pending, advance: Advance) -> Items:
-    """The groups of a range, each after its sound, when they are there."""
+    """Wait for the groups of a range, and yield each after its sound."""
     groups = pending.groups.result()
-    for group, audio in zip(groups, pending.scanned.audio, strict=False):  # after the last group, no sound is there yet
+    for group, audio in zip(groups, pending.scanned.audio, strict=False):  # an entry after the last group is empty
         yield audio
         yield group
     advance(pending.scanned.part.num_frames)

@@ -1,4 +1,4 @@
-"""What the workers of a batch do: encode a video, or a range of one, with a model that each process loads once."""
+"""The tasks of a batch's workers: encode a video, or a range of one, with a model that each process loads once."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,14 +14,14 @@ from vtok.model.loading import shared_model
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a task returned, or the error that is its input's fault: not raised, so that engines pass it as it is."""
+    """The result of a task, or an error of its input. The error is not raised, so that engines pass it on unchanged."""
 
     result: Any = None
     error: VtokError | OSError | None = None
 
 
 def encode_whole(source: Path, target: Path, options: EncodeOptions) -> Outcome:
-    """Encode a file. A target is replaced: that of a task whose worker was lost may be there."""
+    """Encode a file. An existing target is replaced: it may come from a task whose worker was lost."""
     return _outcome(lambda: encode_with(options, source, target, overwrite=True))
 
 

@@ -1,12 +1,12 @@
-"""A batch on the workers of an engine: a task per file, or per range of a long one.
+"""Runs a batch on the workers of an engine: a task per file, or per range of a long one.
 
     jobs --> one thread each, for as many as there are workers --> tasks --> engine
-                 | leaves out what is there, scans and joins long files, tries lost tasks again
+                 | skips existing targets, scans and joins long files, tries lost tasks again
                  v
              JobResult, as each is done
 
-Nothing here needs to be remembered for a batch that is stopped: what it has written is complete, and is left out when
-the same batch runs again.
+A batch keeps no record of its progress: the files it has written are complete, and are skipped when the same batch runs
+again.
 """
 
 import os
@@ -36,12 +36,13 @@ Told = Callable[[JobResult, EncodeResult | None], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchSettings:
-    """How to go about a batch.
+    """The settings of a batch.
 
     Attributes:
-        split_seconds: Videos that are half as long again, or longer, are split into ranges of about this; 0: none is.
-        num_retries: How often a task is tried again whose worker was lost or could not read or write a file.
-        overwrite: Replace targets.
+        split_seconds: Approximate length of the ranges that videos longer than 1.5 times this are split into; 0: no
+            video is split.
+        num_retries: Number of further tries for a task whose worker was lost or could not read or write a file.
+        overwrite: Replace existing targets.
     """
 
     split_seconds: float = 60.0
@@ -62,13 +63,14 @@ def encode_batch(
     """Encode many videos on the workers of `engine`; those that fail do not stop the rest.
 
     Args:
-        jobs: What to encode.
-        engine: Stays the caller's to close.
-        options: How to encode.
-        batch: How to go about it.
-        skip: Whether a target is there already and good.
-        told: Called with each result as it is known, and with what was done if it was; in one thread at a time.
-        advance: Called with the number of frames that were written since the last call; likewise.
+        jobs: The files to encode.
+        engine: The engine that runs the tasks; the caller closes it.
+        options: The options of encoding.
+        batch: The settings of the batch.
+        skip: Whether an existing target is good, so that its job is skipped.
+        told: Called with each result as soon as it is known, and with the EncodeResult of an encoded file, else None;
+            by one thread at a time.
+        advance: Called with the number of frames written since the last call; by one thread at a time.
 
     Returns:
         One result per job, in the order of `jobs`.
@@ -93,13 +95,13 @@ class _Batch:
         self._telling = threading.Lock()
         self._scans = threading.BoundedSemaphore(os.cpu_count() or 1)
         self._tasks = ThreadPoolExecutor(engine.num_workers, "vtok-task")
-        self._jobs = ThreadPoolExecutor(engine.num_workers + 1, "vtok-job")  # one more: the next file is looked at
+        self._jobs = ThreadPoolExecutor(engine.num_workers + 1, "vtok-job")  # one more, which inspects the next file
 
     def results(self, jobs: Sequence[Job]) -> list[JobResult]:
         futures = [self._jobs.submit(self._run_job, job) for job in jobs]
         try:
             for future in as_completed(futures):
-                future.result()  # a program's own fault ends the batch
+                future.result()  # an error in the program ends the batch
             return [future.result() for future in futures]
         except BaseException:
             self._is_stopped.set()
@@ -110,7 +112,7 @@ class _Batch:
             self._tasks.shutdown(cancel_futures=True)
 
     def _run_job(self, job: Job) -> JobResult:
-        retried: list[str] = []  # why, once for each task that was done again
+        retried: list[str] = []  # the reason of each retry
         result: EncodeResult | None = None
         error = None
         try:
@@ -170,16 +172,16 @@ class _Batch:
         )
 
     def _is_long(self, source: Path) -> bool:
-        """Whether a source is split. Those of which only a part is encoded, and sequences of images, never are."""
+        """Whether a source is split. Sequences of images, and sources encoded only in part, never are."""
         options = self._options
         if options.start_seconds or options.end_seconds is not None or not source.is_file():
             return False
         with suppress(VtokError), VideoReader(source, image_rate=options.image_rate, allow_hdr=True) as reader:
             return is_long(reader.info, self._batch.split_seconds)
-        return False  # the task will say what is wrong
+        return False  # the task will report the error
 
     def _attempt(self, retried: list[str], function: Callable[..., Outcome], source: Path, *rest: Any) -> Any:
-        """The result of a task, which is tried again where that may help: not if its input is to blame."""
+        """Return the result of a task; try it again where that may help, which is not if its input is at fault."""
         for left in reversed(range(1 + self._batch.num_retries)):
             try:
                 outcome: Outcome = self._engine.run(function, source, *rest)

@@ -1,1 +1,1 @@
-"""The command line: it parses and prints, and everything that it does can be called from Python."""
+"""The command line: it parses and prints; everything else can be called from Python."""

@@ -1,4 +1,4 @@
-"""The command line: it parses and prints; everything it does can be called from Python.
+"""The program `vtok` with all its commands.
 
 Torch takes seconds to import, so each command imports what it needs when it runs.
 """
@@ -51,7 +51,7 @@ def root(
 ) -> None:
     """Neural video compression whose codes are also tokens.
 
-    Without a command, names say what to do: `vtok in.mp4 out.vtok` encodes, `vtok in.vtok out.mp4` decodes.
+    Without a command, the names choose it: `vtok in.mp4 out.vtok` encodes, `vtok in.vtok out.mp4` decodes.
     """
 
 
@@ -65,7 +65,7 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 
 def with_command(arguments: list[str]) -> list[str]:
-    """`arguments` with the command that they leave out: `decode` if the first name ends in .vtok, else `encode`."""
+    """Add the command if `arguments` have none: `decode` if the first name ends in .vtok, else `encode`."""
     names = [argument for argument in arguments if not argument.startswith("-")]
     commands = {"tokens", *(command.__name__ for command in COMMANDS)}
     if not names or arguments[0] != names[0] or names[0] in commands or not Path(names[0]).suffix:
@@ -74,9 +74,9 @@ def with_command(arguments: list[str]) -> list[str]:
 
 
 def main() -> None:
-    """Entry point of the `vtok` program: bad input gets one line, and a traceback only with VTOK_DEBUG=1."""
+    """Run the `vtok` program; bad input gets an error of one line, and a traceback only with VTOK_DEBUG=1."""
     for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):  # Windows has no SIGHUP
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
             signal.signal(number, _terminate)
     prepare_streams()
     keep_freed_memory()

@@ -97,7 +97,7 @@ def _print(benchmark: "Benchmark", page: Path, report: Reporter) -> None:
 
 
 def _points(codecs: str, qualities: str, crfs: str, av1_crfs: str) -> dict[str, list[int]]:
-    """The settings of each codec, from the options of these names."""
+    """Return the settings of each codec, from the options of these names."""
     from vtok.benchmark.codecs import FAMILIES, VTOK, parse_codecs
 
     names = _option("--codecs", parse_codecs, codecs)
@@ -108,10 +108,10 @@ def _points(codecs: str, qualities: str, crfs: str, av1_crfs: str) -> dict[str, 
 
 
 def parse_integers(text: str, low: int, high: int) -> list[int]:
-    """`"1-3,7"` to `[1, 2, 3, 7]`.
+    """Parse a list such as `"1-3,7"` to `[1, 2, 3, 7]`.
 
     Raises:
-        ConfigError: It is no such list, or a number is not from `low` to `high`.
+        ConfigError: The text is not such a list, or a number is not from `low` to `high`.
     """
 
     def numbers() -> Iterator[int]:
@@ -129,7 +129,7 @@ def parse_integers(text: str, low: int, high: int) -> list[int]:
 
 
 def _option(name: str, parse: Callable[[str], T], text: str) -> T:
-    """An option that cannot be understood is an error of usage."""
+    """Parse the text of an option; a ConfigError becomes a usage error."""
     try:
         return parse(text)
     except ConfigError as error:

@@ -15,8 +15,8 @@ from vtok.cli.workers import WorkerOptions
 from vtok.files.options import DecodeOptions, EncodeOptions
 from vtok.model.registry import DEFAULT_MODEL
 
-Work = Callable[[Path, Path, Any], Any]  # source, target, progress: what encodes or decodes one file
-Skip = Callable[[Path], bool]  # whether a target is there and good
+Work = Callable[[Path, Path, Any], Any]  # encodes or decodes one file, from source, target and progress
+Skip = Callable[[Path], bool]  # whether an existing target is good
 
 _Sources = Annotated[
     list[Path],
@@ -203,7 +203,7 @@ def _never(target: Path) -> bool:
 def _one_file(
     verb: str, files: list[Path], work: Work, report: Reporter, *, skip_existing: bool, dry_run: bool
 ) -> None:
-    """Do the work on one input and one output."""
+    """Encode or decode one input to one output."""
     from vtok.cli.progress import frame_progress
 
     if len(files) != 2:
@@ -216,7 +216,7 @@ def _one_file(
 
 
 def _many_files(verb: str, jobs: list[Job], work: Work, report: Reporter, *, skip: Skip, dry_run: bool) -> BatchResult:
-    """Do the work on any number of inputs, one after the other, into a folder."""
+    """Encode or decode any number of inputs into a folder, one after the other."""
     from vtok.cli.progress import frame_progress
 
     results: dict[str, Any] = {}

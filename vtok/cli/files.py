@@ -1,4 +1,4 @@
-"""The commands that look at files or copy from them: `stats`, `info`, `verify`, `cut` and `concat`."""
+"""The commands that describe files or copy from them: `stats`, `info`, `verify`, `cut` and `concat`."""
 
 from pathlib import Path
 from typing import Annotated
@@ -42,7 +42,7 @@ def stats(
         result = file_stats(reference, compressed, tokenizer=tokenizer, with_vmaf=not no_vmaf, progress=progress)
     if plot:
         write_plot(result, plot)
-    report = Reporter(as_json=as_json)  # with --quiet too: the figures are what was asked for
+    report = Reporter(as_json=as_json)  # not quiet even with --quiet: the figures are the result
     if as_json:
         report.result(result)
     else:

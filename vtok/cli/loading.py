@@ -1,4 +1,4 @@
-"""What commands load when they run, and not before: torch alone takes seconds."""
+"""Functions that import torch and load models only when a command runs: importing torch takes seconds."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ def set_threads(threads: int | None) -> None:
 
 
 def load(model: str) -> Any:
-    """The tokenizer of that name or file, with networks that are shared."""
+    """Return the tokenizer of that name or file, with shared networks."""
     from vtok.model.loading import shared_model
     from vtok.model.tokenizer import VideoTokenizer
 

@@ -6,13 +6,13 @@ from typing import Annotated, Any
 
 import typer
 
-# A file that may not be read is an error of one line, when it is read, and a batch goes on: no matter of usage.
+# A file without permission to read gets an error of one line when it is read, and a batch goes on: no usage error.
 PathArgument = partial(typer.Argument, readable=False)
 PathOption = partial(typer.Option, readable=False)
 
 
 def json_option(kind: str) -> Any:
-    """The option `--json`, which prints an object of that kind."""
+    """Return the option `--json`, which prints an object of that kind."""
     return typer.Option("--json", help=f"Print one JSON object: {kind}.")
 
 

@@ -1,4 +1,4 @@
-"""What commands print: results on stdout, everything else on stderr, one JSON object where that is asked for."""
+"""The output of commands: results on stdout, everything else on stderr, one JSON object if requested."""
 
 import errno
 import json
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 EXIT_FAILED = 1
 EXIT_INCOMPLETE = 3
-_MOST_FAULTS = 20  # that are printed
+_MOST_FAULTS = 20  # more are not printed
 _STANDARD_OUTPUT = "standard output"
 _OPTIONS = {
     "allow_hdr=True": "--allow-hdr",
@@ -41,27 +41,27 @@ _ARGUMENT = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, _OPTIONS))})(?!\w)"
 
 
 def in_options(text: str) -> str:
-    """A message of the library, with the options of the command in place of the arguments of its functions."""
+    """Replace the arguments of functions in a message of the library by the options of the commands."""
     return _ARGUMENT.sub(lambda found: _OPTIONS[found[0]], text)
 
 
 def prepare_streams() -> None:
-    """Let the standard streams take whatever is printed, also where the shell has closed some of them (`2>&-`)."""
-    # A file that is opened would get the number of a closed stream, and FFmpeg's messages with it.
+    """Make the standard streams accept any text, even if the shell has closed some of them (`2>&-`)."""
+    # Otherwise a file opened later would get the number of a closed stream, and FFmpeg's messages.
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(number, True)
     os.close(number)
     if sys.stderr is None:
-        sys.stderr = Path(os.devnull).open("w", errors="backslashreplace")  # noqa: SIM115 # till the program ends
+        sys.stderr = Path(os.devnull).open("w", errors="backslashreplace")  # noqa: SIM115 # until the program ends
     if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="backslashreplace")  # names of files may have any bytes
+        sys.stdout.reconfigure(errors="backslashreplace")  # file names may contain any bytes
 
 
 def print_line(text: str, stream: TextIO | None) -> None:
-    """Print `text` at once. It is lost, and nothing else is, if the stream is closed or nobody reads it any more.
+    """Print `text` at once. If the stream is closed or no longer read, only the text is lost.
 
     Raises:
-        MediaError: Results cannot be written, as on a full disk.
+        MediaError: Results cannot be written, for example because the disk is full.
     """
     if stream is None:
         return
@@ -70,30 +70,30 @@ def print_line(text: str, stream: TextIO | None) -> None:
     except OSError as error:
         with suppress(OSError):
             null = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(null, stream.fileno())  # so that neither the next line fails nor Python at its end
+            os.dup2(null, stream.fileno())  # so that neither the next line nor Python's exit fails
             os.close(null)
         if error.errno != errno.EPIPE and stream is sys.stdout:
             raise MediaError(f"{_STANDARD_OUTPUT}: cannot be written: {error.strerror}") from error
 
 
 class Reporter:
-    """Says what a command did, for people or for programs, and exits with the code for it.
+    """Reports the outcome of a command, for people or for programs, and exits with the matching code.
 
     Args:
         as_json: Print results as JSON objects.
-        as_json_lines: Print one JSON object per file of a batch, as soon as it is done.
-        quiet: Print neither summaries nor notices; errors and warnings still are.
+        as_json_lines: Print one JSON object per file of a batch, as soon as the file is done.
+        quiet: Print neither summaries nor notices; errors and warnings are still printed.
     """
 
     def __init__(self, *, as_json: bool = False, as_json_lines: bool = False, quiet: bool = False) -> None:
         self.as_json, self.as_json_lines, self.quiet = as_json, as_json_lines, quiet
 
     def error(self, message: str) -> None:
-        """Print why something failed."""
+        """Print the reason of a failure."""
         self._say("error", message)
 
     def warning(self, message: str) -> None:
-        """Print why something is incomplete."""
+        """Print the reason why something is incomplete."""
         self._say("warning", message)
 
     def faults(self, path: str, faults: list[str]) -> None:
@@ -112,7 +112,7 @@ class Reporter:
 
     @contextmanager
     def console(self, *, width: int | None = None) -> Iterator["Console"]:
-        """A console for tables, which are printed to stdout in the end; `width` is that where there is no terminal."""
+        """Yield a console for tables, then print them to stdout; `width` is its width without a terminal."""
         from rich.console import Console
 
         is_terminal = sys.stdout is not None and sys.stdout.isatty()
@@ -122,7 +122,7 @@ class Reporter:
         self.line(tables.get().rstrip("\n"))
 
     def result(self, result: Any, *, stream: TextIO | None = None) -> None:
-        """Print a result: JSON, or its summary, or nothing."""
+        """Print a result as JSON or as its summary, or nothing with `quiet`."""
         stream = stream or sys.stdout
         if self.as_json:
             print_json(asdict(result), stream)
@@ -132,12 +132,12 @@ class Reporter:
     def finish(self, result: Any) -> None:
         """Print the result of encoding or decoding one file, and exit with 3 if it is incomplete."""
         self._notices(result)
-        self.result(result, stream=sys.stderr if result.target == "-" else None)  # to stdout the data went
+        self.result(result, stream=sys.stderr if result.target == "-" else None)  # stdout holds the data
         if result.incomplete:
             raise typer.Exit(EXIT_INCOMPLETE)
 
     def finish_job(self, job: JobResult, result: Any) -> None:
-        """Print the outcome of one file of a batch; `result` is what its work returned, if it was done."""
+        """Print the outcome of one file of a batch; `result` is the result of encoding or decoding it, or None."""
         if job.error is not None:
             self.error(job.error)
         if result is not None:
@@ -157,7 +157,7 @@ class Reporter:
             raise typer.Exit(EXIT_INCOMPLETE)
 
     def _notices(self, result: Any) -> None:
-        """Print what was converted or left out, and what is wrong with the source."""
+        """Print conversions, omissions, and faults of the source."""
         if not self.quiet:
             for notice in result.notices:
                 self._say("notice", f"{result.source}: {notice}")
@@ -171,7 +171,7 @@ class Reporter:
 
 def print_json(value: dict[str, Any], stream: TextIO | None = None) -> None:
     """Print one object, on stdout if no other stream is given."""
-    # NaN is no JSON: better an error here than in every reader.
+    # NaN is not JSON: an error here is better than one in every reader.
     print_line(json.dumps(value, allow_nan=False), stream or sys.stdout)
 
 

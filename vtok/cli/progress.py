@@ -1,6 +1,6 @@
-"""Progress on stderr: a bar on a terminal, log lines elsewhere, nothing with `--quiet`.
+"""Shows progress on stderr: a bar on a terminal, log lines elsewhere, nothing with `--quiet`.
 
-A meter counts, and a display shows it: frames of one file, files and frames of a batch, jobs of a benchmark.
+A meter counts the frames of a file, the files of a batch or the jobs of a benchmark; a display shows meters.
 """
 
 import sys
@@ -17,45 +17,45 @@ from vtok.cli.output import print_line
 from vtok.video.frame import VideoInfo
 
 LOG_SECONDS = 10.0
-Advance = Callable[[int], None]  # called with the number of frames that were done since the last call
+Advance = Callable[[int], None]  # called with the number of frames done since the last call
 
 
 class Meter:
-    """A count of what is done.
+    """A count of finished items.
 
     Args:
-        description: What is being done, in a few words.
-        unit: What is counted.
-        total: How many there are, if that is known.
+        description: The activity, in a few words.
+        unit: Name of the items, plural.
+        total: Number of all items, or None if unknown.
     """
 
     def __init__(self, description: str, unit: str, total: int | None) -> None:
         self.description, self.unit, self.total = description, unit, total
         self.done = 0
         self.speed = ""
-        self.left = ""  # the time, if it can be estimated
+        self.left = ""  # the remaining time, if it can be estimated
         self._begun = time.monotonic()
 
     @property
     def seconds(self) -> float:
-        """Since the start; never 0."""
+        """Seconds since the start; never 0."""
         return max(time.monotonic() - self._begun, 1e-9)
 
 
 class Display:
-    """Shows nothing."""
+    """A display that shows nothing."""
 
     def show(self, meter: Meter) -> None:
-        """Show how far `meter` is; from one thread at a time."""
+        """Show the count of `meter`; to be called by one thread at a time."""
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Leave the terminal to what else is printed."""
+        """Leave the terminal to other output."""
         yield
 
 
 class _Log(Display):
-    """Prints a line when the last one is old enough."""
+    """Prints a line if the last one is at least `seconds` old."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -95,14 +95,14 @@ class _Bar(Display):
 
 @contextmanager
 def display(*, quiet: bool, console: Console | None = None, log_seconds: float | None = None) -> Iterator[Display]:
-    """A display for any number of meters.
+    """Yield a display for any number of meters.
 
     Args:
         quiet: Show nothing.
         console: The terminal; default: stderr.
-        log_seconds: From one log line to the next; default: `LOG_SECONDS`.
+        log_seconds: Seconds from one log line to the next; default: `LOG_SECONDS`.
     """
-    # Left to itself, rich would also draw a bar into a log file where the environment asks for colours (FORCE_COLOR).
+    # By default rich also draws a bar into a log file if the environment asks for colours (FORCE_COLOR).
     console = console or Console(stderr=True, force_terminal=sys.stderr.isatty())
     if quiet:
         yield Display()
@@ -110,13 +110,13 @@ def display(*, quiet: bool, console: Console | None = None, log_seconds: float |
         yield _Log(LOG_SECONDS if log_seconds is None else log_seconds)
     else:
         columns = (
-            TextColumn("{task.description}", markup=False),  # there may be a file's name in it
+            TextColumn("{task.description}", markup=False),  # it may contain a file name
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[unit]}  {task.fields[speed]}"),
             TextColumn("{task.fields[left]}"),
         )
-        # Results are printed to stdout meanwhile, which may be a pipe: not for rich to draw on the terminal.
+        # Results go to stdout meanwhile. It may be a pipe, so rich must not draw them on the terminal.
         with Progress(*columns, console=console, transient=True, redirect_stdout=False) as bar:
             yield _Bar(bar)
 
@@ -125,7 +125,7 @@ def display(*, quiet: bool, console: Console | None = None, log_seconds: float |
 def frame_progress(
     verb: str, *, quiet: bool, console: Console | None = None
 ) -> Iterator[Callable[[VideoInfo], Advance]]:
-    """Show the frames of one file; arguments as for `display`.
+    """Show the progress through the frames of one file; `display` explains `quiet` and `console`.
 
     Yields:
         A function that takes the video's description, once known, and returns the function to call as frames are done.
@@ -141,7 +141,7 @@ def frame_progress(
                 rate = meter.done / meter.seconds
                 times = f", {rate / info.average_rate:.2f} x real time" if info.average_rate else ""
                 meter.speed = f"{rate:.1f} frames/s{times}"
-                # What a header says of the number of frames may not be true.
+                # The number of frames in a header may be wrong.
                 meter.left = _time_left((total - meter.done) / rate) if 0 < meter.done <= total else ""
                 shown.show(meter)
 
@@ -151,12 +151,12 @@ def frame_progress(
 
 
 class FileMeter:
-    """The files of a batch, and their frames.
+    """A count of the files of a batch, and of their frames.
 
     Args:
-        verb: What is being done, in one word.
-        num_files: How many there are.
-        shown: Where that is shown.
+        verb: The activity, in one word.
+        num_files: Number of files in the batch.
+        shown: The display that shows the count.
     """
 
     def __init__(self, verb: str, num_files: int, shown: Display) -> None:
@@ -173,7 +173,7 @@ class FileMeter:
 
 @contextmanager
 def job_progress(jobs: list[Job], *, quiet: bool) -> Iterator[Callable[[Job], None]]:
-    """Show the jobs of a benchmark; yields the function to call with each as it is done."""
+    """Show the progress through the jobs of a benchmark; yield the function to call with each finished job."""
     with display(quiet=quiet, log_seconds=0) as shown:
         left, meter = TimeLeft(jobs), Meter("bench", "jobs", len(jobs))
         shown.show(meter)

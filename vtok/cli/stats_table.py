@@ -80,7 +80,7 @@ def _spread(spread: Spread, digits: int) -> str:
 
 
 def _octaves(values: list[float]) -> list[list[float]]:
-    """Values of channels 1, 2-3, 4-7, 8-15 and so on."""
+    """Split the values of channels into those of channels 1, 2-3, 4-7, 8-15 and so on."""
     starts = [2**i - 1 for i in range(len(values).bit_length())]
     return [values[start : 2 * start + 1] for start in starts if start < len(values)]
 

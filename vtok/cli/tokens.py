@@ -13,7 +13,7 @@ from vtok.cli.output import EXIT_INCOMPLETE, Reporter
 
 
 class TokenFormat(StrEnum):
-    """What `tokens export` writes."""
+    """The formats that `tokens export` writes."""
 
     NPZ = "npz"
     WEBDATASET = "webdataset"
@@ -77,7 +77,7 @@ def export_tokens(
     from vtok.tokens.shards import export_shards
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # said below, one line per file
+        warnings.simplefilter("ignore", UserWarning)  # reported below, one line per file
         dataset = TokenDataset(
             files, num_latents=num_latents, stride=stride, num_channels=num_channels, tokenizer=tokenizer
         )

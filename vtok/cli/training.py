@@ -31,7 +31,7 @@ def train(
     """Train the tokenizer: a folder of videos in, weights out.
 
     A run that finds its own checkpoint in the output folder goes on from there. With torchrun, processes on one machine
-    or several share the clips of each step; any number of them that divides batch_size goes on with a run.
+    or several share the clips of each step; any number of processes that divides batch_size can go on with a run.
 
     Example: vtok train videos/ --validation other-videos/ -o runs/first --minutes 120
 
@@ -41,7 +41,7 @@ def train(
     from vtok.training.loop import train as run
 
     set_threads(threads)
-    with redirect_stdout(sys.stderr):  # whatever a run prints is progress
+    with redirect_stdout(sys.stderr):  # all output of a run is progress
         is_first = run(
             videos,
             validation,

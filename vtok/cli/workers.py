@@ -19,10 +19,10 @@ class WorkerOptions:
 
     Attributes:
         engine: The name of an engine, one of `vtok.batch.engines.ENGINES`.
-        workers: How many there are; None: as many as the engine starts by itself.
-        threads: Processor threads of each; None: a share of all.
-        split_seconds: Length of the ranges of long videos; 0: none is split.
-        retries: How often a task is done again whose worker was lost.
+        workers: Number of workers; None: the default of the engine.
+        threads: Processor threads of each worker; None: the default of the engine.
+        split_seconds: Length in seconds of the ranges of long videos; 0: no video is split.
+        retries: Number of further tries for a task whose worker was lost.
     """
 
     engine: str
@@ -33,7 +33,7 @@ class WorkerOptions:
 
     @property
     def are_wanted(self) -> bool:
-        """Whether there is more than this process."""
+        """Whether more than this process is to work."""
         return self.workers is not None or self.engine != "local"
 
     def encode(
@@ -45,7 +45,7 @@ class WorkerOptions:
         overwrite: bool,
         skip: Callable[[Path], bool],
     ) -> BatchResult:
-        """Encode all `jobs` and report each as it is done."""
+        """Encode all `jobs` and report each one when it is done."""
         from vtok.batch.engines import start_engine
         from vtok.batch.workers import BatchSettings, encode_batch
         from vtok.cli.progress import FileMeter, display

@@ -1,1 +1,1 @@
-"""Frames to codes to groups of a file, and back; one file opened as frames or as tokens."""
+"""Converts frames to codes to groups of a file, and back; opens one file as frames or as tokens."""

@@ -1,10 +1,10 @@
-"""Frames to codes and codes to frames, one chunk at a time, with the networks' state carried from chunk to chunk.
+"""Converts frames to codes and codes to frames, chunk by chunk; the networks' state is carried to the next chunk.
 
     8 frames, uint8 --> planes, float --> pad to blocks --> latents --> codes, uint8 [n, H, W]      ChunkEncoder
     codes, uint8 [n, H, W] --> planes, float --> crop --> 8 frames, uint8                           ChunkDecoder
 
-A video of any length needs the memory of one chunk. The networks always see exactly one chunk at a time, so a result
-cannot depend on how many are at hand.
+A video of any length needs the memory of one chunk. The networks always see exactly one chunk at a time, so the result
+cannot depend on the number of chunks available.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ _SIDES = (PATCH, PATCH // 2, PATCH // 2)  # rows of samples in a row of latents:
 
 
 def latent_size(height: int, width: int) -> tuple[int, int]:
-    """Latent rows H and columns W of a video of `height` x `width` pixels."""
+    """Return the latent rows H and columns W of a video of `height` x `width` pixels."""
     return -(-height // PATCH), -(-width // PATCH)
 
 
@@ -38,7 +38,7 @@ class _Coder:
         self, model: PretrainedModel, info: VideoInfo, quality: float, arithmetic: Arithmetic | None, reach: int
     ) -> None:
         self._arithmetic = arithmetic or choose_arithmetic("cpu")
-        self._num_threads = torch.get_num_threads()  # for whichever thread will call; see `vtok.system.threads`
+        self._num_threads = torch.get_num_threads()  # for any thread that calls later; see `vtok.system.threads`
         self._model = model.on(self._arithmetic.device)
         highest = self._model.config.num_qualities
         if not 1 <= quality <= highest:
@@ -50,18 +50,18 @@ class _Coder:
         self.restart()
 
     def restart(self) -> None:
-        """Forget what came before, as at the beginning of a video."""
+        """Forget earlier chunks, as at the beginning of a video."""
         self._states: list[State | None] = [None] * len(self._strips)
 
 
 class ChunkEncoder(_Coder):
-    """Codes of one video's chunks, in order; see `prefer_cheap_codes` for their choice.
+    """Encodes the chunks of one video, in order; `prefer_cheap_codes` explains the choice of codes.
 
     Args:
-        model: What codes them.
+        model: The model that encodes.
         info: Size and range of the frames.
         quality: 1 to 9.
-        arithmetic: Where and how to compute; default: on the processor.
+        arithmetic: Device and number format of the networks; default: those of `choose_arithmetic("cpu")`.
     """
 
     def __init__(
@@ -70,17 +70,17 @@ class ChunkEncoder(_Coder):
         super().__init__(model, info, quality, arithmetic, model.networks.config.analysis_reach)
 
     def restart(self) -> None:
-        """Forget what came before, as at the beginning of a video."""
+        """Forget earlier chunks, as at the beginning of a video."""
         super().restart()
         self.start_group()
 
     def start_group(self) -> None:
-        """Choose the next codes without regard to those before, which the prior will not see."""
+        """Choose the next codes regardless of earlier ones: the prior will not see these."""
         self._previous: list[Tensor | None] = [None] * len(self._strips)
 
     @torch.inference_mode()
     def encode(self, frames: Sequence[Frame]) -> Plane:
-        """Codes uint8 `[n, H, W]` of the next 1 to 8 frames; fewer than 8 only at the end of the video."""
+        """Return codes uint8 `[n, H, W]` of the next 1 to 8 frames; fewer than 8 only at the end of the video."""
         use_threads(self._num_threads)
         height, width = latent_size(self._info.height, self._info.width)
         codes = np.empty((self._model.config.num_channels, height, width), np.uint8)
@@ -96,7 +96,7 @@ class ChunkEncoder(_Coder):
         return codes
 
     def _planes(self, frames: Sequence[Frame], strip: Strip) -> Planes:
-        """What the networks see of `frames` for a strip."""
+        """Return the part of `frames` that the networks see for a strip."""
         y, u, v = (
             torch.from_numpy(np.stack([plane[strip.seen(side)] for plane in planes]))[None].to(self._arithmetic.device)
             for side, planes in zip(_SIDES, zip(*((f.y, f.u, f.v) for f in frames), strict=True), strict=True)
@@ -105,7 +105,7 @@ class ChunkEncoder(_Coder):
 
 
 class ChunkDecoder(_Coder):
-    """Frames of one video's chunks, in order; arguments as for `ChunkEncoder`."""
+    """Decodes the chunks of one video, in order; takes the arguments of `ChunkEncoder`."""
 
     def __init__(
         self, model: PretrainedModel, info: VideoInfo, quality: float, arithmetic: Arithmetic | None = None
@@ -114,7 +114,7 @@ class ChunkDecoder(_Coder):
 
     @torch.inference_mode()
     def decode(self, codes: Plane, pts: Sequence[int]) -> list[Frame]:
-        """The next frames, as many as there are timestamps (1 to 8), from codes uint8 `[n, H, W]`."""
+        """Return the next 1 to 8 frames from codes uint8 `[n, H, W]`, one frame per timestamp in `pts`."""
         use_threads(self._num_threads)
         size = self._info.height, self._info.width
         chroma_size = tuple(-(-n // 2) for n in size)

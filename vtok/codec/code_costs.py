@@ -1,4 +1,4 @@
-"""What the codes of a file cost, noted while it is read."""
+"""The cost of a file's codes, recorded while it is read."""
 
 from dataclasses import dataclass, field
 
@@ -10,12 +10,12 @@ from vtok.container.groups import VideoGroup
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupCost:
-    """What the codes of one group of frames take in the file.
+    """The space of one group's codes in the file.
 
     Attributes:
-        first_frame: Number of its first frame.
-        num_frames: Frames in it.
-        num_bytes: Entropy-coded codes, without timestamps and framing.
+        first_frame: Number of the group's first frame.
+        num_frames: Number of frames in the group.
+        num_bytes: Bytes of the entropy-coded codes, without timestamps and framing.
     """
 
     first_frame: int
@@ -25,18 +25,18 @@ class GroupCost:
 
 @dataclass(slots=True)
 class CodeCosts:
-    """Notes what groups and channels cost while a file is read.
+    """Records the cost of groups and channels while a file is read.
 
     Attributes:
-        groups: Those read so far.
-        channel_bits: Ideal code length under the prior of all codes of each channel `[n]`, in bits.
+        groups: The costs of the groups read so far.
+        channel_bits: Ideal length under the prior of all codes of each channel `[n]`, in bits.
     """
 
     groups: list[GroupCost] = field(default_factory=list)
     channel_bits: NDArray[np.float64] | None = None
 
     def add_group(self, group: VideoGroup, num_channels: int) -> NDArray[np.float64]:
-        """Note the size of a group; return `channel_bits`, to which its decoder is to add."""
+        """Record the size of a group; return `channel_bits`, to which the group's decoder adds."""
         self.groups.append(
             GroupCost(first_frame=group.first_frame, num_frames=group.num_frames, num_bytes=len(group.coded))
         )

@@ -1,4 +1,4 @@
-"""Chunks of a source to groups of a file: networks, and beside them entropy coding."""
+"""Encodes chunks of a source to groups of a file: the networks and the entropy coder run at the same time."""
 
 from collections.abc import Generator, Iterable, Iterator
 
@@ -26,24 +26,25 @@ def encode_chunks(
     num_before: int = 0,
     first_frame: int = 0,
 ) -> Generator[SourceChunk | VideoGroup, None, None]:
-    """Encode chunks, which are read and analysed ahead. To be closed by who does not take all of it.
+    """Encode chunks, which are read and analysed ahead. A caller that does not exhaust the generator must close it.
 
     Args:
-        chunks: What to encode.
-        model: What encodes it.
+        chunks: The chunks to encode.
+        model: The model that encodes.
         info: Size and range of the frames.
         quality: 1 to 9.
-        arithmetic: Where and how the networks compute.
+        arithmetic: Device and number format of the networks.
         verify: Decode the codes of each group, and compare.
-        num_before: The networks see so many chunks that belong to no group, as they come before what is wanted.
+        num_before: Number of leading chunks that the networks see but that belong to no group: they come before the
+            wanted range.
         first_frame: Number of the first frame of the first group.
 
     Yields:
-        Each chunk that belongs to a group when it is coded, and each group after its last chunk.
+        Each chunk that belongs to a group, once it is coded, and each group after its last chunk.
 
     Raises:
         ConfigError: The model does not have that quality.
-        ChecksumError: Codes were to be verified, and others came back.
+        ChecksumError: A group was verified and decoded to other codes.
     """
     encoder = ChunkEncoder(model, info, quality, arithmetic)
     group = GroupEncoder(model.exact_prior, quality, verify=verify)
@@ -67,7 +68,7 @@ def encode_chunks(
 
 
 def _coded(encoder: ChunkEncoder, chunks: Iterable[SourceChunk]) -> Iterator[tuple[SourceChunk, Codes]]:
-    """Each chunk with its codes."""
+    """Yield each chunk with its codes."""
     for chunk in chunks:
         yield chunk, encoder.encode(chunk.frames)
         if chunk.ends_group:

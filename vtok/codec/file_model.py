@@ -1,4 +1,4 @@
-"""The model of a `.vtok` file: found by its header, checked against it, and named in that of a new file."""
+"""The model of a `.vtok` file: found by the header, checked against it, and named in the header of a new file."""
 
 from vtok.container.reader import FileHeader
 from vtok.entropy.frame_coder import ENTROPY_CODER
@@ -12,10 +12,10 @@ from vtok.video.tracks import Extras
 
 
 def model_of(header: FileHeader, tokenizer: VideoTokenizer | None) -> PretrainedModel:
-    """The model that wrote the file: that of the given tokenizer, or one at hand.
+    """Return the model that wrote the file: that of the given tokenizer, or an available one.
 
     Raises:
-        ModelMismatchError: It is another one, or none is at hand.
+        ModelMismatchError: The tokenizer has another model, or the model is not available.
         ConfigError: The tokenizer has no model that codes files.
         FormatError: The header does not fit the model.
     """
@@ -30,10 +30,10 @@ def model_of(header: FileHeader, tokenizer: VideoTokenizer | None) -> Pretrained
 
 
 def card_of(header: FileHeader) -> ModelCard:
-    """The card of the model that wrote the file.
+    """Return the card of the model that wrote the file.
 
     Raises:
-        ModelMismatchError: It is not at hand.
+        ModelMismatchError: The model is not available.
     """
     card = model_with_hash(header.model_sha256)
     if card is None:
@@ -46,7 +46,7 @@ def card_of(header: FileHeader) -> ModelCard:
 
 
 def _check(header: FileHeader, model: PretrainedModel) -> None:
-    """Refuse what a header may say in general, but not with this model."""
+    """Refuse a header that is valid in general, but not with this model."""
     networks = model.networks
     sizes = (networks.num_codebooks, networks.time_factor, networks.space_factor)
     if (header.num_codebooks, header.frames_per_latent, header.patch_size) != sizes:
@@ -62,7 +62,7 @@ def _check(header: FileHeader, model: PretrainedModel) -> None:
 
 
 def new_header(model: PretrainedModel, info: VideoInfo, quality: float, extras: Extras | None = None) -> FileHeader:
-    """The header of a file that `model` is about to write."""
+    """Return the header of a file that `model` is about to write."""
     extras = extras or Extras()
     return FileHeader(
         model_name=model.name,

@@ -1,4 +1,4 @@
-"""From a group of the file to its latent frames: range decoding, and the check of the codes' CRC."""
+"""Decodes a group of the file to its latent frames: range decoding, and the check of the codes' CRC."""
 
 import zlib
 
@@ -14,18 +14,18 @@ from vtok.entropy.frame_coder import Codes, PriorGroupDecoder
 def decode_group(
     prior: ExactPrior, header: FileHeader, group: VideoGroup, *, channel_bits: NDArray[np.float64] | None = None
 ) -> list[Codes]:
-    """A group's latent frames, codes uint8 `[n, H, W]` each, checked as a whole.
+    """Return a group's latent frames, codes uint8 `[n, H, W]` each, checked as a whole.
 
     Args:
-        prior: Of the file's model.
-        header: Of the file.
-        group: What is decoded.
-        channel_bits: As for `PriorGroupDecoder`.
+        prior: The exact prior of the file's model.
+        header: The header of the file.
+        group: The group to decode.
+        channel_bits: The array that receives the code length of each channel; see `PriorGroupDecoder`.
 
     Raises:
-        FormatError: The group does not decode to the codes that were written, or is larger than groups may be.
+        FormatError: The group does not decode to the codes that were written, or exceeds the size limit of groups.
     """
-    header.check_group(group.num_frames, group.num_latent_frames)  # recovery has not
+    header.check_group(group.num_frames, group.num_latent_frames)  # recovery does not check this itself
     height, width = latent_size(header.height, header.width)
     decoder = PriorGroupDecoder(
         prior,

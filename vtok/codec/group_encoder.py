@@ -1,4 +1,4 @@
-"""From latent frames to a group of the file: entropy coding, the CRC of the codes, and a check that they come back."""
+"""Encodes latent frames to a group of the file: entropy coding, the CRC of the codes, and a check that they decode."""
 
 import zlib
 from collections.abc import Iterator
@@ -10,22 +10,22 @@ from vtok.entropy.frame_coder import Codes, PriorGroupDecoder, PriorGroupEncoder
 from vtok.video.frame import VideoInfo
 from vtok.video.times import DEFAULT_RATE
 
-MAX_GROUP_CHUNKS = 32  # 256 frames, the most that the format takes
-# A chunk of the file holds 64 MiB at most; groups of large frames are cut short so that even at 2 bits per pixel they
-# fill three quarters of that.
+MAX_GROUP_CHUNKS = 32  # 256 frames, the limit of the format
+# A chunk of the file holds at most 64 MiB. Groups of large frames are kept short, so that even at 2 bits per pixel they
+# fill at most three quarters of that.
 MAX_GROUP_PIXELS = 48 * 2**20 * 8 // 2
 
 
 class GroupEncoder:
-    """Codes one group, latent frame by latent frame.
+    """Encodes one group, latent frame by latent frame.
 
     Attributes:
-        num_chunks: Latent frames so far.
+        num_chunks: Number of latent frames so far.
 
     Args:
-        prior: Of the model.
+        prior: The exact prior of the model.
         quality: 1 to 9.
-        verify: Decode the group when it is finished, and compare.
+        verify: Decode the finished group and compare the codes.
     """
 
     def __init__(self, prior: ExactPrior, quality: float, *, verify: bool = False) -> None:
@@ -36,7 +36,7 @@ class GroupEncoder:
         self.num_chunks = 0
 
     def push(self, codes: Codes, pts: list[int]) -> None:
-        """Append a latent frame, codes uint8 `[n, H, W]`, which stands for frames with timestamps `pts`."""
+        """Append a latent frame, codes uint8 `[n, H, W]`, for the frames with timestamps `pts`."""
         self._encoder.push(codes)
         self._size = codes.shape[1:]
         self._codes_crc32 = zlib.crc32(codes.data, self._codes_crc32)
@@ -44,10 +44,10 @@ class GroupEncoder:
         self.num_chunks += 1
 
     def finish(self, first_frame: int) -> VideoGroup:
-        """The group, whose first frame has the number `first_frame`.
+        """Return the group; its first frame has the number `first_frame`.
 
         Raises:
-            ChecksumError: It was to be verified, and other codes came back.
+            ChecksumError: The group was verified and decoded to other codes.
         """
         group = VideoGroup(
             first_frame=first_frame,
@@ -75,7 +75,7 @@ class GroupEncoder:
 
 
 def chunks_per_group(info: VideoInfo, keyframe_seconds: float) -> int:
-    """How many latent frames a group of about `keyframe_seconds` has, within the limits of the format."""
+    """Return the number of latent frames in a group of about `keyframe_seconds`, within the limits of the format."""
     wanted = keyframe_seconds * float(info.average_rate or DEFAULT_RATE) / FRAMES_PER_CHUNK
     fitting = MAX_GROUP_PIXELS // (info.width * info.height * FRAMES_PER_CHUNK)
     return max(1, round(min(wanted, fitting, MAX_GROUP_CHUNKS)))

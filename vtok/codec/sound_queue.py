@@ -9,7 +9,7 @@ from vtok.video.tracks import AudioPacket, AudioTrack
 
 
 class SoundQueue:
-    """Takes packets as a reader finds them, and returns them as chunks when they are due; a `PacketSink`."""
+    """Takes packets from a reader and returns them as chunks when they are due; a `PacketSink`."""
 
     def __init__(self) -> None:
         self._tracks: Sequence[AudioTrack] = ()
@@ -17,20 +17,20 @@ class SoundQueue:
         self._span, self._shift = Span(), Fraction(0)
 
     def start(self, tracks: Sequence[AudioTrack], time_base: Fraction) -> None:
-        """Set the tracks of the packets and the time base of the pictures."""
+        """Set the tracks of the packets, and the time base of the pictures."""
         self._tracks, self._chunks = tracks, AudioChunks(tracks, time_base)
 
     def push(self, packet: AudioPacket) -> None:
         """Append a packet, unless it begins outside the span that is kept.
 
         Raises:
-            ConfigError: The packet is too large for a chunk, or a time is out of range.
+            ConfigError: The packet is too large for a chunk, or one of its times is out of range.
         """
         if self._chunks is not None and self._span.has(packet.seconds(self._tracks)):
             self._chunks.push(packet.moved(self._shift, self._tracks))
 
     def keep(self, span: Span, shift: Fraction) -> None:
-        """Keep only the packets, past and future, that begin in `span`, moved by `shift` seconds."""
+        """Keep only packets that begin in `span`, past and future ones, and move them by `shift` seconds."""
         early = list(self.take())
         self._span, self._shift = span, shift
         for payload in early:
@@ -43,5 +43,5 @@ class SoundQueue:
         return self._chunks is not None and self._chunks.is_due
 
     def take(self) -> Iterator[bytes]:
-        """The payloads of all chunks so far; after that nothing is waiting."""
+        """Return the payloads of all chunks so far; afterwards the queue is empty."""
         return iter(()) if self._chunks is None else self._chunks.take()

@@ -1,4 +1,4 @@
-"""A source as the encoder takes it: a stretch of time moved to its beginning, eight frames and their sound at once."""
+"""A source as the encoder takes it: a range of time, moved to the beginning, in chunks of eight frames and sound."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -24,23 +24,23 @@ class SourceChunk(NamedTuple):
 
 
 class SourcePart:
-    """Frames that begin from one time to another, counted from the first; without times, all of the video.
+    """The frames that begin in a range of time, counted from the first frame; without times, the whole video.
 
-    What comes before is decoded and left out: a frame may need any number of those before it. Pictures, sound and
-    chapters are moved together, by whole units of the video's time base.
+    Earlier frames are decoded and dropped: a frame may depend on any number of them. Pictures, sound and chapters are
+    moved together, by whole units of the video's time base.
 
     Attributes:
         info: Description of the part.
         extras: Tags, audio tracks, and chapters at their new times.
 
     Args:
-        reader: Of which nothing was read yet.
-        sound: Where its sound waits; None if it is left out.
-        start_seconds: The first time.
-        end_seconds: The second; None for the end.
+        reader: The reader of the video; nothing may have been read from it.
+        sound: The queue that holds the sound of the video; None if sound is left out.
+        start_seconds: Begin of the range.
+        end_seconds: End of the range; None for the end of the video.
 
     Raises:
-        ConfigError: No frame begins in that range; while iterating.
+        ConfigError: No frame begins in that range; raised while iterating.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class SourcePart:
         self._frames = self._moved(chain([first], frames))
 
     def chunks(self, chunks_per_group: int) -> Iterator[SourceChunk]:
-        """Frames by eight; the last may be fewer. The sound that is due goes with them."""
+        """Yield chunks of eight frames, the last possibly shorter, each with the sound that is due."""
         for number in count(1):
             frames = list(islice(self._frames, FRAMES_PER_CHUNK))
             if not frames:
@@ -84,12 +84,12 @@ class SourcePart:
             yield SourceChunk(frames, list(self._sound.take()) if is_due else [], ends_group)
 
     def rest_of_sound(self) -> Iterator[bytes]:
-        """The sound that comes after the last frame, as payloads of chunks."""
+        """Yield the sound that comes after the last frame, as payloads of chunks."""
         return self._sound.take()
 
     @property
     def last_frame_ticks(self) -> int:
-        """How long the last frame is shown, in units of the time base, 0 if that is not known; final after it."""
+        """Duration of the last frame in units of the time base, 0 if unknown; final once that frame was read."""
         return self._reader.last_frame_ticks if self._ticks_of_last is None else self._ticks_of_last
 
     def _moved(self, frames: Iterator[Frame]) -> Iterator[Frame]:

@@ -1,8 +1,8 @@
-"""A `.vtok` file to a video, in constant memory, all or nothing.
+"""Decodes a `.vtok` file to a video, in constant memory, all or nothing.
 
     ContainerReader -> PriorGroupDecoder -> ChunkDecoder (these three: CompressedVideo) -> open_output
 
-Audio packets pass by the networks: they are copied as they are.
+Audio packets do not go through the networks: they are copied unchanged.
 """
 
 import os
@@ -28,17 +28,17 @@ from vtok.video.frame import Progress
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecodeResult:
-    """What `decode_file` did.
+    """The outcome of `decode_file`.
 
     Attributes:
         source: The `.vtok` file that was read.
         target: The video that was written.
-        num_frames: Frames in it.
-        first_frame: Number of the first of them in the source.
-        notices: What the target cannot hold as it was, one line each.
-        num_held_frames: How many of the frames are pictures held in place of lost ones.
-        faults: What is wrong with the source, one line each.
-        incomplete: What that means, or None if nothing is wrong.
+        num_frames: Number of frames in the written video.
+        first_frame: Number of the first written frame in the source.
+        notices: Properties of the source that the target cannot hold, one line each.
+        num_held_frames: Number of written frames that repeat an earlier picture in place of a lost one.
+        faults: Faults of the source, one line each.
+        incomplete: The consequence of the faults, or None if there are none.
     """
 
     source: str
@@ -51,7 +51,7 @@ class DecodeResult:
     incomplete: str | None = None
 
     def summary(self) -> str:
-        """One line for people."""
+        """Return one line for people."""
         source_range = f", from frame {self.first_frame} on" if self.first_frame else ""
         return f"{self.target}: {self.num_frames} frames{source_range}"
 
@@ -75,29 +75,30 @@ def decode_file(
 ) -> DecodeResult:
     """Decompress a `.vtok` file, or a part of it, into a video.
 
-    Of a part only the groups that it lies in are read. Its frames are those of the whole, to the last bit before
-    `codec`; its timestamps begin with that of the source's first frame.
+    To decode a part, only the groups that contain it are read. Up to the output codec, its frames equal those of the
+    whole bit for bit. Its timestamps begin with that of the source's first frame.
 
     Args:
         source: The `.vtok` file: a path, `-` for standard input, bytes, or a binary file object that can seek. A file
-            object is read from its beginning, is not closed, and stands where it stood afterwards.
-        target: What to write; its suffix chooses between videos, GIF, images and raw frames. A sequence of images is
+            object is read from its beginning and not closed; afterwards its position is the same as before.
+        target: The output; its suffix chooses between videos, GIF, images and raw frames. A sequence of images is
             named by a pattern such as `frames/%04d.png`. `-` means standard output.
-        codec: Codec of a video; the default is visually lossless, H.264 (VP9 in WebM), `ffv1` is lossless.
-        codec_options: FFmpeg options of that codec, such as `{"crf": "20"}`.
-        output_format: One of `vtok.media.outputs.FORMATS`, for standard output.
+        codec: Codec of a video. The default, H.264 (VP9 in WebM), is visually lossless; `ffv1` is lossless.
+        codec_options: FFmpeg options of the codec, such as `{"crf": "20"}`.
+        output_format: Format for standard output, one of `vtok.media.outputs.FORMATS`.
         start_seconds: Leave out frames that begin earlier than this after the first frame.
-        end_seconds: Leave out frames that begin at this time or later.
-        recover: Of a damaged source write what is intact, and hold the last good picture in place of lost frames.
+        end_seconds: Leave out frames that begin at this time after the first frame or later.
+        recover: Write the intact part of a damaged source, and hold the last good picture in place of lost frames.
         with_audio: Write the sound too, as far as the container of the target can hold it.
-        tokenizer: Default: the one in this package that the file names.
+        tokenizer: The tokenizer that decodes; default: the one in this package that the file names.
         overwrite: Replace an existing target.
-        device: Where the networks run, one of `vtok.networks.arithmetic.DEVICES`.
-        precision: What they multiply in, one of `vtok.networks.arithmetic.PRECISIONS`.
-        progress: Told the video's description, returns what is told the number of frames done.
+        device: The device that the networks run on, one of `vtok.networks.arithmetic.DEVICES`.
+        precision: The number format of the networks' products, one of `vtok.networks.arithmetic.PRECISIONS`.
+        progress: Called with the video's description; returns the function to call with the number of frames done
+            since its last call.
 
     Raises:
-        VtokError: Of any kind; then nothing was written and an existing target is as it was.
+        VtokError: Decoding failed, for any reason; nothing was written and an existing target is unchanged.
     """
     options = DecodeOptions(
         codec=codec,
@@ -122,7 +123,7 @@ def decode_with(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> DecodeResult:
-    """`decode_file` with its options in one piece."""
+    """Do the same as `decode_file`, with an options object."""
     check_target(target, [source] if isinstance(source, str | os.PathLike) else [], overwrite=overwrite)
     opened: type[CompressedVideo | RecoveredVideo] = RecoveredVideo if options.recover else CompressedVideo
     arithmetic = choose_arithmetic(options.device, options.precision)
@@ -157,7 +158,7 @@ def decode_with(
 
 
 def _incomplete(faults: list[str], num_held: int, num_frames: int) -> str | None:
-    """What faults mean for the video that was written, or None if there are none."""
+    """Return the consequence of the faults for the written video, or None if there are no faults."""
     if not faults:
         return None
     sound = ", and sound is missing" if any("apkt chunk" in fault for fault in faults) else ""
@@ -166,7 +167,7 @@ def _incomplete(faults: list[str], num_held: int, num_frames: int) -> str | None
 
 @contextmanager
 def _hint_at_recovery(recover: bool) -> Iterator[None]:
-    """Say of a file that is damaged how to get the rest."""
+    """Add to an error about a damaged file how to get its intact part."""
     try:
         yield
     except (ChecksumError, TruncatedError) as error:

@@ -1,8 +1,8 @@
-"""A video to a `.vtok` file, in constant memory, all or nothing.
+"""Encodes a video to a `.vtok` file, in constant memory, all or nothing.
 
     VideoReader -> ChunkEncoder -> PriorGroupEncoder -> ContainerWriter
 
-Audio packets pass by the networks: they are copied as they are.
+Audio packets do not go through the networks: they are copied unchanged.
 """
 
 import os
@@ -35,24 +35,25 @@ from vtok.system.standard_streams import is_standard, local_file, standard_outpu
 from vtok.video.frame import Progress
 from vtok.video.times import played_seconds
 
-Advance = Callable[[int], None]  # told how many more frames are done
+Advance = Callable[[int], None]  # called with the number of frames done since the last call
 Items = Generator[VideoGroup | list[bytes], None, None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodeResult:
-    """What `encode_file` did.
+    """The outcome of `encode_file`.
 
     Attributes:
         source: The video that was read.
         target: The file that was written.
-        num_frames: Frames in it.
-        num_bytes: Its size.
-        num_audio_bytes: How much of that is sound.
+        num_frames: Number of frames in the written file.
+        num_bytes: Size of the written file in bytes.
+        num_audio_bytes: Bytes of the written file that are sound.
         bits_per_pixel: 8 x bytes without sound / (width x height x frames).
-        kbit_per_second: Over the duration of the frames; None for a single frame without a rate.
-        notices: What was converted or left out, one line each.
-        incomplete: Why the source could not be read to its end, or None.
+        kbit_per_second: Bitrate of the whole file over the duration of the frames; None for a single frame without a
+            rate.
+        notices: Conversions and omissions, one line each.
+        incomplete: The reason why the source could not be read to its end, or None.
     """
 
     source: str
@@ -66,7 +67,7 @@ class EncodeResult:
     incomplete: str | None
 
     def summary(self) -> str:
-        """One line for people."""
+        """Return one line for people."""
         rate = f", {self.kbit_per_second:.0f} kbit/s" if self.kbit_per_second else ""
         sound = f" with {self.num_audio_bytes} of sound" if self.num_audio_bytes else ""
         return (
@@ -98,25 +99,26 @@ def encode_file(
     Args:
         source: Any video file that FFmpeg reads, an image, a pattern of images such as `frames/%04d.png`, or `-` for
             standard input.
-        target: The file to write; its name ends in `.vtok`. Or `-` for standard output, or a binary file object, which
-            needs nothing but `write` and is not closed.
+        target: The file to write, with a name that ends in `.vtok`; or `-` for standard output; or a binary file
+            object, which needs only a `write` method and is not closed.
         quality: 1 (smallest) to 9 (best).
-        tokenizer: Default: the pretrained one of this package.
-        keyframe_seconds: Length of the groups that can be decoded on their own.
+        tokenizer: The tokenizer that encodes; default: the pretrained one of this package.
+        keyframe_seconds: Length in seconds of the groups that can be decoded on their own.
         overwrite: Replace an existing target.
-        allow_hdr: Take HDR video, its colours cut to 8 bits as they are.
+        allow_hdr: Accept HDR video; its colours are cut to 8 bits without conversion.
         image_rate: Frames per second of a sequence of images; default 25.
         with_audio: Copy all audio tracks.
         start_seconds: Leave out frames that begin earlier than this after the first frame; the rest moves up.
-        end_seconds: Leave out frames that begin at this time or later.
-        verify: Decode the codes of each group before it is written, and check the written file, as it is on the disk.
-        device: Where the networks run, one of `vtok.networks.arithmetic.DEVICES`.
-        precision: What they multiply in, one of `vtok.networks.arithmetic.PRECISIONS`.
-        progress: Told the video's description, returns what is told the number of frames done.
+        end_seconds: Leave out frames that begin at this time after the first frame or later.
+        verify: Decode the codes of each group before it is written, and check the written file on the disk.
+        device: The device that the networks run on, one of `vtok.networks.arithmetic.DEVICES`.
+        precision: The number format of the networks' products, one of `vtok.networks.arithmetic.PRECISIONS`.
+        progress: Called with the video's description; returns the function to call with the number of frames done
+            since its last call.
 
     Raises:
-        VtokError: Of any kind; then nothing was written and an existing target is as it was. Only what went to standard
-            output or a file object by then stays there.
+        VtokError: Encoding failed, for any reason. Then nothing was written and an existing target is unchanged; only
+            data already sent to standard output or a file object stays there.
     """
     options = EncodeOptions(
         quality=quality,
@@ -142,7 +144,7 @@ def encode_with(
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> EncodeResult:
-    """`encode_file` with its options in one piece; a tokenizer takes the place of the model they name."""
+    """Do the same as `encode_file`, with an options object; a given tokenizer replaces the model that it names."""
     target = target if isinstance(target, str | os.PathLike) else Sink(target)
     if not isinstance(target, Sink):
         check_target(target, [source], overwrite=overwrite)
@@ -176,16 +178,17 @@ def write_encoded(
     model: PretrainedModel,
     progress: Progress | None = None,
 ) -> EncodeResult:
-    """Read a source, have it coded, and write the file, all or nothing.
+    """Read a source, code it with `coded`, and write the file, all or nothing.
 
     Args:
-        options: How to read, what goes into the header, and whether to check the written file.
+        options: Options for reading, for the header, and for the check of the written file.
         source: A video, as `encode_file` takes it.
-        target: The file to write or to replace, or where to write.
-        coded: Given the source and what is told the number of frames done, it gives the groups, and before each the
-            chunks of sound that come before it, in the order of the file.
-        model: What codes.
-        progress: Told the video's description, returns what is told the number of frames done.
+        target: The file to write or to replace, or the sink to write to.
+        coded: Called with the source and the function to call with the number of frames done; yields the groups in the
+            order of the file, each after the chunks of sound that come before it.
+        model: The model that codes.
+        progress: Called with the video's description; returns the function to call with the number of frames done
+            since its last call.
     """
     sound = SoundQueue() if options.with_audio else None
     with (
@@ -218,7 +221,7 @@ def write_encoded(
 
 
 def _result(source: StrPath, target: str, writer: ContainerWriter, reader: VideoReader, seconds: float) -> EncodeResult:
-    """What was done when `writer` has written all that `reader` gave, which plays for `seconds`."""
+    """Return the outcome after `writer` has written all frames of `reader`, which play for `seconds`."""
     num_pixels = reader.info.width * reader.info.height * writer.totals.num_frames
     return EncodeResult(
         source=str(source),
@@ -235,7 +238,7 @@ def _result(source: StrPath, target: str, writer: ContainerWriter, reader: Video
 
 @contextmanager
 def _opened_target(target: StrPath | Sink) -> Iterator[BinaryIO | Sink]:
-    """Where a `.vtok` file is written: beside its name until it is complete, or straight to what is no path."""
+    """Open the target: a path is written under a temporary name until it is complete, anything else directly."""
     if isinstance(target, Sink):
         yield target
         return
@@ -251,7 +254,7 @@ def check_written(target: StrPath) -> None:
     """Read a file that was just written, and check everything in it that can be checked.
 
     Raises:
-        ChecksumError: It is not sound.
+        ChecksumError: The file is damaged.
     """
     verification = verify_file(target)
     if not verification.is_sound:

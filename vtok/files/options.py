@@ -1,4 +1,4 @@
-"""The options of `encode_file` and `decode_file`, checked; they can be pickled, so workers get them as they are."""
+"""The options of `encode_file` and `decode_file`, checked; they can be pickled and sent to workers."""
 
 import math
 from collections.abc import Mapping
@@ -18,10 +18,10 @@ class _PartOptions:
 
     Attributes:
         start_seconds: Leave out frames that begin earlier than this after the first frame.
-        end_seconds: Leave out frames that begin at this time or later; None for the end.
+        end_seconds: Leave out frames that begin at this time after the first frame or later; None for the end.
         with_audio: Copy all audio tracks, as far as the target can hold them.
-        device: Where the networks run, one of `vtok.networks.arithmetic.DEVICES`.
-        precision: What they multiply in, one of `vtok.networks.arithmetic.PRECISIONS`.
+        device: The device that the networks run on, one of `vtok.networks.arithmetic.DEVICES`.
+        precision: The number format of the networks' products, one of `vtok.networks.arithmetic.PRECISIONS`.
     """
 
     start_seconds: Fraction | float = 0
@@ -35,23 +35,23 @@ class _PartOptions:
         if self.end_seconds is not None:
             start = exact_seconds(self.start_seconds)
             expected = f"seconds after start_seconds, {float(start):g}, or None"
-            _check("end_seconds", self.end_seconds, expected, lambda x: math.isfinite(x) and exact_seconds(x) > start)
+            _check("end_seconds", self.end_seconds, expected, lambda x: 0 <= x < math.inf and exact_seconds(x) > start)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodeOptions(_PartOptions):
-    """How to encode; see `vtok.encode_file`.
+    """The options of encoding; see `vtok.encode_file`.
 
     Attributes:
-        model: Name or file of the model, where no tokenizer is given.
+        model: Name or file of the model, used if no tokenizer is given.
         quality: 1 (smallest) to 9 (best).
-        keyframe_seconds: Length of the groups that can be decoded on their own; infinity for the longest.
-        allow_hdr: Take HDR video, its colours cut to 8 bits as they are.
+        keyframe_seconds: Length in seconds of the groups that can be decoded on their own; infinity for the longest.
+        allow_hdr: Accept HDR video; its colours are cut to 8 bits without conversion.
         image_rate: Frames per second of a sequence of images; None for 25.
-        verify: Decode the codes of each group before it is written, and check the written file.
+        verify: Decode the codes of each group before it is written, and check the written file on the disk.
 
     Raises:
-        ConfigError: An option is outside its allowed set.
+        ConfigError: An option is outside its allowed range.
     """
 
     model: str = DEFAULT_MODEL
@@ -72,16 +72,16 @@ class EncodeOptions(_PartOptions):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecodeOptions(_PartOptions):
-    """How to decode; see `vtok.decode_file`.
+    """The options of decoding; see `vtok.decode_file`.
 
     Attributes:
         codec: Codec of a video; None for the default of the target's container.
-        codec_options: FFmpeg options of that codec.
-        output_format: One of `vtok.media.outputs.FORMATS`, for standard output.
-        recover: Of a damaged source write what is intact.
+        codec_options: FFmpeg options of the codec.
+        output_format: Format for standard output, one of `vtok.media.outputs.FORMATS`.
+        recover: Write the intact part of a damaged source.
 
     Raises:
-        ConfigError: An option is outside its allowed set.
+        ConfigError: An option is outside its allowed range.
     """
 
     codec: str | None = None

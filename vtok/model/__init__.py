@@ -1,1 +1,1 @@
-"""`VideoTokenizer`, its weights, and the models at hand."""
+"""`VideoTokenizer`, its weights, and the available models."""

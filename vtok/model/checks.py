@@ -1,4 +1,4 @@
-"""Checks of what `VideoTokenizer` is given, and the model configurations that follow from it."""
+"""Checks of the arguments of `VideoTokenizer`, and the model configurations that follow from them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,10 +16,10 @@ LATENT_LAYERS = ("klt", "latent_residual")
 
 
 def plain_layers(layers: Any) -> tuple[tuple[str, int], ...]:
-    """`layers` as a tuple of tuples.
+    """Return `layers` as a tuple of tuples.
 
     Raises:
-        ConfigError: They are not pairs of a type and a dimension.
+        ConfigError: The layers are not pairs of a type and a dimension.
     """
     if not isinstance(layers, tuple | list):
         raise ConfigError(f"layers is {layers!r}; expected (type, dimension) pairs")
@@ -47,10 +47,10 @@ def latent_model_config(
     channels: int,
     options: Mapping[str, Any] | None,
 ) -> LatentModelConfig:
-    """The sizes of the pretrained kind of model that the parameters of `VideoTokenizer` ask for.
+    """Return the configuration of a model of the pretrained kind, from parameters of `VideoTokenizer`.
 
     Raises:
-        ConfigError: They do not fit together.
+        ConfigError: The parameters do not fit together.
     """
     _check_types(layers, LATENT_LAYERS)
     (_, num_channels), *blocks = layers
@@ -80,10 +80,10 @@ def latent_model_config(
 def conv_model_config(
     *, layers: tuple[tuple[str, int], ...], residual_conv_kernel_size: int, pad_mode: str, init_dim: int, **others: Any
 ) -> ConvModelConfig:
-    """What the parameters of `VideoTokenizer` ask for, with a convolutional model.
+    """Return the configuration of a convolutional model, from parameters of `VideoTokenizer`.
 
     Raises:
-        ConfigError: One of them is outside its allowed set.
+        ConfigError: A parameter is outside its allowed range.
     """
     _check_types(layers, CONV_LAYERS)
     check_integer("init_dim", init_dim, minimum=1)
@@ -97,7 +97,7 @@ def conv_model_config(
 
 
 def check_codebooks(num_codebooks: Any, codebook_size: Any) -> None:
-    """Raise ConfigError unless there are codebooks of a power of two."""
+    """Raise ConfigError unless there is at least one codebook and the codebook size is a power of two."""
     check_integer("num_codebooks", num_codebooks, minimum=1)
     check_integer("codebook_size", codebook_size, minimum=2)
     if codebook_size & (codebook_size - 1) or codebook_size > 2**62:
@@ -111,7 +111,7 @@ def check_integer(name: str, value: Any, *, minimum: int) -> None:
 
 
 def _kernel_size(name: str, size: Any) -> KernelSize:
-    """`size` as three integers; ConfigError unless it is that, positive, and odd in rows and columns."""
+    """Return `size` as three integers; ConfigError unless they are positive, and odd for rows and columns."""
     if not isinstance(size, tuple | list) or len(size) != 3 or not all(isinstance(k, int) and k >= 1 for k in size):
         raise ConfigError(f"{name} is {size!r}; expected three positive integers: frames, rows, columns")
     if any(k % 2 == 0 for k in size[1:]):
@@ -121,10 +121,10 @@ def _kernel_size(name: str, size: Any) -> KernelSize:
 
 
 def checked_video(name: str, video: Tensor, channels: int, dtype: torch.dtype) -> Tensor:
-    """Video `[b, c, t, h, w]` as it is, images `[b, c, h, w]` as video of one frame.
+    """Return video `[b, c, t, h, w]` unchanged, and images `[b, c, h, w]` as video of one frame.
 
     Raises:
-        ConfigError: It is neither, or its values are not numbers of type `dtype`.
+        ConfigError: The tensor is neither, or its values are not finite numbers of type `dtype`.
     """
     if video.dtype != dtype:
         raise ConfigError(f"{name} has type {video.dtype}; expected floating point in [-1, 1], {dtype}")
@@ -138,7 +138,7 @@ def checked_video(name: str, video: Tensor, channels: int, dtype: torch.dtype) -
 
 
 def check_codes(codes: Tensor, dim: int, codebook_size: int, dtype: torch.dtype) -> None:
-    """Raise ConfigError unless these are codes below `codebook_size`, or latents of `dtype`, `[b, dim, T, H, W]`."""
+    """Raise ConfigError unless `codes` is `[b, dim, T, H, W]`: codes below `codebook_size`, or latents of `dtype`."""
     is_codes = not codes.is_floating_point()
     what = "codes" if is_codes else "latents"
     if codes.ndim != 5 or codes.shape[1] != dim or 0 in codes.shape:

@@ -1,4 +1,4 @@
-"""Weights files to `PretrainedModel`s: one's own, or one that all of a process share."""
+"""Loads weights files as `PretrainedModel`s: one for the caller alone, or one shared by the whole process."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -14,14 +14,14 @@ from vtok.model.rgb_model import RgbModel
 from vtok.model.weights import load_weights, split_tensors, tensors_sha256
 from vtok.networks.latent_model import LatentModelConfig
 
-_LOCK = Lock()  # so that two threads do not load the same
+_LOCK = Lock()  # so that two threads do not load the same model
 
 
 def shared_model(name_or_path: str | Path = DEFAULT_MODEL) -> PretrainedModel:
-    """The model of that name or file, loaded once; again if the file has changed. It is not to be changed.
+    """Return the model of that name or file, loaded once, and again if the file changes. The caller must not change it.
 
     Raises:
-        WeightsError: There is no such model, or its tensors are not those its card names.
+        WeightsError: There is no such model, or its tensors are not those that its card names.
     """
     path, card = find_weights(name_or_path)
     status = path.stat() if path.exists() else None
@@ -36,12 +36,12 @@ def _shared(path: Path, expected_sha256: str | None, file: object) -> Pretrained
 
 
 def read_model(name_or_path: str | Path = DEFAULT_MODEL) -> PretrainedModel:
-    """The model of that name or file, for its caller alone.
+    """Return the model of that name or file, for the caller alone.
 
-    It does not depend on PyTorch's default type, default device or random numbers, and changes none of them.
+    Loading does not depend on PyTorch's default type, default device or random numbers, and changes none of them.
 
     Raises:
-        WeightsError: There is no such model, or its tensors are not those its card names.
+        WeightsError: There is no such model, or its tensors are not those that its card names.
     """
     path, card = find_weights(name_or_path)
     return _read(path, card.tensors_sha256 if card else None)
@@ -58,7 +58,7 @@ def _read(path: Path, expected_sha256: str | None) -> PretrainedModel:
         )
     networks, exact = split_tensors(tensors)
     try:
-        with torch.device("meta"):  # the tensors are taken as they are, so there is nothing to initialize
+        with torch.device("meta"):  # the tensors are assigned below, so initializing would be wasted
             model = RgbModel(LatentModelConfig.from_json(config))
         model.load_state_dict(networks, assign=True)
         with torch.device("cpu"):

@@ -1,4 +1,4 @@
-"""`PretrainedModel`: networks, exact prior, and the name and hash that files are written under."""
+"""`PretrainedModel`: networks, exact prior, and the name and hash that are written into files."""
 
 import copy
 from collections.abc import Mapping
@@ -17,14 +17,14 @@ _INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 @dataclass(frozen=True, eq=False)
 class PretrainedModel:
-    """A model that codes files. It may be shared, so nothing of it is to be changed; see `as_it_is`.
+    """A model that codes files. It may be shared, so it must not be changed; `as_it_is` says what happens if it is.
 
     Attributes:
         networks: Analysis, synthesis and the float prior.
-        exact_prior: What codes are coded with.
-        name: The model's name.
-        tensors_sha256: Hash of its tensors; see `vtok.model.weights.tensors_sha256`.
-        stored_types: The types that networks' tensors were hashed in, where that was not the type they have here.
+        exact_prior: The prior in integers, used for entropy coding.
+        name: Name of the model.
+        tensors_sha256: Hash of the model's tensors; see `vtok.model.weights.tensors_sha256`.
+        stored_types: The types in which the networks' tensors were hashed, where these differ from their types here.
     """
 
     networks: RgbModel
@@ -41,10 +41,10 @@ class PretrainedModel:
     def __reduce__(self) -> tuple[Any, ...]:
         model = self.as_it_is()
         arguments = (model.networks, model.exact_prior, model.name, model.tensors_sha256, model.stored_types)
-        return PretrainedModel, arguments  # without copies on other devices, which the receiver may not have
+        return PretrainedModel, arguments  # no copies on other devices: the receiver may not have these devices
 
     def on(self, device: torch.device) -> RgbModel:
-        """The networks on a device: a copy, made once, if they are on another."""
+        """Return the networks on a device: a copy, made once, if they are on another one."""
         if all(parameter.device.type == device.type for parameter in self.networks.parameters()):
             return self.networks
         if device not in self._copies:
@@ -52,15 +52,15 @@ class PretrainedModel:
         return self._copies[device]
 
     def as_it_is(self) -> "PretrainedModel":
-        """This model, or if its networks were changed since it was made, another with a name and hash of its own.
+        """Return this model, or, if its networks were changed after it was made, a new one with its own name and hash.
 
-        Who trains networks changes them in place. Files that were then written under the old hash would be decoded
-        with other networks than they were made for, and nobody would notice.
+        Training changes networks in place. Files then written under the old hash would be decoded with networks other
+        than those they were made for, without an error.
         """
         if _bit_sums(self.networks) == self._sums:
             return self
         if self._hash(self.exact_prior, self.stored_types) == self.tensors_sha256:
-            return self  # of another type
+            return self  # only the type of the tensors was changed
         prior = ExactPrior.quantize(copy.deepcopy(self.networks.prior).cpu().float())
         name = f"{self.name.removesuffix('-changed')}-changed"
         return PretrainedModel(self.networks, prior, name, self._hash(prior, {}))
@@ -73,15 +73,15 @@ class PretrainedModel:
 
 
 def _stored(tensor: Tensor, dtype: torch.dtype) -> Tensor:
-    """`tensor` in another type if that loses nothing."""
+    """Return `tensor` in type `dtype` if that loses nothing, else unchanged."""
     stored = tensor.to(dtype)
     return stored if torch.equal(stored.to(tensor.dtype), tensor) else tensor
 
 
 def _bit_sums(networks: RgbModel) -> list[int]:
-    """The sum of each tensor's values, taken as integers: a few milliseconds, where a hash takes a hundred.
+    """Return the sum of each tensor's bits read as integers. This takes a few milliseconds, a hash takes a hundred.
 
-    PyTorch counts changes of a tensor too, but not those by way of `tensor.data`.
+    PyTorch also counts the changes of a tensor, but not changes through `tensor.data`.
     """
     tensors = networks.state_dict().values()
     return torch.stack([tensor.view(_INTEGERS[tensor.element_size()]).sum() for tensor in tensors]).tolist()

@@ -1,8 +1,8 @@
-"""The weights that vtok ships, each with a card: what they are, how they were trained, how good they are.
+"""Finds weights by their cards, which say what they are, how they were trained and how good they are.
 
-A model is named by its file's name and by the SHA-256 of its tensors; a file is decoded with the weights that have the
-hash it states and no others. They are looked for in the package and in the folders of the environment variable
-`VTOK_MODELS` (`docs/models.md`). Nothing here, or anywhere in vtok, uses the network.
+A model is named by its weights file's name and by the SHA-256 of its tensors. A `.vtok` file is decoded only with the
+weights that have the hash stated in it. They are looked for in the package and in the folders of the environment
+variable `VTOK_MODELS` (`docs/models.md`). Nothing in vtok uses a network connection.
 """
 
 import json
@@ -20,13 +20,13 @@ FOLDERS_VARIABLE = "VTOK_MODELS"
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """What is said of a model, in `NAME.json` beside `NAME.safetensors`.
+    """The card of a model, `NAME.json` beside `NAME.safetensors`.
 
     Attributes:
-        name: The model's name.
-        tensors_sha256: Hash of its tensors; see `vtok.model.weights.tensors_sha256`.
-        path: Its weights.
-        card: All of the card.
+        name: Name of the model.
+        tensors_sha256: Hash of the model's tensors; see `vtok.model.weights.tensors_sha256`.
+        path: Path of the weights file.
+        card: All entries of the card.
     """
 
     name: str
@@ -36,22 +36,22 @@ class ModelCard:
 
 
 def model_cards() -> list[ModelCard]:
-    """The models at hand, those of the package first. Cards that cannot be read are passed over."""
+    """The cards of the available models, those of the package first. Cards that cannot be read are skipped."""
     return [card for card in _cards() if isinstance(card, ModelCard)]
 
 
 def passed_over() -> str:
-    """What is wrong with the cards that cannot be read, for the end of a message that a model is missing."""
+    """The faults of the cards that cannot be read, as the end of a message that a model is missing."""
     return "".join(f"; passed over: {card}" for card in _cards() if isinstance(card, str))
 
 
 def model_names() -> list[str]:
-    """Names of the models at hand."""
+    """Names of the available models."""
     return [card.name for card in model_cards()]
 
 
 def model_card(name: str) -> ModelCard:
-    """The card of a model at hand; of two with one name, the package's.
+    """Return the card of an available model; if two have the same name, that of the package.
 
     Raises:
         WeightsError: There is no such model.
@@ -65,15 +65,15 @@ def model_card(name: str) -> ModelCard:
 
 
 def model_with_hash(tensors_sha256: str) -> ModelCard | None:
-    """The card of the model at hand whose tensors have this hash, whatever it is called."""
+    """Return the card of the available model whose tensors have this hash, whatever its name, or None."""
     return next((card for card in model_cards() if card.tensors_sha256 == tensors_sha256), None)
 
 
 def find_weights(name_or_path: str | Path) -> tuple[Path, ModelCard | None]:
-    """The weights file of a model at hand and its card; a `.safetensors` file may have one beside it, or none.
+    """Return the weights file of an available model, and its card; a `.safetensors` file needs no card.
 
     Raises:
-        WeightsError: No model at hand has that name.
+        WeightsError: No available model has that name.
     """
     if str(name_or_path).endswith(".safetensors"):
         path = Path(name_or_path)
@@ -83,7 +83,7 @@ def find_weights(name_or_path: str | Path) -> tuple[Path, ModelCard | None]:
 
 
 def _cards() -> list[ModelCard | str]:
-    """The cards in all folders; for one that cannot be read, what is wrong with it."""
+    """The cards in all folders; in place of a card that cannot be read, a message about its fault."""
     others = [Path(folder) for folder in os.environ.get(FOLDERS_VARIABLE, "").split(os.pathsep) if folder]
     return [
         _read_card(path)

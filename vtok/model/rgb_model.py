@@ -1,4 +1,4 @@
-"""The pretrained model for RGB video: what `VideoTokenizer` asks of its networks."""
+"""The pretrained kind of model for RGB video, with the methods that `VideoTokenizer` needs."""
 
 import torch
 from torch import Tensor
@@ -14,15 +14,15 @@ DEFAULT_QUALITY = 5.0
 
 
 class RgbModel(LatentModel):
-    """A `LatentModel` that takes and gives RGB video `[b, 3, t, h, w]` in [-1, 1].
+    """A `LatentModel` that takes and returns RGB video `[b, 3, t, h, w]` in [-1, 1].
 
-    Qualities are 1 to 9, or None for `DEFAULT_QUALITY`; another one is a ConfigError.
+    Qualities are 1 to 9, or None for `DEFAULT_QUALITY`; others raise ConfigError.
 
     Attributes:
         num_codebooks: Codes per latent position, n.
         codebook_size: Codes per codebook.
-        channels: Of the video.
-        latent_dim: Channels of latents, n.
+        channels: Channels of the video.
+        latent_dim: Channels of the latents, n.
         time_factor: Frames per latent frame.
         space_factor: Rows and columns of pixels per latent row and column.
     """
@@ -36,25 +36,25 @@ class RgbModel(LatentModel):
         self.codebook_size = 2**config.num_stages
 
     def to_latents(self, video: Tensor, quality: float | None) -> Tensor:
-        """Video of any size to latents in units of one code step."""
+        """Return the latents of video of any size, in units of one code step."""
         latents, _ = self.encode(pad_to_blocks(Planes.from_rgb(video)), self._qualities(quality, video))
         return latents
 
     def to_codes(self, latents: Tensor) -> Tensor:
-        """Latents to codes `[b, n, T, H, W]`, uint8."""
+        """Return the codes `[b, n, T, H, W]` of latents, uint8."""
         return self.quantizer.to_uint8(self.quantizer(latents))
 
     def from_codes(self, codes: Tensor) -> Tensor:
-        """Codes to quantized latents."""
+        """Return the quantized latents of codes."""
         return self.quantizer.from_uint8(codes)
 
     def to_video(self, latents: Tensor, quality: float | None) -> Tensor:
-        """Latents to video of whole blocks."""
+        """Return the video of latents, in whole blocks."""
         planes, _ = self.decode(latents, self._qualities(quality, latents))
         return planes.to_rgb()
 
     def reconstruct(self, source: Tensor, target: Tensor | None, quality: float | None) -> Reconstruction:
-        """Code `source`; with a `target` of the same shape, count the loss of training too."""
+        """Code `source`; with a `target` of the same shape, also compute the training loss."""
         qualities = self._qualities(quality, source)
         coded = code(self, Planes.from_rgb(source), qualities)
         video, codes = coded.decoded.to_rgb(), self.quantizer.to_uint8(coded.codes.detach())

@@ -1,4 +1,4 @@
-"""`VideoTokenizer`: video to codes and back, one class for the convolutional default and for the pretrained model."""
+"""`VideoTokenizer`: video to codes and back, one class for the convolutional and the pretrained kind of model."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,32 +30,32 @@ class VideoTokenizer(nn.Module):
     """A video tokenizer: continuous latents, integer codes, and video from either.
 
     By default it is a causal 3-D convolutional tokenizer with plain LFQ, after MAGVIT-v2
-    (https://arxiv.org/abs/2310.05737). With `("klt", n)` as first layer it is the model that `from_pretrained` loads:
-    a learned transform of 8x8x8 blocks with residual LFQ, n codebooks of one byte, and a prior over the codes.
+    (https://arxiv.org/abs/2310.05737). With `("klt", n)` as first layer it is the kind of model that `from_pretrained`
+    loads: a learned transform of 8x8x8 blocks with residual LFQ, n codebooks of one byte, and a prior over the codes.
 
-    Any height, width and number of frames will do: video is padded by replication at the end of each axis to what the
-    layers divide, and the reconstruction is cropped back.
+    Height, width and number of frames are arbitrary: the end of each axis is padded by replication to a multiple of
+    the layers' total stride, and the reconstruction is cropped back.
 
     Args:
         layers: Pairs of layer type and dimension. `residual`: a residual convolution; `compress_space`: halves height
             and width; `compress_time`: halves the number of frames. For the pretrained kind: `("klt", n)` first, then
-            `("latent_residual", dim)` for each residual block on the latent grid, all of one dimension.
-        residual_conv_kernel_size: Kernel of `residual` layers, all three axes; odd.
+            `("latent_residual", dim)` for each residual block on the latent grid, all of the same dimension.
+        residual_conv_kernel_size: Kernel size of `residual` layers along all three axes; odd.
         num_codebooks: Codes per latent position, n.
         codebook_size: Codes per codebook; a power of two.
-        channels: Of the video; 3 for the pretrained kind.
+        channels: Channels of the video; 3 for the pretrained kind.
         init_dim: Channels after the input convolution.
-        input_conv_kernel_size: Frames, rows, columns; rows and columns odd.
-        output_conv_kernel_size: The same of the last convolution.
-        pad_mode: How convolutions pad height and width: `constant`, `reflect`, `replicate` or `circular`.
+        input_conv_kernel_size: Kernel size of the input convolution: frames, rows, columns; rows and columns odd.
+        output_conv_kernel_size: Kernel size of the last convolution: frames, rows, columns; rows and columns odd.
+        pad_mode: Padding of height and width in convolutions: `constant`, `reflect`, `replicate` or `circular`.
         lfq_entropy_loss_weight: Weight of the entropy and the diversity loss.
-        lfq_diversity_gamma: Weight of the diversity loss against the entropy loss.
+        lfq_diversity_gamma: Weight of the diversity loss relative to the entropy loss.
         lfq_commitment_loss_weight: Weight of the commitment loss.
         lfq_inverse_temperature: Sharpness of the soft codes in the entropies.
         latent_options: Further fields of `LatentModelConfig`, for the pretrained kind.
 
     Raises:
-        ConfigError: A parameter is outside its allowed set.
+        ConfigError: A parameter is outside its allowed range.
     """
 
     def __init__(
@@ -111,16 +111,16 @@ class VideoTokenizer(nn.Module):
 
     @classmethod
     def from_pretrained(cls, name_or_path: str | Path = DEFAULT_MODEL) -> "VideoTokenizer":
-        """The tokenizer with released weights, or with those in a `.safetensors` file; nothing is ever downloaded.
+        """Return the tokenizer with released weights, or with those in a `.safetensors` file; nothing is downloaded.
 
         Raises:
-            WeightsError: There is no such model, or its tensors are not those its card names.
+            WeightsError: There is no such model, or its tensors are not those that its card names.
         """
         return cls.of(read_model(name_or_path))
 
     @classmethod
     def of(cls, model: PretrainedModel) -> "VideoTokenizer":
-        """The tokenizer with the networks of a model, which stay the model's: not a copy."""
+        """Return a tokenizer that uses the networks of `model` itself, not a copy."""
         tokenizer = cls.__new__(cls)
         nn.Module.__init__(tokenizer)
         tokenizer._adopt(model.networks, model)
@@ -128,7 +128,7 @@ class VideoTokenizer(nn.Module):
 
     @property
     def pretrained(self) -> PretrainedModel:
-        """The model that codes files, under a hash that is that of its weights as they are now.
+        """The model that codes files, with the hash of its weights as they are now.
 
         Raises:
             ConfigError: The tokenizer is not of the pretrained kind, or was not loaded from weights.
@@ -142,12 +142,12 @@ class VideoTokenizer(nn.Module):
 
     @property
     def name(self) -> str:
-        """Name of the weights; `untrained` if they were not loaded."""
+        """Name of the weights; `untrained` if none were loaded."""
         return "untrained" if self._pretrained is None else self.pretrained.name
 
     @property
     def weights_sha256(self) -> str:
-        """Hash of the weights that files name; empty if they were not loaded."""
+        """Hash of the weights, as files name it; empty if none were loaded."""
         return "" if self._pretrained is None else self.pretrained.tensors_sha256
 
     def encode(self, video: Tensor, quantize: bool = False, *, quality: float | None = None) -> Tensor:
@@ -155,8 +155,8 @@ class VideoTokenizer(nn.Module):
 
         Args:
             video: `[b, c, t, h, w]` in [-1, 1], or images `[b, c, h, w]`.
-            quantize: Codes instead of continuous latents.
-            quality: 1 (smallest) to 9 (best), also in between; pretrained kind only. Default 5.
+            quantize: Return codes instead of continuous latents.
+            quality: 1 (smallest) to 9 (best), fractions too; default 5. Used by the pretrained kind only.
 
         Returns:
             Codes `[b, n, T, H, W]` in `[0, codebook_size)`: int64, or uint8 for codebooks of 256 residual LFQ codes.
@@ -169,12 +169,12 @@ class VideoTokenizer(nn.Module):
     def decode(
         self, codes: Tensor, *, quality: float | None = None, size: tuple[int, int, int] | None = None
     ) -> Tensor:
-        """Video from codes (any integer type) or from latents (floating point), as `encode` returns them.
+        """Return the video of codes or latents, as `encode` returns them.
 
         Args:
-            codes: `[b, n, T, H, W]`, or latents.
-            quality: As given to `encode`.
-            size: Frames, height and width to crop to; default: all there is.
+            codes: Codes `[b, n, T, H, W]` of any integer type, or latents in floating point.
+            quality: The quality that was given to `encode`.
+            size: Frames, height and width to crop to; default: no cropping.
 
         Returns:
             Video `[b, c, t, h, w]`, nominally in [-1, 1].
@@ -197,12 +197,12 @@ class VideoTokenizer(nn.Module):
         """Tokenize and reconstruct.
 
         Args:
-            video: What the reconstruction is compared with, `[b, c, t, h, w]` or images `[b, c, h, w]`.
-            video_or_images: What is tokenized, of the same shape (images count as one frame); default: `video`.
-            return_loss: Return the loss and its `LossBreakdown` instead of the reconstruction; of the pretrained kind
-                it is that of training, see `vtok.networks.objective`.
+            video: The target of the reconstruction loss, `[b, c, t, h, w]`, or images `[b, c, h, w]`.
+            video_or_images: The video to tokenize, of the same shape (images count as one frame); default: `video`.
+            return_loss: Return the loss and its `LossBreakdown` instead of the reconstruction; for the pretrained kind
+                it is the training loss of `vtok.networks.objective`.
             return_codes: Also return the codes, as the last element.
-            quality: As for `encode`.
+            quality: 1 (smallest) to 9 (best), fractions too; default 5. Used by the pretrained kind only.
 
         Returns:
             The reconstruction, of the shape of `video`; or `(loss, breakdown)`; with `return_codes` the codes follow:
@@ -228,5 +228,5 @@ class VideoTokenizer(nn.Module):
 
     @property
     def _dtype(self) -> torch.dtype:
-        """The type that the networks compute in."""
+        """The type of the networks' parameters, in which they compute."""
         return next(self.networks.parameters()).dtype

@@ -1,6 +1,6 @@
-"""Weights as files: safetensors with the configuration as JSON beside the tensors, and one hash that names them.
+"""Weights files: safetensors that also hold the configuration as JSON, and one hash that names the tensors.
 
-No pickle anywhere: a weights file is data, and reading one runs no code.
+Pickle is not used: a weights file is data, and reading it runs no code.
 """
 
 import hashlib
@@ -18,12 +18,12 @@ from torch import Tensor
 from vtok.errors import WeightsError
 from vtok.system.atomic import write_atomically
 
-EXACT_PRIOR = "exact_prior."  # what is stored of it has names that begin so
+EXACT_PRIOR = "exact_prior."  # prefix of the names of its tensors
 _CONFIG_KEY = "vtok_config"
 
 
 def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
-    """SHA-256 over names, types, shapes and values, in order of the names; it does not depend on the file's layout."""
+    """SHA-256 over names, types, shapes and values, in order of the names; independent of the file's layout."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
@@ -40,13 +40,13 @@ def save_weights(path: Path, tensors: Mapping[str, Tensor], config: Mapping[str,
 
 
 def save_card(path: Path, tensors_sha256: str, details: Mapping[str, Any]) -> None:
-    """Write the card of the weights at `path` beside them, by which they are found; see `docs/models.md`."""
+    """Write the card by which the weights at `path` are found, beside them; see `docs/models.md`."""
     card = {"name": path.stem, "tensors_sha256": tensors_sha256, **details}
     write_atomically(path.with_suffix(".json"), f"{json.dumps(card, indent=2)}\n".encode())
 
 
 def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and configuration of a weights file.
+    """Return the tensors and the configuration of a weights file.
 
     Raises:
         WeightsError: The file is missing, is not safetensors, or was not written by vtok.
@@ -66,7 +66,7 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def split_tensors(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The networks' tensors, in float32, and those of the exact prior as they are."""
+    """Return the networks' tensors in float32, and those of the exact prior unchanged."""
     networks = {key: tensor.float() for key, tensor in tensors.items() if not key.startswith(EXACT_PRIOR)}
     exact = {key.removeprefix(EXACT_PRIOR): x for key, x in tensors.items() if key.startswith(EXACT_PRIOR)}
     return networks, exact

@@ -1,4 +1,4 @@
-"""What training minimises: distortion plus lambda times rate, over all qualities at once.
+"""The training objective: distortion plus lambda times rate, over all qualities at once.
 
     distortion = distortion_weight * (MSE_Y / 2 + MSE_U / 4 + MSE_V / 4)     samples in [-1, 1]
     rate       = bits per pixel under the prior
@@ -6,9 +6,9 @@
     jumps      = jump_weight * distortion of (first frames of chunks - last frames of those before)
     loss       = mean over clips of  (cost + jumps) / (cost without gradient + balance_floor * sqrt(lambda))
 
-Mean squared error does not care whether the errors of consecutive frames are alike, but whoever looks does: jumps are
-what makes a video pulse. The last line makes a percent of a cheap clip worth about as much as a percent of an expensive
-one, as in BD-rate, which averages percentages over clips and qualities; the floor keeps black frames from taking over.
+Mean squared error ignores whether consecutive frames have similar errors, but viewers notice: jumps make a video pulse.
+The last line makes a percent of a cheap clip worth about as much as a percent of an expensive one, as in BD-rate, which
+averages percentages over clips and qualities. The floor keeps black frames from dominating.
 """
 
 from collections.abc import Sequence
@@ -29,12 +29,12 @@ PLANE_WEIGHTS = (0.5, 0.25, 0.25)  # of Y, U and V in the distortion
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ObjectiveConfig:
-    """What counts how much.
+    """The weights of the objective's terms.
 
     Attributes:
-        distortion_weight: Of the mean squared error, whose samples are in [-1, 1].
-        jump_weight: Of errors that change from the last frame of a chunk to the first of the next.
-        balance_floor: What is added to a clip's cost before its loss is divided by it, in units of `sqrt(lambda)`.
+        distortion_weight: Weight of the mean squared error, of samples in [-1, 1].
+        jump_weight: Weight of the change of errors from the last frame of a chunk to the first of the next.
+        balance_floor: Term added to a clip's cost before its loss is divided by it, in units of `sqrt(lambda)`.
     """
 
     distortion_weight: float = 100.0
@@ -44,7 +44,7 @@ class ObjectiveConfig:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a model does to a batch, per clip `[b]`."""
+    """The results of a model on a batch, per clip `[b]`."""
 
     loss: Tensor
     cost: Tensor
@@ -54,7 +54,7 @@ class Outcome:
 
 
 class Coded(NamedTuple):
-    """Videos that went through a model, with straight-through rounding."""
+    """Videos coded by a model, with straight-through rounding."""
 
     latents: Tensor  # [b, n, T, H, W]
     codes: Tensor  # centred, [b, n, T, H, W]
@@ -82,12 +82,12 @@ def evaluate(
     """Compute the cost and the loss of coded videos.
 
     Args:
-        model: What coded them.
-        coded: The videos.
-        target: What they are compared with, luma `[b, t, h, w]`.
-        quality: `[b]`.
-        config: What counts how much.
-        noise_seeds: A seed for each clip, needed where gradients are; so noise does not depend on the rest of a batch.
+        model: The model that coded them.
+        coded: The coded videos.
+        target: The originals to compare with, luma `[b, t, h, w]`.
+        quality: Quality of each clip, `[b]`.
+        config: Weights of the objective's terms.
+        noise_seeds: A seed for each clip, so that noise does not depend on the rest of a batch; needed with gradients.
     """
     bits = code_length(model, coded.latents, coded.codes, model.prior(coded.codes, quality), noise_seeds)
     bits_per_pixel = bits.sum((1, 2, 3, 4)) / target.y[0].numel()
@@ -103,17 +103,17 @@ def evaluate(
 
 @cache
 def _plane_weights(device: torch.device) -> Tensor:
-    """`PLANE_WEIGHTS` on a device, copied there once: a step of training that copies has to wait for a GPU."""
+    """Return `PLANE_WEIGHTS` on a device, copied once: a training step that copies has to wait for the GPU."""
     return torch.tensor(PLANE_WEIGHTS, device=device)
 
 
 def balance(cost: Tensor, lam: Tensor, config: ObjectiveConfig) -> Tensor:
-    """What the loss of each clip is divided by, `[b]`, from its cost and lambda."""
+    """Return the divisor of each clip's loss, `[b]`, from the clip's cost and lambda."""
     return cost.detach() + config.balance_floor * lam.sqrt()
 
 
 def _jumps(errors: Tensor) -> Tensor:
-    """Mean squared change of `errors [b, t, h, w]` from a chunk to the next; 0 if there is one chunk only."""
+    """Return the mean squared change of `errors [b, t, h, w]` from a chunk to the next; 0 for a single chunk."""
     changes = errors[:, PATCH::PATCH] - errors[:, PATCH - 1 : -1 : PATCH]
     return changes.square().mean((1, 2, 3)) if changes.numel() else errors.new_zeros(len(errors))
 
@@ -121,13 +121,13 @@ def _jumps(errors: Tensor) -> Tensor:
 def code_length(
     model: LatentModel, latents: Tensor, codes: Tensor, distribution: Distribution, noise_seeds: Sequence[int]
 ) -> Tensor:
-    """Bits of every code, with one gradient for the prior and another for the encoder.
+    """Return the bits of every code, with one gradient for the prior and another for the encoder.
 
-    The prior learns from the codes as they are. For the encoder that would be blind where it matters: at a code of zero
-    the code length is at its minimum and flat, so nothing speaks against the distortion's wish to grow small latents
-    until they round to one (at low qualities the rate of unimportant channels doubled within an hour). So the encoder's
-    gradient is that of the length at the latent plus uniform noise, whose mean is the true difference between
-    neighbouring codes (after Balle et al. 2017, https://arxiv.org/abs/1611.01704).
+    The prior learns from the rounded codes. The encoder cannot: at a code of zero the code length is at its minimum and
+    flat, so no gradient stops the distortion from growing small latents until they round to one (at low qualities the
+    rate of unimportant channels doubled within an hour). The encoder's gradient is therefore that of the length at the
+    latent plus uniform noise; its mean is the true difference between neighbouring codes (after Balle et al. 2017,
+    https://arxiv.org/abs/1611.01704).
     """
     length = model.prior.bits(codes.detach(), distribution)
     if not latents.requires_grad:
@@ -141,18 +141,18 @@ def code_length(
 
 
 def _noise(shape: torch.Size, seed: int, device: torch.device) -> Tensor:
-    """Uniform in [0, 1); of one seed a GPU draws other numbers than a processor, but the same each time."""
+    """Draw uniform noise in [0, 1); a seed always gives the same numbers, but others on a GPU than on a processor."""
     return torch.rand(shape, generator=torch.Generator(device).manual_seed(seed), device=device)
 
 
 class Objective(nn.Module):
-    """The objective of a model, as a module whose gradients several processes can average."""
+    """The objective of a model, as a module, so that several processes can average its gradients."""
 
     def __init__(self, model: LatentModel, config: ObjectiveConfig) -> None:
         super().__init__()
         self.model, self.config = model, config
 
     def forward(self, planes: Planes, quality: Tensor, noise_seeds: Sequence[int] = ()) -> Outcome:
-        """Code `planes` and compare them with themselves; arguments as for `evaluate`."""
+        """Code `planes` and compare the result with them; `evaluate` explains `quality` and `noise_seeds`."""
         coded = code(self.model, planes, quality)
         return evaluate(self.model, coded, planes, quality, self.config, noise_seeds=noise_seeds)

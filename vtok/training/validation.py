@@ -1,4 +1,4 @@
-"""Rate and quality of a model on the clips of a validation cache."""
+"""Measures rate and quality of a model on the clips of a validation cache."""
 
 from dataclasses import dataclass
 
@@ -30,7 +30,7 @@ def validate(
     objective: ObjectiveConfig,
     arithmetic: Arithmetic,
 ) -> list[OperatingPoint]:
-    """One operating point per quality, over every clip of `cache`, trimmed to whole chunks of eight frames."""
+    """Return one operating point per quality, over all clips of `cache`, trimmed to whole chunks of eight frames."""
     points, evaluate = [], Objective(model.to(arithmetic.device), objective)
     for quality in qualities:
         rates, psnrs, costs = [], [], []
