@@ -116,7 +116,7 @@ def test_a_run_starts_from_given_weights(folders, tmp_path):
     weights = tmp_path / "a" / "weights.safetensors"
     other = new_run(folders, tmp_path / "b", weights=weights)
     torch.testing.assert_close(
-        other.model.synthesis.enter.weight, run.average["synthesis.enter.weight"], atol=1e-3, rtol=1e-3
+        other.model.synthesis.enter.weight, run.average.tensors["synthesis.enter.weight"], atol=1e-3, rtol=1e-3
     )
 
 
@@ -136,7 +136,7 @@ def test_weights_without_a_blend_can_be_gone_on_from(folders, tmp_path):
     run = new_run((folders[0], without, folders[2]), tmp_path / "a")
     run.save()
     weights = tmp_path / "a" / "weights.safetensors"
-    assert not any("blend" in name for name in run.average)
+    assert not any("blend" in name for name in run.average.tensors)
     other = new_run(folders, tmp_path / "b", weights=weights)
     assert other.model.synthesis.blend.leave.weight.abs().sum() == 0
     with pytest.raises(ConfigError, match="weights of other sizes"):
@@ -150,7 +150,7 @@ def _saved(run):
 
 def test_blends_are_made_strong_enough_for_frames_to_change_evenly(folders, tmp_path):
     run = new_run(folders, tmp_path)
-    run.average["synthesis.blend.leave.bias"][24:] = 0.3
+    run.average.tensors["synthesis.blend.leave.bias"][24:] = 0.3
     weights = _saved(run)
     before = load_weights(weights)[0]
     (tmp_path / "cache").symlink_to(folders[0] / "cache")

@@ -19,7 +19,7 @@ FRAMES_AHEAD = FRAMES_PER_CHUNK  # number of decoded frames that wait to be writ
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VideoPart:
+class OutputPart:
     """The part of a file that is to be written.
 
     Attributes:
@@ -75,13 +75,13 @@ class VideoPart:
         return num_frames
 
 
-def video_part(
+def output_part(
     video: CompressedVideo | RecoveredVideo,
     start_seconds: Fraction | float,
     end_seconds: Fraction | float | None,
     *,
     with_audio: bool = True,
-) -> VideoPart:
+) -> OutputPart:
     """The part whose frames begin between two times, moved to the beginning of the video.
 
     Args:
@@ -98,7 +98,7 @@ def video_part(
     audio = header.audio if with_audio else ()
     if not start_seconds and end_seconds is None:
         extras = Extras(tags=header.tags, audio=audio, chapters=_chapters(video, Span(), Fraction(0)))
-        return VideoPart(
+        return OutputPart(
             video=video, info=video.info, frames=video, extras=extras, numbers=None, span=Span(), shift=Fraction(0)
         )
     start, end = exact_seconds(start_seconds), None if end_seconds is None else exact_seconds(end_seconds)
@@ -110,7 +110,7 @@ def video_part(
     # Sound from before the first frame belongs to a part that begins with that frame.
     span = Span(begin - shift if numbers.start else None, None if end is None else begin + end)
     chapters = _chapters(video, span, shift)
-    return VideoPart(
+    return OutputPart(
         video=video,
         info=replace(video.info, num_frames_from_header=len(numbers)),
         frames=(replace(frame, pts=frame.pts + ticks) for frame in chain([first], frames) if frame),

@@ -11,7 +11,7 @@ from torch import Tensor
 Channels = NDArray[np.intp]
 
 
-class KnownCodes(NamedTuple):
+class ContextCodes(NamedTuple):
     """Codes of some channels of a group in one latent frame; its tensors are never changed.
 
     Attributes:
@@ -26,20 +26,20 @@ class KnownCodes(NamedTuple):
     companded: Tensor
 
     @classmethod
-    def none(cls, num_positions: int) -> "KnownCodes":
+    def none(cls, num_positions: int) -> "ContextCodes":
         """The known codes of a group that is all zeros."""
         zeros = torch.zeros(num_positions, 0, dtype=torch.int8)
         return cls(np.empty(0, np.intp), zeros.to(torch.int16), zeros)
 
-    def among(self, channels: Channels) -> "KnownCodes":
+    def among(self, channels: Channels) -> "ContextCodes":
         """The known codes among `channels`."""
         kept = np.flatnonzero(np.isin(self.channels, channels))
         if len(kept) == len(self.channels):
             return self
         companded = self.companded if not self.companded.shape[1] else _columns(self.companded, kept)
-        return KnownCodes(self.channels[kept], _columns(self.codes, kept), companded)
+        return ContextCodes(self.channels[kept], _columns(self.codes, kept), companded)
 
-    def joined(self, other: "KnownCodes") -> "KnownCodes":
+    def joined(self, other: "ContextCodes") -> "ContextCodes":
         """These codes and those of other channels of the same group."""
         if not len(self.channels):
             return other
@@ -47,7 +47,7 @@ class KnownCodes(NamedTuple):
         order = np.argsort(channels)
         codes, companded = (torch.cat([getattr(x, name) for x in (self, other)], dim=1) for name in self._fields[1:])
         companded = companded if not companded.shape[1] else _columns(companded, order)
-        return KnownCodes(channels[order], _columns(codes, order), companded)
+        return ContextCodes(channels[order], _columns(codes, order), companded)
 
     def of(self, channels: Channels) -> Tensor:
         """Centred codes of `channels` of the group, int16 `[P, len(channels)]`, zero where unknown."""
@@ -62,7 +62,7 @@ class KnownCodes(NamedTuple):
         return codes
 
 
-def first_companded(groups: Sequence[KnownCodes], num_channels: int) -> tuple[Tensor, Tensor]:
+def first_companded(groups: Sequence[ContextCodes], num_channels: int) -> tuple[Tensor, Tensor]:
     """Companded codes of the known channels below `num_channels`, int8 `[P, channels]`, and their numbers, int64."""
     channels = np.concatenate([group.channels for group in groups])
     count = int(np.searchsorted(channels, num_channels))

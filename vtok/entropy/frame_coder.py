@@ -17,7 +17,7 @@ from torch import Tensor
 
 from vtok.entropy.channel_flags import CODED, RARE, REPEATED, ZERO, ZERO_CODE, choose_flags, flag_tables
 from vtok.entropy.checkerboard import Checkerboard, parts, rows_side_by_side, with_zeros
-from vtok.entropy.context_codes import Channels, KnownCodes, first_companded
+from vtok.entropy.context_codes import Channels, ContextCodes, first_companded
 from vtok.entropy.exact_prior import ExactPrior, GroupWeights, Layer
 from vtok.entropy.integer_products import Convolution, multiply
 from vtok.entropy.prior_layers import FACTOR_STEPS, GATE_STEPS, MAX_ACTIVATION
@@ -56,7 +56,7 @@ class FrameCoder:
         self._prior, self._weights = prior, prior.of_quality(quality)
         self._companding = prior.companded.numpy()
         self.positions = Checkerboard(height, width)
-        nothing = KnownCodes.none(height * width)
+        nothing = ContextCodes.none(height * width)
         self._previous = self._before = [nothing] * len(prior.groups)
         self._num_known = 0
         self.flags: Bytes | None = None
@@ -79,7 +79,7 @@ class FrameCoder:
         self._before, self._previous = self._previous, known
         self._num_known = min(self._num_known + 1, 2)
 
-    def _code_channels(self, coded: Channels, code_pass: CodePass, known: list[KnownCodes]) -> None:
+    def _code_channels(self, coded: Channels, code_pass: CodePass, known: list[ContextCodes]) -> None:
         """Code the channels `coded` and add them to the `known` codes of each group."""
         context = self._context()
         for number, group in enumerate(self._weights.groups):
@@ -96,7 +96,7 @@ class FrameCoder:
             of_frame = _GroupOfFrame(group, own, context, lower, previous, before, columns)
             code_group = self._code_in_two_passes if group.from_own is not None else self._code_in_one_pass
             stored, companded = code_group(of_frame, code_pass)
-            known[number] = known[number].joined(KnownCodes(own, stored.to(torch.int16).sub_(ZERO_CODE), companded))
+            known[number] = known[number].joined(ContextCodes(own, stored.to(torch.int16).sub_(ZERO_CODE), companded))
 
     def _context(self) -> Tensor:
         """The context from the previous latent frames: activations `[P, context_dim]`."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from vtok.codec.compressed_video import CompressedVideo
-from vtok.codec.output_part import video_part
+from vtok.codec.output_part import output_part
 from vtok.codec.recovery import RecoveredVideo
 from vtok.errors import ChecksumError, TruncatedError
 from vtok.files.options import DecodeOptions
@@ -132,7 +132,7 @@ def decode_with(
         local_source(source) as local,
         opened(local, tokenizer=tokenizer, arithmetic=arithmetic) as video,
     ):
-        part = video_part(video, options.start_seconds, options.end_seconds, with_audio=options.with_audio)
+        part = output_part(video, options.start_seconds, options.end_seconds, with_audio=options.with_audio)
         with open_output(
             target,
             part.info,

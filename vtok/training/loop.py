@@ -26,6 +26,7 @@ from vtok.model.weights import load_weights, split_tensors
 from vtok.networks.klt import BLOCK_VALUES, planes_to_blocks
 from vtok.networks.latent_model import LatentModel
 from vtok.networks.objective import Objective, Outcome
+from vtok.training.average import WeightAverage
 from vtok.training.checkpoint import load_checkpoint, model_of, save_average, save_checkpoint
 from vtok.training.clip_cache import ClipCache, build_clip_cache, find_videos, to_device
 from vtok.training.config import TrainConfig
@@ -98,7 +99,7 @@ class TrainingRun:
             self.model.prior.requires_grad_(True)
         self.optimizers = build_optimizers(self.model, config.optimizer)
         self.objective = processes.parallel(Objective(self.model, config.objective))
-        self.average = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
+        self.average = WeightAverage(self.model, config.optimizer.average_decay)
         if checkpoint.exists():
             self._resume(checkpoint)
 
@@ -172,21 +173,13 @@ class TrainingRun:
                 each.step()
             each.zero_grad()
         self.step += 1
-        self._update_average()
+        self.average.update(self.model, self.step)
         return Outcome(
             *(
                 x.detach()
                 for x in (outcome.loss, outcome.cost, outcome.bits_per_pixel, outcome.squared_error, outcome.quality)
             )
         )
-
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        # The average follows closely at first, so that the start of a short run does not hold it back.
-        decay = min(self.config.optimizer.average_decay, (1 + self.step) / (10 + self.step))
-        average = [tensor for tensor in self.average.values() if tensor.is_floating_point()]
-        current = [tensor for tensor in self.model.state_dict().values() if tensor.is_floating_point()]
-        torch._foreach_lerp_(average, current, 1 - decay)
 
     def _start_from(self, weights: Path) -> None:
         """Load weights. A blend that their model lacks keeps its initial state, which does nothing."""
@@ -214,7 +207,7 @@ class TrainingRun:
         if not self.processes.is_first:
             return
         points = validate(
-            model_of(self.average, self.config.model),
+            model_of(self.average.tensors, self.config.model),
             self.validation,
             LOGGED_QUALITIES,
             self.config.objective,
@@ -235,17 +228,17 @@ class TrainingRun:
             "step": self.step,
             "elapsed_seconds": self.elapsed_seconds,
             "model": self.model.state_dict(),
-            "average": self.average,
+            "average": self.average.tensors,
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "rng": json.dumps(self.rng.bit_generator.state),
         }
         save_checkpoint(self.folder / "checkpoint.pt", state)
-        save_average(self.folder / "weights.safetensors", self.average, self.config.model)
+        save_average(self.folder / "weights.safetensors", self.average.tensors, self.config.model)
 
     def _resume(self, checkpoint: Path) -> None:
         state = load_checkpoint(checkpoint)
         self.model.load_state_dict(state["model"])
-        self.average = {name: tensor.to(self.arithmetic.device) for name, tensor in state["average"].items()}
+        self.average.load(state["average"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         self.rng.bit_generator.state = json.loads(state["rng"])
