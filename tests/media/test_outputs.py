@@ -224,7 +224,7 @@ def test_the_page_on_formats_names_what_there_is():
     assert [suffix for suffix in (*SUFFIXES, ".gif", *IMAGE_NAMES, *RAW_SUFFIXES) if suffix not in outputs] == []
     (named,) = re.findall(r"standard output: (.*?) \|", outputs)
     assert set(named.split(", ")) == set(FORMATS)
-    codecs = outputs[outputs.index("| container |") : outputs.index("as far as")]
+    codecs = outputs[outputs.index("| container |") : outputs.index("These are available")]
     rows = re.findall(r"^\| (\.[^|]*) \| ([^|]*) \|$", codecs, re.MULTILINE)
     assert {suffix for suffixes, _ in rows for suffix in suffixes.split(", ")} == set(SUFFIXES)
     for suffixes, names in rows:
