@@ -4,8 +4,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, nullcontext
 from itertools import chain
-from types import TracebackType
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from vtok.codec.chunk_coder import FRAMES_PER_CHUNK, ChunkDecoder
 from vtok.codec.code_costs import CodeCosts
@@ -18,6 +17,7 @@ from vtok.entropy.integer_products import entropy_coding_threads
 from vtok.errors import ConfigError, FormatError, naming
 from vtok.model.tokenizer import VideoTokenizer
 from vtok.networks.arithmetic import Arithmetic
+from vtok.system.closing import Closing
 from vtok.system.pipeline import DEPTH, ahead
 from vtok.system.sources import ByteSource, Readable
 from vtok.system.threads import num_threads
@@ -33,7 +33,7 @@ class LatentFrame(NamedTuple):
     is_restart: bool  # the networks begin anew with it
 
 
-class CompressedVideo:
+class CompressedVideo(Closing):
     """A `.vtok` file as frames, decoded on demand.
 
     Attributes:
@@ -74,14 +74,6 @@ class CompressedVideo:
                 self._prior = self.model.exact_prior
             self.info = _info(self.header, self.index.total_frames)
             self._resources = stack.pop_all()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the file, if it was opened here."""

@@ -11,8 +11,7 @@ import operator
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from types import TracebackType
-from typing import Self, SupportsIndex
+from typing import SupportsIndex
 
 import torch
 from av.video.reformatter import VideoReformatter
@@ -23,6 +22,7 @@ from vtok.codec.token_reader import TokenReader
 from vtok.errors import ConfigError
 from vtok.media.pixels import rgb_from_planes
 from vtok.model.tokenizer import VideoTokenizer
+from vtok.system.closing import Closing
 from vtok.system.sources import ByteSource, Readable
 from vtok.video.frame import Frame
 
@@ -65,7 +65,7 @@ class FrameBatch:
     pts_seconds: Tensor
 
 
-class VideoDecoder:
+class VideoDecoder(Closing):
     """The frames of a `.vtok` file by number or by time, as full-range RGB.
 
     Each access reads the groups of the frames, and decodes these frames and a few before them.
@@ -89,14 +89,6 @@ class VideoDecoder:
         self._video = CompressedVideo(self._source, tokenizer=tokenizer)
         self._given_tokenizer = tokenizer
         self._reformatter = VideoReformatter()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the file."""

@@ -4,8 +4,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
-from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO
 
 from vtok.codec.compressed_video import CompressedVideo, LatentFrame
 from vtok.codec.file_index import GroupSource
@@ -15,6 +14,7 @@ from vtok.container.survey import read_surveyed_group, survey
 from vtok.errors import FormatError
 from vtok.model.tokenizer import VideoTokenizer
 from vtok.networks.arithmetic import Arithmetic
+from vtok.system.closing import Closing
 from vtok.system.sources import ByteSource, Readable
 from vtok.video.frame import Frame
 from vtok.video.times import DEFAULT_RATE
@@ -87,7 +87,7 @@ class SurveyedGroups(GroupSource):
         return self._audio_locations
 
 
-class RecoveredVideo:
+class RecoveredVideo(Closing):
     """A damaged `.vtok` file as frames: all intact groups, and held pictures in place of the others.
 
     A held picture is the last good one before the gap, or the first good one after a gap at the start. Its timestamps
@@ -124,14 +124,6 @@ class RecoveredVideo:
             self._intact = CompressedVideo(self.index, tokenizer=tokenizer, arithmetic=arithmetic)
             self._resources = stack.pop_all()
         self.header, self.info, self.faults = self.index.header, self._intact.info, self.index.faults
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Close the file, if it was opened here."""

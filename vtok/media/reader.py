@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import av
 import av.error
@@ -24,6 +23,7 @@ from vtok.media.images import IMAGE_NAMES, ImageSequence
 from vtok.media.pixels import conversion, converted_colors, planes_420
 from vtok.media.rotation import Turn
 from vtok.media.timeline import Timeline
+from vtok.system.closing import Closing
 from vtok.video.frame import UNSPECIFIED, Frame, VideoInfo, guessed_matrix
 from vtok.video.times import DEFAULT_RATE
 from vtok.video.tracks import Extras
@@ -33,7 +33,7 @@ _TEXT_CODEC = "ansi"  # FFmpeg plays any text file as terminal output, which is 
 _PACKETS_ARE_FRAMES = "mp4"  # MP4 indexes its packets at the front, so it shows when a file lost its end
 
 
-class VideoReader:
+class VideoReader(Closing):
     """Frames of a video file in presentation order, decoded on demand, in constant memory.
 
     It can be iterated once. Pictures that are stored turned come out upright. The timestamps are those of the file and
@@ -116,14 +116,6 @@ class VideoReader:
             raise
         self._frames = chain([first], decoded)
         self._timeline = Timeline(self.info, self._notices)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def __iter__(self) -> Iterator[Frame]:
         while (picture := next(self._frames, None)) is not None:
