@@ -5,6 +5,8 @@ import hashlib
 import os
 import pickle
 import shutil
+import subprocess
+import sys
 from dataclasses import asdict
 
 import pytest
@@ -183,3 +185,12 @@ def test_bad_values_name_the_value_and_the_allowed_set(kind, tiny_tokenizer):
         bad[0, 1, 2, 3, 4] = float(value)
         with pytest.raises(ConfigError, match=f"video_or_images: a value is {value}; expected finite numbers"):
             tokenizer(video, bad)
+
+
+def test_loading_leaves_the_compiler_of_pytorch_alone():
+    program = (
+        "import sys, vtok; vtok.VideoTokenizer.from_pretrained(); "
+        "print({'torch._dynamo', 'torch._refs'} & set(sys.modules))"  # more than a second
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

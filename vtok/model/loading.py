@@ -13,6 +13,7 @@ from vtok.model.registry import DEFAULT_MODEL, find_weights
 from vtok.model.rgb_model import RgbModel
 from vtok.model.weights import load_weights, split_tensors, tensors_sha256
 from vtok.networks.latent_model import LatentModelConfig
+from vtok.networks.layers import empty_layers
 
 _LOCK = Lock()  # so that two threads do not load the same model
 
@@ -58,7 +59,7 @@ def _read(path: Path, expected_sha256: str | None) -> PretrainedModel:
         )
     networks, exact = split_tensors(tensors)
     try:
-        with torch.device("meta"):  # the tensors are assigned below, so initializing would be wasted
+        with torch.device("cpu"), empty_layers():
             model = RgbModel(LatentModelConfig.from_json(config))
         model.load_state_dict(networks, assign=True)
         with torch.device("cpu"):

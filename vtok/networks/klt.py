@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from vtok.networks.layers import convolve
+from vtok.networks.layers import convolve, random_basis
 from vtok.networks.planes import Planes
 
 PATCH = 8  # frames, rows and columns of luma in a block
@@ -117,7 +117,7 @@ class BlockTransform(nn.Module):
 
     def __init__(self, num_channels: int) -> None:
         super().__init__()
-        basis = torch.linalg.qr(torch.randn(BLOCK_VALUES, num_channels))[0]
+        basis = random_basis(BLOCK_VALUES, num_channels)
         self.analysis = nn.Parameter(basis.T.contiguous())
         self.synthesis = nn.Parameter(basis.contiguous())
         self.register_buffer("scale", torch.ones(num_channels))

@@ -1,8 +1,35 @@
 """Layers that several networks share."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+_IS_EMPTY: ContextVar[bool] = ContextVar("is_empty", default=False)
+
+
+@contextmanager
+def empty_layers() -> Iterator[None]:
+    """Inside, new layers get memory for their weights but no values, so nothing draws random numbers.
+
+    Networks whose weights are loaded next are made like this. PyTorch's own way, the device "meta", imports its compiler,
+    which takes more than a second.
+    """
+    token = _IS_EMPTY.set(True)
+    try:
+        yield
+    finally:
+        _IS_EMPTY.reset(token)
+
+
+def random_basis(rows: int, columns: int) -> Tensor:
+    """A random matrix with orthonormal columns, `[rows, columns]`; see `empty_layers`."""
+    if _IS_EMPTY.get():
+        return torch.empty(rows, columns)
+    return torch.linalg.qr(torch.randn(rows, columns))[0]
 
 
 class QualityTable(nn.Module):
@@ -32,6 +59,11 @@ def conv(dim_in: int, dim_out: int, kernel_size: int, *, bias: bool = True) -> "
 
 class Conv2d(nn.Conv2d):
     """A convolution of stride 1 that uses one kernel for all inputs outside training; see `convolve`."""
+
+    def reset_parameters(self) -> None:
+        """Draw initial weights; see `empty_layers`."""
+        if not _IS_EMPTY.get():
+            super().reset_parameters()
 
     def _conv_forward(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return convolve(x, weight, bias)
