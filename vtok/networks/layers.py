@@ -15,8 +15,8 @@ _IS_EMPTY: ContextVar[bool] = ContextVar("is_empty", default=False)
 def empty_layers() -> Iterator[None]:
     """Inside, new layers get memory for their weights but no values, so nothing draws random numbers.
 
-    Networks whose weights are loaded next are made like this. PyTorch's own way, the device "meta", imports its compiler,
-    which takes more than a second.
+    Use it for networks whose weights are loaded next. PyTorch's own way, the device "meta", imports its compiler, which
+    takes more than a second.
     """
     token = _IS_EMPTY.set(True)
     try:
@@ -29,7 +29,8 @@ def random_basis(rows: int, columns: int) -> Tensor:
     """A random matrix with orthonormal columns, `[rows, columns]`; see `empty_layers`."""
     if _IS_EMPTY.get():
         return torch.empty(rows, columns)
-    return torch.linalg.qr(torch.randn(rows, columns))[0]
+    basis: Tensor = torch.linalg.qr(torch.randn(rows, columns))[0]
+    return basis
 
 
 class QualityTable(nn.Module):
