@@ -19,6 +19,7 @@ from av.video.stream import VideoStream
 
 from vtok.errors import MediaError
 from vtok.media.audio_reader import AudioReader, PacketSink, chapters_of, tags_of, tracks_left
+from vtok.media.clock import Clock
 from vtok.media.damage import decode_packet, missing_end, missing_seconds
 from vtok.media.images import IMAGE_NAMES, ImageSequence
 from vtok.media.pixels import conversion, converted_colors, planes_420
@@ -308,7 +309,8 @@ class VideoReader:
     def _packets(self) -> Iterator["Packet[Any] | None"]:
         """Yield the packets of the video track. After an error yield None, which flushes the decoder as at the end."""
         try:
-            for packet in self._container.demux(self._stream, *self.audio.streams):
+            clock = Clock(self._container.format.name, self._stream.index, self._notices)
+            for packet in clock.joined(self._container.demux(self._stream, *self.audio.streams)):
                 if not self.audio.takes(packet):
                     yield packet
         except av.error.FFmpegError as error:

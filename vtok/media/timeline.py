@@ -3,6 +3,9 @@
 from vtok.video.frame import VideoInfo
 from vtok.video.times import DEFAULT_RATE
 
+LONG_GAP = 3600
+"""Seconds between two frames that are more likely a fault of the source than meant."""
+
 
 class Timeline:
     """Keeps each frame's timestamp if it is later than the one before, and moves it later otherwise."""
@@ -10,10 +13,9 @@ class Timeline:
     def __init__(self, info: VideoInfo, notices: dict[str, str]) -> None:
         self._notices = notices
         self._rate = info.average_rate or DEFAULT_RATE
-        self._second = max(1, round(1 / info.time_base))
         self._step = max(1, round(1 / (self._rate * info.time_base)))
+        self._unit, self._long_gap = info.time_base, LONG_GAP / info.time_base
         self._last: int | None = None
-        self._shift = 0
 
     def place(self, pts: int | None) -> int:
         """Return the timestamp of the next frame, in units of the time base."""
@@ -21,15 +23,12 @@ class Timeline:
         if pts is None:
             pts = 0 if last is None else last + self._step
             self._notices.setdefault("missing", f"timestamps missing: filled in at {float(self._rate):g} frames/s")
-        else:
-            pts += self._shift
-            if last is not None and pts <= last:
-                moved = last + 1
-                if last - pts > self._second:  # not a slip but a cut: time goes on from the new timestamp
-                    moved = last + self._step
-                    self._shift += moved - pts
-                self._notices.setdefault("order", f"timestamps repeat or go back: moved forward, first at {moved}")
-                pts = moved
+        elif last is not None and pts <= last:
+            pts = last + 1
+            self._notices.setdefault("order", f"timestamps repeat or go back: moved forward, first at {pts}")
+        elif last is not None and pts - last > self._long_gap:
+            seconds = float((pts - last) * self._unit)
+            self._notices.setdefault("gap", f"a gap of {seconds:.0f} s in the timestamps is kept")
         self._last = pts
         return pts
 
