@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from support.videos import sound_of, write_video_with_sound
+from support.videos import sound_of, write_video, write_video_with_sound
 from vtok.files.decode import decode_file
 from vtok.files.encode import encode_file
 from vtok.media.clock import Clock
@@ -124,3 +124,23 @@ def test_sound_that_pauses_while_the_pictures_go_on_is_no_joint():
     clock = Clock("mpegts", 0, notices)
     assert [packet.dts for packet in clock.joined(iter(both))] == sorted(packet.dts for packet in both)
     assert notices == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "rate"),
+    [
+        ("a.264", "libx264", Fraction(30)),
+        ("a.264", "libx264", Fraction(24000, 1001)),
+        ("a.hevc", "libx265", Fraction(25, 2)),
+        ("a.m4v", "mpeg4", Fraction(50)),
+        ("a.m2v", "mpeg2video", Fraction(30000, 1001)),
+    ],
+)
+@pytest.mark.parametrize("options", [{}, {"flags": "+ildct+ilme"}])
+def test_streams_without_timestamps_have_the_rate_that_is_coded_in_them(name, codec, rate, options, tmp_path):
+    if options and codec == "libx265":
+        pytest.skip("not for interlaced video")
+    path = write_video(tmp_path / name, codec=codec, rate=rate, options=options)
+    reader, frames, _ = read_times(path)
+    assert reader.info.average_rate == rate
+    np.testing.assert_allclose(np.diff(frames), float(1 / rate), atol=1e-6)

@@ -136,6 +136,27 @@ def test_images_that_are_no_sequence_are_refused_in_one_line(tmp_path):
         read(pattern)
 
 
+@pytest.mark.parametrize("fault", ["empty", "folder"])
+def test_a_sequence_with_a_file_that_cannot_be_an_image_is_refused(fault, tmp_path):
+    pattern = numbered(tmp_path / "in", range(5), "%02d.png")
+    path = tmp_path / "in" / "03.png"
+    path.write_bytes(b"") if fault == "empty" else (path.unlink(), path.mkdir())
+    with pytest.raises(MediaError, match=rf"%02d\.png: 03\.png.*{fault}") as caught:
+        read(pattern)
+    assert_one_line(caught, pattern)
+
+
+@pytest.mark.parametrize("fault", ["junk", "cut"])
+@pytest.mark.parametrize("number", [2, 4])
+def test_an_image_that_does_not_decode_is_named_and_the_others_are_read(fault, number, tmp_path):
+    pattern = numbered(tmp_path / "in", range(5), "%02d.png")
+    path = tmp_path / "in" / f"0{number}.png"
+    path.write_bytes(b"no image at all" * 9 if fault == "junk" else path.read_bytes()[:60])
+    reader, frames = read(pattern)
+    assert [frame.pts for frame in frames] == [i for i in range(5) if i != number]
+    assert f"0{number}.png" in reader.decode_error
+
+
 @pytest.mark.parametrize(
     ("suffix", "codec", "pixel_format"),
     [("png", "png", "rgb24"), ("png", "png", "rgba"), ("png", "png", "gray"), ("jpg", "mjpeg", "yuvj420p"),

@@ -22,12 +22,13 @@ def write_video(
     pixel_format="yuv420p",
     options=None,
     container_options=None,
+    rate=Fraction(25),
 ):
-    """A drifting pattern at 25 frames per second, by PyAV alone; `size` is width and height."""
+    """A drifting pattern, by PyAV alone; `size` is width and height."""
     width, height = size
     x, y = np.meshgrid(np.arange(width), np.arange(height))
     with av.open(str(path), "w", options=container_options or {}) as container:
-        stream = container.add_stream(codec, rate=Fraction(25), options=options or {})
+        stream = container.add_stream(codec, rate=rate, options=options or {})
         stream.width, stream.height, stream.pix_fmt = width, height, pixel_format
         for t in range(num_frames):
             luma = 128 + 60 * np.sin((x + 3 * t) / 7) + 40 * np.cos((y - t) / 5)

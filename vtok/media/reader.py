@@ -31,6 +31,7 @@ from vtok.video.tracks import Extras
 
 _HDR_TRANSFERS = {16: "PQ", 18: "HLG"}  # H.273 transfer characteristics
 _TEXT_CODEC = "ansi"  # FFmpeg plays any text file as terminal output, which is no video
+_NO_TIMESTAMPS = 1 << 7  # FFmpeg's AVFMT_NOTIMESTAMPS, of containers that are the bare stream
 _PACKETS_ARE_FRAMES = "mp4"  # MP4 indexes its packets at the front, so it shows when a file lost its end
 
 
@@ -80,10 +81,13 @@ class VideoReader:
         self._notices: dict[str, str] = {}
         self._errors: list[str] = []
         self._cut_short: str | None = None
-        self._num_frames = self._num_damaged = 0
+        self._num_frames = self._num_packets = self._num_damaged = 0
+        self._first_damaged = ""
         self._reformatter = VideoReformatter()
         self._frames: Iterator[VideoFrame] = iter(())
         self._images = ImageSequence.find(self.path, self.name)
+        for file in self._images.files if self._images else ():
+            _check_file(file, f"{self.name}: {file.name}")
         if self._images is None:
             _check_file(self.path, self.name)
             if image_rate is not None and self.path.suffix.lower() not in IMAGE_NAMES:
@@ -140,7 +144,7 @@ class VideoReader:
                 planes = self._turn(planes[0]), self._turn(planes[1]), self._turn(planes[2])
             frame = Frame(*planes, pts=self._timeline.place(picture.pts))
             self._num_frames += 1
-            self._num_damaged += picture.is_corrupt
+            self._count_damaged(picture.is_corrupt)
             self._last, self._end_pts = picture, frame.pts + picture.duration
             yield frame
 
@@ -199,7 +203,7 @@ class VideoReader:
         if self._errors:
             parts.append(f"decoding failed {len(self._errors)} times, first {self._errors[0]}")
         if self._num_damaged:
-            parts.append(f"{self._num_damaged} decoded frames are damaged")
+            parts.append(f"{self._num_damaged} decoded frames are damaged, first {self._first_damaged}")
         if self._cut_short:
             parts.append(f"the file is cut short: {self._cut_short}")
         return "; ".join(parts) or None
@@ -247,6 +251,8 @@ class VideoReader:
                 "or go on regardless with allow_hdr=True."
             )
         time_base = stream.time_base or 1 / DEFAULT_RATE
+        # FFmpeg says 25 of every stream that has no timestamps, but may know better.
+        rate = stream.guessed_rate if self._container.format.flags & _NO_TIMESTAMPS else stream.average_rate
         duration = stream.duration * time_base if stream.duration else None
         if duration is None and self._container.duration:
             duration = Fraction(self._container.duration, av.time_base)
@@ -261,7 +267,7 @@ class VideoReader:
             width=width,
             height=height,
             time_base=time_base,
-            average_rate=stream.average_rate or None,
+            average_rate=rate or None,
             sample_aspect_ratio=aspect,
             color_range=color_range,
             color_matrix=color_matrix,
@@ -283,21 +289,23 @@ class VideoReader:
     def _decode(self) -> Iterator[VideoFrame]:
         """Decode everything that can be decoded, and count what cannot."""
         format_name = self._container.format.name
-        num_expected = len(self._stream.index_entries) if _PACKETS_ARE_FRAMES in format_name else 0
-        num_packets = first_packet_bytes = 0
+        num_expected = len(self._images.files) if self._images else 0
+        if _PACKETS_ARE_FRAMES in format_name:
+            num_expected = len(self._stream.index_entries)
+        self._num_packets = first_packet_bytes = 0
         last_is_cut = False
         for packet in self._packets():
             if packet is not None and packet.size:
                 first_packet_bytes = first_packet_bytes or packet.size
-                num_packets, last_is_cut = num_packets + 1, packet.is_corrupt
+                self._num_packets, last_is_cut = self._num_packets + 1, packet.is_corrupt
             try:
                 pictures, num_damaged = decode_packet(self._stream, packet)
-                self._num_damaged += num_damaged
+                self._count_damaged(num_damaged)
                 yield from pictures
             except av.error.FFmpegError as error:
-                self._errors.append(f"near frame {self._num_frames}: {_cause(error)}")
-        if num_packets < num_expected:
-            self._cut_short = f"{num_packets} of {num_expected} frames are there"
+                self._errors.append(f"{self._place}: {_cause(error)}")
+        if self._num_packets < num_expected:
+            self._cut_short = f"{self._num_packets} of {num_expected} frames are there"
         elif missing := missing_end(self.path, format_name, first_packet_bytes):
             self._cut_short = missing
         elif last_is_cut:
@@ -305,6 +313,18 @@ class VideoReader:
         elif "matroska" in format_name and self._num_frames:
             end = self._end_pts * self.info.time_base
             self._cut_short = missing_seconds(self._stream.metadata.get("DURATION"), end, self.info.average_rate)
+
+    @property
+    def _place(self) -> str:
+        """Where decoding is, for messages."""
+        if self._images and self._num_packets:
+            return f"in {self._images.files[self._num_packets - 1].name}"
+        return f"near frame {self._num_frames}"
+
+    def _count_damaged(self, num_frames: int) -> None:
+        if num_frames and not self._num_damaged:
+            self._first_damaged = self._place
+        self._num_damaged += num_frames
 
     def _packets(self) -> Iterator["Packet[Any] | None"]:
         """Yield the packets of the video track. After an error yield None, which flushes the decoder as at the end."""
@@ -314,7 +334,7 @@ class VideoReader:
                 if not self.audio.takes(packet):
                     yield packet
         except av.error.FFmpegError as error:
-            self._errors.append(f"near frame {self._num_frames}: {_cause(error)}")
+            self._errors.append(f"{self._place}: {_cause(error)}")
             yield None
 
 
