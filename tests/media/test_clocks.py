@@ -5,12 +5,15 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from av.video.frame import VideoFrame
 
 from support.videos import sound_of, write_video, write_video_with_sound
 from vtok.files.decode import decode_file
 from vtok.files.encode import encode_file
 from vtok.media.clock import Clock
 from vtok.media.reader import VideoReader
+from vtok.media.timeline import begun_evenly
+from vtok.video.frame import VideoInfo
 
 AAC, MP2 = ("aac", 48000, "stereo"), ("mp2", 48000, "stereo")
 
@@ -144,3 +147,32 @@ def test_streams_without_timestamps_have_the_rate_that_is_coded_in_them(name, co
     reader, frames, _ = read_times(path)
     assert reader.info.average_rate == rate
     np.testing.assert_allclose(np.diff(frames), float(1 / rate), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("codec", "options"),
+    [("libx264", {"x264-params": "bframes=3:b-adapt=0:b-pyramid=normal:open-gop=1:keyint=10"}), ("mpeg4", {"bf": "2"}),
+     ("mpeg4", {}), ("libx264", {"tune": "zerolatency"}), ("mjpeg", {})],
+)  # fmt: skip
+def test_avi_has_decoding_times_only_and_its_pictures_come_evenly(codec, options, tmp_path):
+    pixel_format = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+    path = write_video(tmp_path / "a.avi", codec=codec, options=options, num_frames=30, pixel_format=pixel_format)
+    reader, frames, _ = read_times(path)
+    assert (reader.notices, reader.decode_error) == ([], None)
+    np.testing.assert_allclose(frames, np.arange(30) / 25, atol=1e-9)
+
+
+def test_a_pause_in_an_avi_file_is_kept(tmp_path):
+    times = [t + 8 * (t > 9) for t in range(24)]
+    path = write_video_with_sound(tmp_path / "a.avi", [], video_codec="mpeg4", num_frames=24, times=times)
+    np.testing.assert_allclose(read_times(path)[1], np.array(times) / 25, atol=1e-9)
+
+
+def test_timestamps_that_are_missing_at_the_beginning_are_filled_in_from_the_first_known_one():
+    pictures = [VideoFrame(16, 16, "yuv420p") for _ in range(6)]
+    for picture, pts in zip(pictures, [None, None, None, 20, 60, 100], strict=True):
+        picture.pts = pts
+    info = VideoInfo(width=16, height=16, time_base=Fraction(1, 1000), average_rate=Fraction(25))
+    notices = {}
+    assert [picture.pts for picture in begun_evenly(iter(pictures), info, notices)] == [-100, -60, -20, 20, 60, 100]
+    assert list(notices.values()) == ["timestamps missing at the beginning: filled in at 25 frames/s"]

@@ -204,7 +204,7 @@ def test_hdr_is_refused_unless_allowed(tmp_path, transfer, name):
 
 
 def test_missing_times_are_filled_in(tmp_path):
-    path = encode(tmp_path / "a.h264", "libx264", "yuv420p", video_420(5))
+    path = encode(tmp_path / "a.h264", "libx264", "yuv420p", video_420(5), range(5), time_base=Fraction(1, 25))
     reader, frames = read(path)
     assert [f.pts * reader.info.time_base for f in frames] == [Fraction(i, 25) for i in range(5)]
     assert "missing" in reader.notices[0]

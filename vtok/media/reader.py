@@ -24,9 +24,9 @@ from vtok.media.damage import decode_packet, missing_end, missing_seconds
 from vtok.media.images import IMAGE_NAMES, ImageSequence
 from vtok.media.pixels import conversion, converted_colors, planes_420
 from vtok.media.rotation import Turn
-from vtok.media.timeline import Timeline
+from vtok.media.timeline import DecodingTimes, Timeline, begun_evenly
 from vtok.video.frame import UNSPECIFIED, Frame, VideoInfo, guessed_matrix
-from vtok.video.times import DEFAULT_RATE
+from vtok.video.times import DEFAULT_RATE, MAX_RATE
 from vtok.video.tracks import Extras
 
 _HDR_TRANSFERS = {16: "PQ", 18: "HLG"}  # H.273 transfer characteristics
@@ -120,6 +120,8 @@ class VideoReader:
             self.close()
             raise
         self._frames = chain([first], decoded)
+        if not self._container.format.flags & _NO_TIMESTAMPS:
+            self._frames = begun_evenly(self._frames, self.info, self._notices)
         self._timeline = Timeline(self.info, self._notices)
 
     def __enter__(self) -> Self:
@@ -251,8 +253,6 @@ class VideoReader:
                 "or go on regardless with allow_hdr=True."
             )
         time_base = stream.time_base or 1 / DEFAULT_RATE
-        # FFmpeg says 25 of every stream that has no timestamps, but may know better.
-        rate = stream.guessed_rate if self._container.format.flags & _NO_TIMESTAMPS else stream.average_rate
         duration = stream.duration * time_base if stream.duration else None
         if duration is None and self._container.duration:
             duration = Fraction(self._container.duration, av.time_base)
@@ -267,7 +267,7 @@ class VideoReader:
             width=width,
             height=height,
             time_base=time_base,
-            average_rate=rate or None,
+            average_rate=self._average_rate(),
             sample_aspect_ratio=aspect,
             color_range=color_range,
             color_matrix=color_matrix,
@@ -276,6 +276,13 @@ class VideoReader:
             num_frames_from_header=stream.frames or None,
             duration_seconds_from_header=None if duration is None else float(duration),
         )
+
+    def _average_rate(self) -> Fraction | None:
+        """Frames per second; of bare streams what is coded in them, for which FFmpeg's average is always 25."""
+        rate = self._stream.average_rate
+        if self._container.format.flags & _NO_TIMESTAMPS and 0 < (self._stream.guessed_rate or 0) <= MAX_RATE:
+            rate = self._stream.guessed_rate
+        return rate or None
 
     def _note(self, picture: VideoFrame) -> None:
         """Add a notice of what a picture loses here."""
@@ -294,6 +301,7 @@ class VideoReader:
             num_expected = len(self._stream.index_entries)
         self._num_packets = first_packet_bytes = 0
         last_is_cut = False
+        decoding_times = DecodingTimes() if format_name == "avi" else None
         for packet in self._packets():
             if packet is not None and packet.size:
                 first_packet_bytes = first_packet_bytes or packet.size
@@ -301,6 +309,8 @@ class VideoReader:
             try:
                 pictures, num_damaged = decode_packet(self._stream, packet)
                 self._count_damaged(num_damaged)
+                if decoding_times:
+                    decoding_times.place(packet.dts if packet else None, pictures)
                 yield from pictures
             except av.error.FFmpegError as error:
                 self._errors.append(f"{self._place}: {_cause(error)}")

@@ -1,10 +1,55 @@
-"""Display times of frames: makes timestamps increase, and checks whether they are evenly spaced."""
+"""Display times of frames: finds missing ones, makes them increase, and checks whether they are evenly spaced."""
+
+from collections import deque
+from collections.abc import Iterator
+from itertools import chain
+
+from av.video.frame import VideoFrame
 
 from vtok.video.frame import VideoInfo
 from vtok.video.times import DEFAULT_RATE
 
 LONG_GAP = 3600
 """Seconds between two frames that are more likely a fault of the source than meant."""
+
+_MAX_HELD = 32  # pictures without a timestamp that wait in memory for the first one
+
+
+class DecodingTimes:
+    """Display times from decoding times, where a container has no others: both have the same values in another order.
+
+    A decoder returns a picture some packets after it was coded. That delay tells the times also if packets hold none.
+    """
+
+    def __init__(self) -> None:
+        self._times: deque[int] = deque()
+        self._delay: int | None = None
+
+    def place(self, dts: int | None, pictures: list[VideoFrame]) -> None:
+        """Set the times of the pictures that a decoder returned for a packet; `dts` is None at the end of the file."""
+        if dts is not None:
+            self._times.append(dts)
+            if pictures and self._delay is None:
+                self._delay = len(self._times) - 1
+            while pictures and len(self._times) - 1 > (self._delay or 0):
+                self._times.popleft()
+        for picture in pictures:
+            picture.pts = self._times.popleft() if self._times else None
+
+
+def begun_evenly(pictures: Iterator[VideoFrame], info: VideoInfo, notices: dict[str, str]) -> Iterator[VideoFrame]:
+    """Yield the pictures; the first ones, if they have no timestamps, at even times before the first that has one."""
+    held: list[VideoFrame] = []
+    for picture in pictures:
+        held.append(picture)
+        if picture.pts is not None or len(held) == _MAX_HELD:
+            break
+    if len(held) > 1 and (known := held[-1].pts) is not None:
+        rate = info.average_rate or DEFAULT_RATE
+        notices["begin"] = f"timestamps missing at the beginning: filled in at {float(rate):g} frames/s"
+        for number, picture in enumerate(reversed(held)):
+            picture.pts = known - round(number / (rate * info.time_base))
+    yield from chain(held, pictures)
 
 
 class Timeline:
