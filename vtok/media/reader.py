@@ -19,17 +19,17 @@ from av.video.stream import VideoStream
 
 from vtok.errors import MediaError
 from vtok.media.audio_reader import AudioReader, PacketSink, chapters_of, tags_of, tracks_left
+from vtok.media.changes import Changes
 from vtok.media.clock import Clock
 from vtok.media.damage import decode_packet, missing_end, missing_seconds
 from vtok.media.images import IMAGE_NAMES, ImageSequence
-from vtok.media.pixels import conversion, converted_colors, planes_420
+from vtok.media.pixels import converted_colors, planes_420
 from vtok.media.rotation import Turn
 from vtok.media.timeline import DecodingTimes, Timeline, begun_evenly
 from vtok.video.frame import UNSPECIFIED, Frame, VideoInfo, guessed_matrix
 from vtok.video.times import DEFAULT_RATE, MAX_RATE
 from vtok.video.tracks import Extras
 
-_HDR_TRANSFERS = {16: "PQ", 18: "HLG"}  # H.273 transfer characteristics
 _TEXT_CODEC = "ansi"  # FFmpeg plays any text file as terminal output, which is no video
 _NO_TIMESTAMPS = 1 << 7  # FFmpeg's AVFMT_NOTIMESTAMPS, of containers that are the bare stream
 _PACKETS_ARE_FRAMES = "mp4"  # MP4 indexes its packets at the front, so it shows when a file lost its end
@@ -115,7 +115,9 @@ class VideoReader:
                     f"{self.name}: no frame can be decoded ({self.decode_error or 'it holds none, or lost its end'})"
                 )
             self._turn = self._pick_turn(first)
-            self.info = self._describe(first, allow_hdr=allow_hdr)
+            self._changes = Changes(self.name, self._notices, allow_hdr=allow_hdr)
+            self._changes.check(first, self._stream.codec_context.sample_aspect_ratio, 0)
+            self.info = self._describe(first)
         except BaseException:
             self.close()
             raise
@@ -134,14 +136,8 @@ class VideoReader:
 
     def __iter__(self) -> Iterator[Frame]:
         while (picture := next(self._frames, None)) is not None:
-            if (picture.width, picture.height) != self._stored_size:
-                width, height = self._stored_size
-                raise MediaError(
-                    f"{self.name}: frame {self._num_frames} is {picture.width}x{picture.height}, those before are "
-                    f"{width}x{height}. Cut the video there, or scale it to one size first."
-                )
-            self._note(picture)
-            planes = planes_420(picture, self._reformatter)
+            self._changes.check(picture, self._stream.codec_context.sample_aspect_ratio, self._num_frames)
+            planes = planes_420(picture, self._reformatter, self.info.color_range)
             if self._turn != Turn():
                 planes = self._turn(planes[0]), self._turn(planes[1]), self._turn(planes[2])
             frame = Frame(*planes, pts=self._timeline.place(picture.pts))
@@ -243,15 +239,9 @@ class VideoReader:
             self._notices["turn"] = f"pictures {turn}, as the file asks for"
         return turn
 
-    def _describe(self, frame: VideoFrame, *, allow_hdr: bool) -> VideoInfo:
+    def _describe(self, frame: VideoFrame) -> VideoInfo:
         """Collect what the stream and its first frame tell."""
         stream = self._stream
-        hdr = _HDR_TRANSFERS.get(int(frame.color_trc))
-        if hdr and not allow_hdr:
-            raise MediaError(
-                f"{self.name}: is HDR video ({hdr}), which 8 bits cannot hold well. Convert it to SDR first, "
-                "or go on regardless with allow_hdr=True."
-            )
         time_base = stream.time_base or 1 / DEFAULT_RATE
         duration = stream.duration * time_base if stream.duration else None
         if duration is None and self._container.duration:
@@ -283,15 +273,6 @@ class VideoReader:
         if self._container.format.flags & _NO_TIMESTAMPS and 0 < (self._stream.guessed_rate or 0) <= MAX_RATE:
             rate = self._stream.guessed_rate
         return rate or None
-
-    def _note(self, picture: VideoFrame) -> None:
-        """Add a notice of what a picture loses here."""
-        if (lost := conversion(picture.format)) is not None:
-            self._notices.setdefault(picture.format.name, lost)
-        if picture.interlaced_frame:
-            self._notices.setdefault(
-                "interlaced", "interlaced: its frames are coded as they are, and marked progressive"
-            )
 
     def _decode(self) -> Iterator[VideoFrame]:
         """Decode everything that can be decoded, and count what cannot."""
