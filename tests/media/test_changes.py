@@ -51,7 +51,9 @@ def test_changes_are_said_once(first, second, notice, tmp_path):
 
 @pytest.mark.parametrize("ranges", [(1, 2), (2, 1), (0, 2)])
 def test_another_range_is_converted_to_the_first(ranges, tmp_path):
-    reader, frames = read(changing(tmp_path, *({"color_range": color_range, "colorspace": 6} for color_range in ranges)))
+    reader, frames = read(
+        changing(tmp_path, *({"color_range": color_range, "colorspace": 6} for color_range in ranges))
+    )
     words = ["full" if color_range == 2 else "limited" for color_range in ranges]
     assert f"colour range changes from {words[0]} to {words[1]} at frame 8: converted" in reader.notices
     for frame, other in zip(frames[:8], frames[8:], strict=True):  # the same numbers before they are converted

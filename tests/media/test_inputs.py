@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from support.media_files import assert_one_line, color_bars, encode, make_frames, ramp, read, video_420, write
-from support.videos import truncated
+from support.videos import truncated, write_video
 from vtok.errors import MediaError
 from vtok.media.pixels import rgb_from_planes
 from vtok.media.reader import VideoReader
@@ -220,6 +220,10 @@ CONTAINERS = [
     ("webm", "libvpx-vp9", "yuv420p", {}),
     ("avi", "mpeg4", "yuv420p", {}),
     ("ts", "libx264", "yuv420p", {}),
+    ("wmv", "wmv2", "yuv420p", {}),
+    ("asf", "mpeg4", "yuv420p", {}),
+    ("ogv", "libvpx", "yuv420p", {}),
+    ("flv", "libx264", "yuv420p", {}),
     ("gif", "gif", "rgb8", {}),
     ("y4m", "wrapped_avframe", "yuv420p", {}),
 ]
@@ -239,6 +243,14 @@ def test_every_container_shows_that_its_end_is_missing(suffix, codec, pixel_form
     reader, frames = read(cut)
     assert 0 < len(frames) < 40 or share == 0.95
     assert reader.decode_error
+
+
+@pytest.mark.parametrize("num_pages", [1, 2, 3])
+def test_an_ogg_file_cut_between_two_pages_has_no_end(num_pages, tmp_path):
+    path = write_video(tmp_path / "a.ogv", codec="libvpx", container_options={"page_duration": "100000"})
+    pages = path.read_bytes().split(b"OggS")
+    path.write_bytes(b"OggS".join(pages[:-num_pages]))
+    assert "the last page of its stream is missing" in read(path)[0].decode_error
 
 
 @pytest.mark.parametrize(("suffix", "codec", "pixel_format"), [("mkv", "ffv1", "yuv420p"), ("gif", "gif", "rgb8")])

@@ -55,15 +55,15 @@ def converted_colors(frame: VideoFrame) -> tuple[int, int]:
 
     They are those of the source, with two exceptions. RGB gets the limited range and a matrix (BT.709 from 720 rows on,
     else BT.601, as players assume), which also stands in for the matrix of RGB where the samples are none. Gray and the
-    old "yuvj" formats mean the full range.
+    old "yuvj" formats mean the full range unless they say otherwise.
     """
     matrix = int(frame.colorspace)
     if is_rgb(frame.format):
         return LIMITED_RANGE, guessed_matrix(frame.height)
     if matrix == _IDENTITY:
         matrix = guessed_matrix(frame.height)
-    implies_full = frame.format.name.startswith("yuvj") or (is_gray(frame.format) and not frame.color_range)
-    return FULL_RANGE if implies_full else int(frame.color_range), matrix
+    implies_full = frame.format.name.startswith("yuvj") or is_gray(frame.format)
+    return int(frame.color_range) or (FULL_RANGE if implies_full else 0), matrix
 
 
 def planes_420(
