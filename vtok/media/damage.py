@@ -75,6 +75,17 @@ def missing_end(path: Path, format_name: str, first_packet_bytes: int) -> str | 
     return None
 
 
+def undecodable(path: Path) -> str | None:
+    """The reason why FFmpeg decodes nothing of a file, if it shows in the first bytes; else None."""
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        head = file.read(64)
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP" and b"ANIM" in head:
+        return "it is an animated WebP, which this build of FFmpeg does not decode"
+    return None
+
+
 def missing_seconds(declared: str | None, seconds: Fraction, rate: Fraction | None) -> str | None:
     """The reason why a track must have lost frames, by the duration in Matroska's statistics tags, or None.
 

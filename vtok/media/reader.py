@@ -12,25 +12,24 @@ import av
 import av.error
 from av.container import InputContainer
 from av.packet import Packet
-from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
-from av.video.stream import VideoStream
 
 from vtok.errors import MediaError
-from vtok.media.audio_reader import AudioReader, PacketSink, chapters_of, tags_of, tracks_left
+from vtok.media.audio_reader import AudioReader, PacketSink
 from vtok.media.changes import Changes
 from vtok.media.clock import Clock
-from vtok.media.damage import decode_packet, missing_end, missing_seconds
+from vtok.media.damage import decode_packet, missing_end, missing_seconds, undecodable
 from vtok.media.images import IMAGE_NAMES, ImageSequence
 from vtok.media.pixels import converted_colors, planes_420
 from vtok.media.rotation import Turn
+from vtok.media.streams import is_encrypted, pick_video, sound_of, tracks_left
+from vtok.media.tags import chapters_of, fitting_tags, tags_of
 from vtok.media.timeline import DecodingTimes, Timeline, begun_evenly
 from vtok.video.frame import UNSPECIFIED, Frame, VideoInfo, guessed_matrix
 from vtok.video.times import DEFAULT_RATE, MAX_RATE
 from vtok.video.tracks import Extras
 
-_TEXT_CODEC = "ansi"  # FFmpeg plays any text file as terminal output, which is no video
 _NO_TIMESTAMPS = 1 << 7  # FFmpeg's AVFMT_NOTIMESTAMPS, of containers that are the bare stream
 _PACKETS_ARE_FRAMES = "mp4"  # MP4 indexes its packets at the front, so it shows when a file lost its end
 
@@ -97,23 +96,23 @@ class VideoReader:
         except (av.error.FFmpegError, ValueError) as error:
             raise MediaError(f"{self.name}: {_cause(error)}. Is it a video, and whole?") from error
         try:
-            self._stream = self._pick_stream()
+            self._stream = pick_video(self._container, self.name)
             time_base = self._stream.time_base or 1 / DEFAULT_RATE
-            self.audio = AudioReader(self._container.streams, sound, self._notices, time_base)
-            if left := tracks_left(self._container.streams, self._stream):
+            sound_streams = sound_of(self._container, self._stream)
+            self.audio = AudioReader(sound_streams, sound, self._notices, time_base)
+            if left := tracks_left(self._container.streams, [self._stream, *sound_streams]):
                 self._notices["tracks"] = left
-            self.extras = Extras(
-                tags=tags_of(self._container.metadata, self._notices),
-                audio=self.audio.tracks,
-                chapters=chapters_of(self._container, self._notices),
+            tags, chapters = (
+                tags_of(self._container.metadata, self._notices),
+                chapters_of(self._container, self._notices),
             )
+            self.extras = fitting_tags(Extras(tags=tags, audio=self.audio.tracks, chapters=chapters), self._notices)
             decoded = self._decode()
             # Decoded now, because only a frame tells the pixel format and the colours reliably.
             first = next(decoded, None)
             if first is None:
-                raise MediaError(
-                    f"{self.name}: no frame can be decoded ({self.decode_error or 'it holds none, or lost its end'})"
-                )
+                cause = undecodable(self.path) or self.decode_error or "it holds none, or lost its end"
+                raise MediaError(f"{self.name}: no frame can be decoded ({cause})")
             self._turn = self._pick_turn(first)
             self._changes = Changes(self.name, self._notices, allow_hdr=allow_hdr)
             self._changes.check(first, self._stream.codec_context.sample_aspect_ratio, 0)
@@ -214,19 +213,6 @@ class VideoReader:
         options |= {"framerate": rate, "start_number": str(self._images.first_number), "pattern_type": "sequence"}
         return av.open(f"file:{self.path}", format="image2", options=options)
 
-    def _pick_stream(self) -> VideoStream:
-        """Choose the video track."""
-        streams = self._container.streams
-        stream = streams.best("video")
-        if not isinstance(stream, VideoStream) or stream.disposition & Disposition.attached_pic:
-            raise MediaError(f"{self.name}: has no video track")
-        if stream.codec_context is None or stream.codec_context.name == _TEXT_CODEC:
-            raise MediaError(f"{self.name}: is not a video in a format that this build of FFmpeg decodes")
-        # With threads, decoders decode damaged video differently each time, and lose whole frames of it. Also, a thread
-        # that logs something waits for Python, which may be waiting for that thread.
-        stream.thread_count = 1
-        return stream
-
     def _pick_turn(self, first: VideoFrame) -> Turn:
         """The turn that puts the pictures upright. All are assumed to be turned like the first one."""
         self._stored_size = first.width, first.height
@@ -322,8 +308,11 @@ class VideoReader:
         try:
             clock = Clock(self._container.format.name, self._stream.index, self._notices)
             for packet in clock.joined(self._container.demux(self._stream, *self.audio.streams)):
-                if not self.audio.takes(packet):
-                    yield packet
+                if self.audio.takes(packet):
+                    continue
+                if is_encrypted(self._stream, packet):
+                    raise MediaError(f"{self.name}: is encrypted, and vtok has no key")
+                yield packet
         except av.error.FFmpegError as error:
             self._errors.append(f"{self._place}: {_cause(error)}")
             yield None
