@@ -8,10 +8,11 @@ from typing import Any
 import av.error
 from av.packet import Packet
 
-# Containers that are joined by appending one to another, and that store the times at which packets are decoded.
-_MPEG = ("mpegts", "mpeg")
+# Containers that are joined by appending one to another, with the seconds by which decoding times may go back: FFmpeg
+# guesses those that are not stored, in a transport stream none.
+_MPEG = {"mpegts": 0.0, "mpeg": 0.25}
+_SLIP = 1.0  # the same of other containers
 _WRAP = 1 << 33  # ticks after which the clock of MPEG begins again
-_SLIP = 1.0  # seconds: less is a slip in other containers, whose decoding times are FFmpeg's guesses
 _LEAP = 10.0  # seconds: more is no pause but another clock
 _CROSSING = 1.0  # seconds in which all streams change to a new clock
 _OVERLAP = 0.1  # seconds of sound that may begin early, so that the pictures come evenly
@@ -59,6 +60,7 @@ class Clock:
 
     def __init__(self, format_name: str, video: int, notices: dict[str, str]) -> None:
         self._is_mpeg = format_name in _MPEG
+        self._slip = _MPEG.get(format_name, _SLIP)
         self._video, self._notices = video, notices
         self._tracks: dict[int, _Track] = {}
         self._stretches: list[_Stretch] = []
@@ -109,7 +111,7 @@ class Clock:
         latest = self._stretches[newest].latest
         if track.last is None:
             return newest
-        slip = (track.next - track.last) / 2 if self._is_mpeg else _SLIP
+        slip = self._slip or (track.next - track.last) / 2
         goes_on = time >= track.last - slip
         is_near = abs(time - latest) <= _LEAP
         if track.stretch == newest:

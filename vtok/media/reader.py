@@ -82,7 +82,7 @@ class VideoReader:
         self._cut_short: str | None = None
         self._num_frames = self._num_packets = self._num_damaged = 0
         self._first_damaged = ""
-        self._reformatter = VideoReformatter()
+        self._reformatter, self._decoding_times = VideoReformatter(), DecodingTimes()
         self._frames: Iterator[VideoFrame] = iter(())
         self._images = ImageSequence.find(self.path, self.name)
         for file in self._images.files if self._images else ():
@@ -157,6 +157,7 @@ class VideoReader:
             self._container.seek(pts, stream=self._stream)
         except av.error.FFmpegError as error:
             raise MediaError(f"{self.name}: {_cause(error)}") from error
+        self._decoding_times.restart()
         self._frames = self._decode()
         self._timeline = Timeline(self.info, self._notices)
 
@@ -268,7 +269,6 @@ class VideoReader:
             num_expected = len(self._stream.index_entries)
         self._num_packets = first_packet_bytes = 0
         last_is_cut = False
-        decoding_times = DecodingTimes() if format_name == "avi" else None
         for packet in self._packets():
             if packet is not None and packet.size:
                 first_packet_bytes = first_packet_bytes or packet.size
@@ -276,8 +276,8 @@ class VideoReader:
             try:
                 pictures, num_damaged = decode_packet(self._stream, packet)
                 self._count_damaged(num_damaged)
-                if decoding_times:
-                    decoding_times.place(packet.dts if packet else None, pictures)
+                if format_name == "avi":
+                    self._decoding_times.place(packet.dts if packet else None, pictures)
                 yield from pictures
             except av.error.FFmpegError as error:
                 self._errors.append(f"{self._place}: {_cause(error)}")

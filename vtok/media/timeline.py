@@ -25,6 +25,10 @@ class DecodingTimes:
         self._times: deque[int] = deque()
         self._delay: int | None = None
 
+    def restart(self) -> None:
+        """Go on elsewhere in the file with the known delay, which pictures that cannot be decoded there do not change."""
+        self._times.clear()
+
     def place(self, dts: int | None, pictures: list[VideoFrame]) -> None:
         """Set the times of the pictures that a decoder returned for a packet; `dts` is None at the end of the file."""
         if dts is not None:
