@@ -26,7 +26,7 @@ class DecodingTimes:
         self._delay: int | None = None
 
     def restart(self) -> None:
-        """Go on elsewhere in the file with the known delay, which pictures that cannot be decoded there do not change."""
+        """Go on elsewhere in the file. The delay stays, also where pictures cannot be decoded."""
         self._times.clear()
 
     def place(self, dts: int | None, pictures: list[VideoFrame]) -> None:
