@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from support.media_files import assert_one_line, color_bars, encode, make_frames, ramp, read, video_420, write
-from support.videos import truncated
+from support.videos import truncated, write_video
 from vtok.errors import MediaError
 from vtok.media.pixels import rgb_from_planes
 from vtok.media.reader import VideoReader
@@ -136,6 +136,27 @@ def test_images_that_are_no_sequence_are_refused_in_one_line(tmp_path):
         read(pattern)
 
 
+@pytest.mark.parametrize("fault", ["empty", "folder"])
+def test_a_sequence_with_a_file_that_cannot_be_an_image_is_refused(fault, tmp_path):
+    pattern = numbered(tmp_path / "in", range(5), "%02d.png")
+    path = tmp_path / "in" / "03.png"
+    path.write_bytes(b"") if fault == "empty" else (path.unlink(), path.mkdir())
+    with pytest.raises(MediaError, match=rf"%02d\.png: 03\.png.*{fault}") as caught:
+        read(pattern)
+    assert_one_line(caught, pattern)
+
+
+@pytest.mark.parametrize("fault", ["junk", "cut"])
+@pytest.mark.parametrize("number", [2, 4])
+def test_an_image_that_does_not_decode_is_named_and_the_others_are_read(fault, number, tmp_path):
+    pattern = numbered(tmp_path / "in", range(5), "%02d.png")
+    path = tmp_path / "in" / f"0{number}.png"
+    path.write_bytes(b"no image at all" * 9 if fault == "junk" else path.read_bytes()[:60])
+    reader, frames = read(pattern)
+    assert [frame.pts for frame in frames] == [i for i in range(5) if i != number]
+    assert f"0{number}.png" in reader.decode_error
+
+
 @pytest.mark.parametrize(
     ("suffix", "codec", "pixel_format"),
     [("png", "png", "rgb24"), ("png", "png", "rgba"), ("png", "png", "gray"), ("jpg", "mjpeg", "yuvj420p"),
@@ -199,6 +220,10 @@ CONTAINERS = [
     ("webm", "libvpx-vp9", "yuv420p", {}),
     ("avi", "mpeg4", "yuv420p", {}),
     ("ts", "libx264", "yuv420p", {}),
+    ("wmv", "wmv2", "yuv420p", {}),
+    ("asf", "mpeg4", "yuv420p", {}),
+    ("ogv", "libvpx", "yuv420p", {}),
+    ("flv", "libx264", "yuv420p", {}),
     ("gif", "gif", "rgb8", {}),
     ("y4m", "wrapped_avframe", "yuv420p", {}),
 ]
@@ -218,6 +243,14 @@ def test_every_container_shows_that_its_end_is_missing(suffix, codec, pixel_form
     reader, frames = read(cut)
     assert 0 < len(frames) < 40 or share == 0.95
     assert reader.decode_error
+
+
+@pytest.mark.parametrize("num_pages", [1, 2, 3])
+def test_an_ogg_file_cut_between_two_pages_has_no_end(num_pages, tmp_path):
+    path = write_video(tmp_path / "a.ogv", codec="libvpx", container_options={"page_duration": "100000"})
+    pages = path.read_bytes().split(b"OggS")
+    path.write_bytes(b"OggS".join(pages[:-num_pages]))
+    assert "the last page of its stream is missing" in read(path)[0].decode_error
 
 
 @pytest.mark.parametrize(("suffix", "codec", "pixel_format"), [("mkv", "ffv1", "yuv420p"), ("gif", "gif", "rgb8")])

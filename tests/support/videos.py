@@ -22,12 +22,13 @@ def write_video(
     pixel_format="yuv420p",
     options=None,
     container_options=None,
+    rate=Fraction(25),
 ):
-    """A drifting pattern at 25 frames per second, by PyAV alone; `size` is width and height."""
+    """A drifting pattern, by PyAV alone; `size` is width and height."""
     width, height = size
     x, y = np.meshgrid(np.arange(width), np.arange(height))
     with av.open(str(path), "w", options=container_options or {}) as container:
-        stream = container.add_stream(codec, rate=Fraction(25), options=options or {})
+        stream = container.add_stream(codec, rate=rate, options=options or {})
         stream.width, stream.height, stream.pix_fmt = width, height, pixel_format
         for t in range(num_frames):
             luma = 128 + 60 * np.sin((x + 3 * t) / 7) + 40 * np.cos((y - t) / 5)
@@ -57,10 +58,21 @@ def truncated(path, target, *, share):
 
 
 def write_video_with_sound(
-    path, tracks, *, num_frames=40, video_codec="libx264", start=0.0, seconds=1.6, tags=None, chapters=(), languages=()
+    path,
+    tracks,
+    *,
+    num_frames=40,
+    video_codec="libx264",
+    start=0.0,
+    seconds=1.6,
+    tags=None,
+    chapters=(),
+    languages=(),
+    container_options=None,
+    times=None,
 ):
-    """Frames of one gray at 25 per second, and noise; `tracks` are codec, sample rate and layout each."""
-    with av.open(str(path), "w") as container:
+    """Frames of one gray, and noise; `tracks` are codec, sample rate and layout each, `times` 25ths of a second."""
+    with av.open(str(path), "w", options=container_options or {}) as container:
         video = container.add_stream(video_codec, rate=Fraction(25))
         video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
         container.metadata.update(tags or {})
@@ -71,7 +83,7 @@ def write_video_with_sound(
         packets = []
         for t in range(num_frames):
             picture = av.VideoFrame.from_ndarray(np.full((72, 64), 3 * t % 250, np.uint8), format="yuv420p")
-            picture.pts, picture.time_base = t, Fraction(1, 25)
+            picture.pts, picture.time_base = times[t] if times else t, Fraction(1, 25)
             packets += video.encode(picture)
         packets += video.encode(None)
         for sound in sounds:

@@ -1,22 +1,16 @@
-"""The parts of a video file beside its pictures: unchanged audio packets, tags and chapters."""
+"""The sound of a video file: its packets, unchanged."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from typing import Protocol
 
 from av.audio.stream import AudioStream
-from av.container import InputContainer
 from av.packet import Packet
-from av.stream import Discard, Disposition, Stream
+from av.stream import Disposition, Stream
 
 from vtok.errors import ConfigError
-from vtok.video.tracks import AudioPacket, AudioTrack, Chapter
-from vtok.video.values import printable
-
-# Tags that describe the container, not the film, and would be wrong in another container.
-_TAGS_OF_THE_CONTAINER = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration", "vendor_id"}
-_TAGS_OF_THE_CONTAINER |= {"bps", "number_of_frames", "number_of_bytes"}
-_MAX_TAG_BYTES = 1 << 16
+from vtok.media.tags import tags_of
+from vtok.video.tracks import AudioPacket, AudioTrack
 
 
 class PacketSink(Protocol):
@@ -69,7 +63,9 @@ class AudioReader:
         number = self._numbers.get(packet.stream.index)  # not `stream_index`: the last, empty packets have none
         if number is None or self._sink is None:
             return False
-        if packet.size:
+        if packet.has_sidedata("encryption_info"):
+            self._notices.setdefault(f"encrypted {number}", f"encrypted sound left out: {self.tracks[number].name}")
+        elif packet.size:
             try:
                 self._sink.push(self._copied(number, packet))
             except ConfigError as error:  # the video can still be read
@@ -93,50 +89,6 @@ class AudioReader:
             is_corrupt=packet.is_corrupt,
             side_data=tuple((data.data_type, bytes(data)) for data in packet.iter_sidedata()),
         )
-
-
-def tags_of(metadata: Mapping[str, str], notices: dict[str, str]) -> dict[str, str]:
-    """Title, date and so on, without the tags that describe the container only."""
-    tags = {}
-    for key, value in metadata.items():
-        if key.lower() in _TAGS_OF_THE_CONTAINER or key.lower().startswith("_statistics_"):
-            continue
-        if len(value.encode()) > _MAX_TAG_BYTES:
-            notices[f"tag {key}"] = f"tag {printable(key)} of {len(value.encode())} bytes is not carried over"
-            continue
-        tags[key] = value
-    return tags
-
-
-def chapters_of(container: InputContainer, notices: dict[str, str]) -> tuple[Chapter, ...]:
-    """The chapters of a file."""
-    return tuple(
-        Chapter(
-            start=chapter["start"],
-            end=chapter["end"],
-            time_base=chapter["time_base"] or Fraction(1, 1000),
-            tags=tags_of(chapter["metadata"], notices),
-        )
-        for chapter in container.chapters()
-    )
-
-
-def tracks_left(streams: Iterable[Stream], video: Stream) -> str | None:
-    """The tracks beside `video` and sound, by kind, codec and language, which are not carried over; None if none."""
-    left: dict[str, list[str]] = {}
-    for stream in streams:
-        is_chapters = stream.type == "data" and stream.discard == Discard.all  # repeats the chapters
-        if stream.index != video.index and stream.type != "audio" and not is_chapters:
-            language = stream.language if stream.language != "und" else None
-            name = stream.codec_context.codec.canonical_name if stream.codec_context else getattr(stream, "name", None)
-            left.setdefault(stream.type, []).append(" ".join(filter(None, (name, language))))
-    if not left:
-        return None
-    kinds = (
-        f"{len(names)} {kind}" + (f" ({', '.join(filter(None, names))})" if any(names) else "")
-        for kind, names in sorted(left.items())
-    )
-    return printable(f"tracks not carried over: {', '.join(kinds)}")
 
 
 def _track(stream: AudioStream) -> AudioTrack:

@@ -13,6 +13,8 @@ from vtok.video.times import DEFAULT_RATE
 
 LOG_DAMAGE = ("ffv1", "gif", "mjpeg")  # decoders that conceal damage and mention it only in FFmpeg's log
 _PACKET_SIZES = (188, 192, 204)  # of MPEG-TS: plain, with a time code (.m2ts), with error correction
+_TAIL_BYTES = 1 << 16  # more than the largest page of Ogg
+_ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _DURATION = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
 
 
@@ -47,23 +49,40 @@ def missing_end(path: Path, format_name: str, first_packet_bytes: int) -> str | 
     size = path.stat().st_size
     with path.open("rb") as file:
         head = file.read(4096)
-        file.seek(max(0, size - 64))
+        file.seek(max(0, size - _TAIL_BYTES))
         tail = file.read()
     declared = None
     if "matroska" in format_name:
         declared = _matroska_bytes(head)
     elif format_name == "avi" and head[:4] == b"RIFF":
         declared = 8 + int.from_bytes(head[4:8], "little")
+    elif format_name == "asf":
+        declared = _asf_bytes(head)
     if declared is not None and declared > size:
         return f"{declared - size} bytes are missing"
+    if format_name == "ogg" and not _ends_ogg(tail):
+        return "the last page of its stream is missing"
     if format_name == "mpegts" and all(size % packet for packet in _PACKET_SIZES):
         return "the last transport packet is incomplete"
     if format_name == "gif" and not tail.rstrip(b"\0").endswith(b";"):
         return "the end mark is missing"
+    if format_name == "dv" and first_packet_bytes and size % first_packet_bytes:
+        return "the last frame is incomplete"
     if format_name == "yuv4mpegpipe":
         line = head.find(b"\n") + 1
         if head[line : line + 6] == b"FRAME\n" and (size - line) % (6 + first_packet_bytes):
             return "the last frame is incomplete"
+    return None
+
+
+def undecodable(path: Path) -> str | None:
+    """The reason why FFmpeg decodes nothing of a file, if it shows in the first bytes; else None."""
+    if not path.is_file():
+        return None
+    with path.open("rb") as file:
+        head = file.read(64)
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP" and b"ANIM" in head:
+        return "it is an animated WebP, which this build of FFmpeg does not decode"
     return None
 
 
@@ -100,3 +119,21 @@ def _matroska_bytes(head: bytes) -> int | None:
     except IndexError:
         return None
     return None if segment_size is None else segment + segment_size
+
+
+def _asf_bytes(head: bytes) -> int | None:
+    """The file size that an ASF header declares, or None; a broadcast declares none."""
+    start = head.find(_ASF_FILE_PROPERTIES)
+    properties = head[start : start + 104]
+    if start < 0 or len(properties) < 104 or properties[88] & 1:
+        return None
+    return int.from_bytes(properties[40:48], "little")
+
+
+def _ends_ogg(tail: bytes) -> bool:
+    """Whether an Ogg file ends with a whole page that ends its stream (RFC 3533), by its last 64 KiB."""
+    page = tail[tail.rfind(b"OggS") :]
+    if len(page) < 27 or len(page) < 27 + page[26]:
+        return False
+    num_bytes = 27 + page[26] + sum(page[27 : 27 + page[26]])
+    return bool(page[5] & 4) and num_bytes <= len(page)

@@ -15,6 +15,7 @@ from vtok.video.frame import BT601, BT709, FULL_RANGE, LIMITED_RANGE, Frame, Pla
 # Matrices that swscale numbers differently: FCC, BT.601 (Europe, America), SMPTE 240M, BT.2020 (both kinds).
 _SWSCALE_MATRICES = {BT709: 1, 4: 4, 5: 5, BT601: 5, 7: 7, 9: 9, 10: 9}
 _SWSCALE_FLAGS = int(Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT)
+_IDENTITY = 0  # H.273 matrix of RGB
 _READ_AS_THEY_ARE = ("yuv420p", "yuvj420p", "yuv422p", "yuvj422p", "yuv444p", "yuvj444p", "gray")
 
 
@@ -53,23 +54,48 @@ def converted_colors(frame: VideoFrame) -> tuple[int, int]:
     """Return range and matrix of the planes that `planes_420` gives for this frame.
 
     They are those of the source, with two exceptions. RGB gets the limited range and a matrix (BT.709 from 720 rows on,
-    else BT.601, as players assume). Gray and the old "yuvj" formats mean the full range.
+    else BT.601, as players assume), which also stands in for the matrix of RGB where the samples are none. Gray and the
+    old "yuvj" formats mean the full range unless they say otherwise.
     """
+    matrix = int(frame.colorspace)
     if is_rgb(frame.format):
         return LIMITED_RANGE, guessed_matrix(frame.height)
-    implies_full = frame.format.name.startswith("yuvj") or (is_gray(frame.format) and not frame.color_range)
-    return FULL_RANGE if implies_full else int(frame.color_range), int(frame.colorspace)
+    if matrix == _IDENTITY:
+        matrix = guessed_matrix(frame.height)
+    implies_full = frame.format.name.startswith("yuvj") or is_gray(frame.format)
+    return int(frame.color_range) or (FULL_RANGE if implies_full else 0), matrix
 
 
-def planes_420(frame: VideoFrame, reformatter: VideoReformatter) -> tuple[Plane, Plane, Plane]:
-    """Copy a picture out of FFmpeg as 4:2:0: y uint8 `[h, w]`, u and v uint8 `[ceil(h/2), ceil(w/2)]`."""
-    size = (frame.height + 1) // 2, (frame.width + 1) // 2
+def planes_420(
+    frame: VideoFrame, reformatter: VideoReformatter, color_range: int | None = None
+) -> tuple[Plane, Plane, Plane]:
+    """Copy a picture out of FFmpeg as 4:2:0: y uint8 `[h, w]`, u and v uint8 `[ceil(h/2), ceil(w/2)]`.
+
+    With a `color_range`, pictures of another range are converted to it.
+    """
+    is_full, size = converted_colors(frame)[0] == FULL_RANGE, ((frame.height + 1) // 2, (frame.width + 1) // 2)
     if frame.format.name not in _READ_AS_THEY_ARE:
         frame = _to_planar_8_bit(frame, reformatter)
-    y = _rows(frame.planes[0]).copy()
+    planes = [_rows(frame.planes[0]).copy()]
     if len(frame.planes) == 1:
-        return y, np.full(size, 128, np.uint8), np.full(size, 128, np.uint8)
-    return y, _average_down(_rows(frame.planes[1]), size), _average_down(_rows(frame.planes[2]), size)
+        planes += (np.full(size, 128, np.uint8) for _ in "uv")
+    else:
+        planes += (_average_down(_rows(plane), size) for plane in frame.planes[1:3])
+    if color_range is not None and is_full != (color_range == FULL_RANGE):
+        planes = [_to_other_range(plane, is_full, is_chroma=number > 0) for number, plane in enumerate(planes)]
+    return planes[0], planes[1], planes[2]
+
+
+def _to_other_range(plane: Plane, is_full: bool, *, is_chroma: bool) -> Plane:
+    """Convert samples from full to limited range, or back."""
+    span, full_zero, limited_zero = (224, 128, 128) if is_chroma else (219, 0, 16)
+    values = np.arange(256)
+    if is_full:
+        table = limited_zero + (values - full_zero) * span / 255
+    else:
+        table = full_zero + (values - limited_zero) * 255 / span
+    converted: Plane = table.round().clip(0, 255).astype(np.uint8)[plane]
+    return converted
 
 
 def frame_from_planes(frame: Frame, pixel_format: str) -> VideoFrame:

@@ -11,25 +11,26 @@ import av
 import av.error
 from av.container import InputContainer
 from av.packet import Packet
-from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
-from av.video.stream import VideoStream
 
 from vtok.errors import MediaError
-from vtok.media.audio_reader import AudioReader, PacketSink, chapters_of, tags_of, tracks_left
-from vtok.media.damage import decode_packet, missing_end, missing_seconds
+from vtok.media.audio_reader import AudioReader, PacketSink
+from vtok.media.changes import Changes
+from vtok.media.clock import Clock
+from vtok.media.damage import decode_packet, missing_end, missing_seconds, undecodable
 from vtok.media.images import IMAGE_NAMES, ImageSequence
-from vtok.media.pixels import conversion, converted_colors, planes_420
+from vtok.media.pixels import converted_colors, planes_420
 from vtok.media.rotation import Turn
-from vtok.media.timeline import Timeline
+from vtok.media.streams import is_encrypted, pick_video, sound_of, tracks_left
+from vtok.media.tags import chapters_of, fitting_tags, tags_of
+from vtok.media.timeline import DecodingTimes, Timeline, begun_evenly
 from vtok.system.closing import Closing
 from vtok.video.frame import UNSPECIFIED, Frame, VideoInfo, guessed_matrix
-from vtok.video.times import DEFAULT_RATE
+from vtok.video.times import DEFAULT_RATE, MAX_RATE
 from vtok.video.tracks import Extras
 
-_HDR_TRANSFERS = {16: "PQ", 18: "HLG"}  # H.273 transfer characteristics
-_TEXT_CODEC = "ansi"  # FFmpeg plays any text file as terminal output, which is no video
+_NO_TIMESTAMPS = 1 << 7  # FFmpeg's AVFMT_NOTIMESTAMPS, of containers that are the bare stream
 _PACKETS_ARE_FRAMES = "mp4"  # MP4 indexes its packets at the front, so it shows when a file lost its end
 
 
@@ -79,10 +80,13 @@ class VideoReader(Closing):
         self._notices: dict[str, str] = {}
         self._errors: list[str] = []
         self._cut_short: str | None = None
-        self._num_frames = self._num_damaged = 0
-        self._reformatter = VideoReformatter()
+        self._num_frames = self._num_packets = self._num_damaged = 0
+        self._first_damaged = ""
+        self._reformatter, self._decoding_times = VideoReformatter(), DecodingTimes()
         self._frames: Iterator[VideoFrame] = iter(())
         self._images = ImageSequence.find(self.path, self.name)
+        for file in self._images.files if self._images else ():
+            _check_file(file, f"{self.name}: {file.name}")
         if self._images is None:
             _check_file(self.path, self.name)
             if image_rate is not None and self.path.suffix.lower() not in IMAGE_NAMES:
@@ -92,46 +96,44 @@ class VideoReader(Closing):
         except (av.error.FFmpegError, ValueError) as error:
             raise MediaError(f"{self.name}: {_cause(error)}. Is it a video, and whole?") from error
         try:
-            self._stream = self._pick_stream()
+            self._stream = pick_video(self._container, self.name)
             time_base = self._stream.time_base or 1 / DEFAULT_RATE
-            self.audio = AudioReader(self._container.streams, sound, self._notices, time_base)
-            if left := tracks_left(self._container.streams, self._stream):
+            sound_streams = sound_of(self._container, self._stream)
+            self.audio = AudioReader(sound_streams, sound, self._notices, time_base)
+            if left := tracks_left(self._container.streams, [self._stream, *sound_streams]):
                 self._notices["tracks"] = left
-            self.extras = Extras(
-                tags=tags_of(self._container.metadata, self._notices),
-                audio=self.audio.tracks,
-                chapters=chapters_of(self._container, self._notices),
+            tags, chapters = (
+                tags_of(self._container.metadata, self._notices),
+                chapters_of(self._container, self._notices),
             )
+            self.extras = fitting_tags(Extras(tags=tags, audio=self.audio.tracks, chapters=chapters), self._notices)
             decoded = self._decode()
             # Decoded now, because only a frame tells the pixel format and the colours reliably.
             first = next(decoded, None)
             if first is None:
-                raise MediaError(
-                    f"{self.name}: no frame can be decoded ({self.decode_error or 'it holds none, or lost its end'})"
-                )
+                cause = undecodable(self.path) or self.decode_error or "it holds none, or lost its end"
+                raise MediaError(f"{self.name}: no frame can be decoded ({cause})")
             self._turn = self._pick_turn(first)
-            self.info = self._describe(first, allow_hdr=allow_hdr)
+            self._changes = Changes(self.name, self._notices, allow_hdr=allow_hdr)
+            self._changes.check(first, self._stream.codec_context.sample_aspect_ratio, 0)
+            self.info = self._describe(first)
         except BaseException:
             self.close()
             raise
         self._frames = chain([first], decoded)
+        if not self._container.format.flags & _NO_TIMESTAMPS:
+            self._frames = begun_evenly(self._frames, self.info, self._notices)
         self._timeline = Timeline(self.info, self._notices)
 
     def __iter__(self) -> Iterator[Frame]:
         while (picture := next(self._frames, None)) is not None:
-            if (picture.width, picture.height) != self._stored_size:
-                width, height = self._stored_size
-                raise MediaError(
-                    f"{self.name}: frame {self._num_frames} is {picture.width}x{picture.height}, those before are "
-                    f"{width}x{height}. Cut the video there, or scale it to one size first."
-                )
-            self._note(picture)
-            planes = planes_420(picture, self._reformatter)
+            self._changes.check(picture, self._stream.codec_context.sample_aspect_ratio, self._num_frames)
+            planes = planes_420(picture, self._reformatter, self.info.color_range)
             if self._turn != Turn():
                 planes = self._turn(planes[0]), self._turn(planes[1]), self._turn(planes[2])
             frame = Frame(*planes, pts=self._timeline.place(picture.pts))
             self._num_frames += 1
-            self._num_damaged += picture.is_corrupt
+            self._count_damaged(picture.is_corrupt)
             self._last, self._end_pts = picture, frame.pts + picture.duration
             yield frame
 
@@ -147,6 +149,7 @@ class VideoReader(Closing):
             self._container.seek(pts, stream=self._stream)
         except av.error.FFmpegError as error:
             raise MediaError(f"{self.name}: {_cause(error)}") from error
+        self._decoding_times.restart()
         self._frames = self._decode()
         self._timeline = Timeline(self.info, self._notices)
 
@@ -190,7 +193,7 @@ class VideoReader(Closing):
         if self._errors:
             parts.append(f"decoding failed {len(self._errors)} times, first {self._errors[0]}")
         if self._num_damaged:
-            parts.append(f"{self._num_damaged} decoded frames are damaged")
+            parts.append(f"{self._num_damaged} decoded frames are damaged, first {self._first_damaged}")
         if self._cut_short:
             parts.append(f"the file is cut short: {self._cut_short}")
         return "; ".join(parts) or None
@@ -202,19 +205,6 @@ class VideoReader(Closing):
         rate = f"{image_rate.numerator}/{image_rate.denominator}"
         options |= {"framerate": rate, "start_number": str(self._images.first_number), "pattern_type": "sequence"}
         return av.open(f"file:{self.path}", format="image2", options=options)
-
-    def _pick_stream(self) -> VideoStream:
-        """Choose the video track."""
-        streams = self._container.streams
-        stream = streams.best("video")
-        if not isinstance(stream, VideoStream) or stream.disposition & Disposition.attached_pic:
-            raise MediaError(f"{self.name}: has no video track")
-        if stream.codec_context is None or stream.codec_context.name == _TEXT_CODEC:
-            raise MediaError(f"{self.name}: is not a video in a format that this build of FFmpeg decodes")
-        # With threads, decoders decode damaged video differently each time, and lose whole frames of it. Also, a thread
-        # that logs something waits for Python, which may be waiting for that thread.
-        stream.thread_count = 1
-        return stream
 
     def _pick_turn(self, first: VideoFrame) -> Turn:
         """The turn that puts the pictures upright. All are assumed to be turned like the first one."""
@@ -228,15 +218,9 @@ class VideoReader(Closing):
             self._notices["turn"] = f"pictures {turn}, as the file asks for"
         return turn
 
-    def _describe(self, frame: VideoFrame, *, allow_hdr: bool) -> VideoInfo:
+    def _describe(self, frame: VideoFrame) -> VideoInfo:
         """Collect what the stream and its first frame tell."""
         stream = self._stream
-        hdr = _HDR_TRANSFERS.get(int(frame.color_trc))
-        if hdr and not allow_hdr:
-            raise MediaError(
-                f"{self.name}: is HDR video ({hdr}), which 8 bits cannot hold well. Convert it to SDR first, "
-                "or go on regardless with allow_hdr=True."
-            )
         time_base = stream.time_base or 1 / DEFAULT_RATE
         duration = stream.duration * time_base if stream.duration else None
         if duration is None and self._container.duration:
@@ -252,7 +236,7 @@ class VideoReader(Closing):
             width=width,
             height=height,
             time_base=time_base,
-            average_rate=stream.average_rate or None,
+            average_rate=self._average_rate(),
             sample_aspect_ratio=aspect,
             color_range=color_range,
             color_matrix=color_matrix,
@@ -262,33 +246,35 @@ class VideoReader(Closing):
             duration_seconds_from_header=None if duration is None else float(duration),
         )
 
-    def _note(self, picture: VideoFrame) -> None:
-        """Add a notice of what a picture loses here."""
-        if (lost := conversion(picture.format)) is not None:
-            self._notices.setdefault(picture.format.name, lost)
-        if picture.interlaced_frame:
-            self._notices.setdefault(
-                "interlaced", "interlaced: its frames are coded as they are, and marked progressive"
-            )
+    def _average_rate(self) -> Fraction | None:
+        """Frames per second; of bare streams what is coded in them, for which FFmpeg's average is always 25."""
+        rate = self._stream.average_rate
+        if self._container.format.flags & _NO_TIMESTAMPS and 0 < (self._stream.guessed_rate or 0) <= MAX_RATE:
+            rate = self._stream.guessed_rate
+        return rate or None
 
     def _decode(self) -> Iterator[VideoFrame]:
         """Decode everything that can be decoded, and count what cannot."""
         format_name = self._container.format.name
-        num_expected = len(self._stream.index_entries) if _PACKETS_ARE_FRAMES in format_name else 0
-        num_packets = first_packet_bytes = 0
+        num_expected = len(self._images.files) if self._images else 0
+        if _PACKETS_ARE_FRAMES in format_name:
+            num_expected = len(self._stream.index_entries)
+        self._num_packets = first_packet_bytes = 0
         last_is_cut = False
         for packet in self._packets():
             if packet is not None and packet.size:
                 first_packet_bytes = first_packet_bytes or packet.size
-                num_packets, last_is_cut = num_packets + 1, packet.is_corrupt
+                self._num_packets, last_is_cut = self._num_packets + 1, packet.is_corrupt
             try:
                 pictures, num_damaged = decode_packet(self._stream, packet)
-                self._num_damaged += num_damaged
+                self._count_damaged(num_damaged)
+                if format_name == "avi":
+                    self._decoding_times.place(packet.dts if packet else None, pictures)
                 yield from pictures
             except av.error.FFmpegError as error:
-                self._errors.append(f"near frame {self._num_frames}: {_cause(error)}")
-        if num_packets < num_expected:
-            self._cut_short = f"{num_packets} of {num_expected} frames are there"
+                self._errors.append(f"{self._place}: {_cause(error)}")
+        if self._num_packets < num_expected:
+            self._cut_short = f"{self._num_packets} of {num_expected} frames are there"
         elif missing := missing_end(self.path, format_name, first_packet_bytes):
             self._cut_short = missing
         elif last_is_cut:
@@ -297,14 +283,30 @@ class VideoReader(Closing):
             end = self._end_pts * self.info.time_base
             self._cut_short = missing_seconds(self._stream.metadata.get("DURATION"), end, self.info.average_rate)
 
+    @property
+    def _place(self) -> str:
+        """Where decoding is, for messages."""
+        if self._images and self._num_packets:
+            return f"in {self._images.files[self._num_packets - 1].name}"
+        return f"near frame {self._num_frames}"
+
+    def _count_damaged(self, num_frames: int) -> None:
+        if num_frames and not self._num_damaged:
+            self._first_damaged = self._place
+        self._num_damaged += num_frames
+
     def _packets(self) -> Iterator["Packet[Any] | None"]:
         """Yield the packets of the video track. After an error yield None, which flushes the decoder as at the end."""
         try:
-            for packet in self._container.demux(self._stream, *self.audio.streams):
-                if not self.audio.takes(packet):
-                    yield packet
+            clock = Clock(self._container.format.name, self._stream.index, self._notices)
+            for packet in clock.joined(self._container.demux(self._stream, *self.audio.streams)):
+                if self.audio.takes(packet):
+                    continue
+                if is_encrypted(self._stream, packet):
+                    raise MediaError(f"{self.name}: is encrypted, and vtok has no key")
+                yield packet
         except av.error.FFmpegError as error:
-            self._errors.append(f"near frame {self._num_frames}: {_cause(error)}")
+            self._errors.append(f"{self._place}: {_cause(error)}")
             yield None
 
 
