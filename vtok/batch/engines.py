@@ -19,14 +19,10 @@ from queue import SimpleQueue
 from types import FrameType
 from typing import Any, Protocol
 
+from vtok.batch.worker import WorkerLostError, prepare_worker
 from vtok.errors import ConfigError
-from vtok.system.memory import keep_freed_memory
 
 ENGINES = ("local", "ray")
-
-
-class WorkerLostError(Exception):
-    """A worker ended before its task did."""
 
 
 class Engine(Protocol):
@@ -43,6 +39,7 @@ class Engine(Protocol):
 
         Raises:
             WorkerLostError: The worker ended meanwhile.
+            ConfigError: The engine is closed.
         """
 
     def close(self) -> None:
@@ -98,7 +95,9 @@ class LocalEngine:
         """See `Engine`."""
         worker = self._places.get()
         try:
-            if worker is None or self._is_closed:
+            if self._is_closed:
+                raise ConfigError("the engine is closed; start another")
+            if worker is None:
                 worker = self._start()
             return worker.submit(function, *arguments).result()
         except (BrokenProcessPool, SystemExit) as error:  # the latter from SIGTERM, which `close` sends too
@@ -133,14 +132,6 @@ class LocalEngine:
                 return worker
         worker.shutdown()
         raise BrokenProcessPool("the engine is closed")
-
-
-def prepare_worker(num_threads: int) -> None:
-    """Let the tasks of this process use so many threads of PyTorch, and memory as the program does."""
-    import torch
-
-    keep_freed_memory()
-    torch.set_num_threads(num_threads)
 
 
 def _begin_worker(num_threads: int) -> None:

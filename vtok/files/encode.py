@@ -110,6 +110,7 @@ def encode_file(
         start_seconds: Leave out frames that begin earlier than this after the first frame; the rest moves up.
         end_seconds: Leave out frames that begin at this time or later.
         verify: Decode the codes of each group before it is written, and check the written file, as it is on the disk.
+            What goes to standard output or a file object cannot be read again, so that a notice tells of it.
         device: Where the networks run, one of `vtok.networks.arithmetic.DEVICES`.
         precision: What they multiply in, one of `vtok.networks.arithmetic.PRECISIONS`.
         progress: Told the video's description, returns what is told the number of frames done.
@@ -211,10 +212,18 @@ def write_encoded(
         writer.finish(last_frame_ticks=part.last_frame_ticks)
         if first_pts is None or last_pts is None:
             raise MediaError(f"{source}: no frame could be decoded")
+    result = _result(
+        source,
+        name_of(target),
+        writer,
+        reader,
+        played_seconds(part.info, first_pts, last_pts, part.last_frame_ticks),
+    )
     if options.verify and not isinstance(target, Sink) and not is_standard(target):
         check_written(target)
-    seconds = played_seconds(part.info, first_pts, last_pts, part.last_frame_ticks)
-    return _result(source, name_of(target), writer, reader, seconds)
+    elif options.verify:
+        result.notices.append("only the codes were verified: what was written cannot be read again")
+    return result
 
 
 def _result(source: StrPath, target: str, writer: ContainerWriter, reader: VideoReader, seconds: float) -> EncodeResult:
