@@ -83,6 +83,6 @@ def test_a_run_on_a_pack_leaves_weights_in_time(folders, packed, tmp_path, monke
     assert sorted(path.name for path in tmp_path.iterdir()) == written
     assert len(events(tmp_path, "validation")) == 2
     assert "per second, validation included" in capsys.readouterr().out
-    assert VideoTokenizer.from_pretrained(tmp_path / "weights.safetensors").exact_prior.num_channels == 24
+    assert VideoTokenizer.from_pretrained(tmp_path / "weights.safetensors").pretrained.exact_prior.num_channels == 24
     with pytest.raises(ConfigError, match=r"seconds is 0, of which \d+ are gone; expected 3 more"):
         train_pack.train_pack(packed, tmp_path / "late", seconds=0, reserve=3, **options)
