@@ -2,6 +2,7 @@
 
 import json
 import tomllib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
@@ -97,6 +98,17 @@ def kept_settings(config: TrainConfig) -> dict[str, Any]:
     schedule = {"seed": config.schedule.seed, "prior_only": config.schedule.prior_only}
     tables = {"model": asdict(config.model), "optimizer": asdict(config.optimizer), "schedule": schedule}
     return {f"{key} of [{table}]": value for table, entries in tables.items() for key, value in entries.items()}
+
+
+def check_kept_settings(checkpoint: Path, before: Mapping[str, Any], config: TrainConfig) -> None:
+    """Raise ConfigError if a run would go on with other `kept_settings` than those `before`."""
+    now = kept_settings(config)
+    for name, value in before.items():
+        if now.get(name, value) != value:
+            raise ConfigError(
+                f"{checkpoint}: {name} is {value!r} there and {now[name]!r} now. Resume the run with the same, or give "
+                "another folder"
+            )
 
 
 def _check_known(name: str, known: dict[str, Any], *, what: str, path: Path) -> None:

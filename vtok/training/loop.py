@@ -28,7 +28,7 @@ from vtok.networks.latent_model import LatentModel
 from vtok.networks.objective import Objective, Outcome
 from vtok.training.checkpoint import load_checkpoint, model_of, save_average, save_checkpoint
 from vtok.training.clip_cache import ClipCache, build_clip_cache, find_videos, to_device
-from vtok.training.config import TrainConfig, kept_settings
+from vtok.training.config import TrainConfig, check_kept_settings, kept_settings
 from vtok.training.curves import plot_curves
 from vtok.training.optimizers import build_optimizers, set_learning_rate
 from vtok.training.processes import Processes, arithmetic_of, is_first_process, joined_processes, num_processes
@@ -245,13 +245,7 @@ class TrainingRun:
 
     def _resume(self, checkpoint: Path) -> None:
         state = load_checkpoint(checkpoint)
-        settings = kept_settings(self.config)
-        for name, value in state.get("settings", {}).items():
-            if settings.get(name, value) != value:
-                raise ConfigError(
-                    f"{checkpoint}: {name} is {value!r} there and {settings[name]!r} now. Resume the run with the "
-                    "same, or give another folder"
-                )
+        check_kept_settings(checkpoint, state.get("settings", {}), self.config)
         self.model.load_state_dict(state["model"])
         self.average = {name: tensor.to(self.arithmetic.device) for name, tensor in state["average"].items()}
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
