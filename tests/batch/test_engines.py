@@ -12,7 +12,8 @@ import pytest
 
 from support import worker_tasks
 from support.videos import ROOT
-from vtok.batch.engines import LocalEngine, WorkerLostError, num_processors, start_engine
+from vtok.batch.engines import LocalEngine, num_processors, start_engine
+from vtok.batch.worker import WorkerLostError
 from vtok.errors import ConfigError, MediaError
 
 
@@ -63,7 +64,7 @@ def test_closing_ends_workers_like_programs(tmp_path):
         with pytest.raises(WorkerLostError):
             task.result()
     assert (tmp_path / "said").read_text() == "ended"
-    with pytest.raises(WorkerLostError):
+    with pytest.raises(ConfigError, match="the engine is closed"):
         engine.run(worker_tasks.process_and_threads)
 
 

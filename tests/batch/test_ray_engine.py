@@ -12,6 +12,7 @@ from support.batches import MODEL, SETTINGS, SPLIT, assert_same_files, jobs_of
 from support.videos import ROOT
 from vtok.batch.engines import start_engine
 from vtok.batch.plan import Status
+from vtok.batch.worker import WorkerLostError
 from vtok.batch.workers import BatchSettings, encode_batch
 from vtok.cli.app import app
 from vtok.container.verification import is_sound
@@ -81,6 +82,25 @@ def test_a_cluster_writes_what_one_process_writes_with_a_node_killed_on_the_way(
         assert [file.status for file in resumed.files] == [Status.SKIPPED] * 3
         with pytest.raises(MediaError, match="this message"):
             engine.run(worker_tasks.fail, "this message")
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (ray.exceptions.WorkerCrashedError(), WorkerLostError),
+        (ray.exceptions.NodeDiedError("gone"), WorkerLostError),
+        (ray.exceptions.ObjectLostError("00" * 28, None, ""), WorkerLostError),
+        (ray.exceptions.RuntimeEnvSetupError("no such environment"), ray.exceptions.RuntimeEnvSetupError),
+    ],
+)
+def test_only_what_is_lost_counts_as_lost(error, raised, cluster, monkeypatch):
+    def get(reference):
+        raise error
+
+    with closing(start_engine("ray", num_workers=1, num_threads=1)) as engine:
+        monkeypatch.setattr(ray, "get", get)
+        with pytest.raises(raised):
+            engine.run(os.getpid)
 
 
 def test_names_mean_what_they_mean_here(cluster, videos, tmp_path, monkeypatch, cli_runner):

@@ -6,10 +6,11 @@ from contextlib import closing
 import pytest
 
 from support.batches import SETTINGS, SPLIT, assert_same_files, jobs_of
-from vtok.batch.engines import LocalEngine, WorkerLostError
+from vtok.batch.engines import LocalEngine
 from vtok.batch.plan import Status
 from vtok.batch.ranges import UnrepeatableError
 from vtok.batch.tasks import Outcome, encode_part
+from vtok.batch.worker import WorkerLostError
 from vtok.batch.workers import BatchSettings, encode_batch
 from vtok.container.verification import is_sound
 

@@ -1,5 +1,6 @@
 """Many files in one command, names without a command, and checks while encoding, as their users meet them."""
 
+import io
 import json
 import shutil
 from pathlib import Path
@@ -115,6 +116,9 @@ def test_there_and_back_without_commands(vtok, made):
 def test_encoding_verifies_what_it_writes(vtok, made, monkeypatch):
     assert vtok("encode", made / "good.mp4", "a.vtok", "--verify").code == 0
     assert vtok("verify", "a.vtok").code == 0
+    notice = "only the codes were verified: what was written cannot be read again"
+    assert codec.encode_file(made / "good.mp4", io.BytesIO(), verify=True).notices == [notice]
+    assert codec.encode_file(made / "good.mp4", "a.vtok", verify=True, overwrite=True).notices == []
     pull = PriorGroupDecoder.pull
     monkeypatch.setattr(PriorGroupDecoder, "pull", lambda self: pull(self) ^ 1)
     assert_failed(vtok("encode", made / "good.mp4", "b.vtok", "--verify"), "codes of frames 0 to 23 have CRC-32")

@@ -149,6 +149,16 @@ def test_chunks_are_found_behind_damage(step, monkeypatch):
     assert found == [(kind, i, offsets[i]) for i, kind in enumerate([b"VGRP", b"VGRP", b"indx", b"DONE"], start=2)]
 
 
+def test_a_search_through_text_tries_no_letters_in_vain(monkeypatch):
+    tried = []
+    parse_head = chunks.parse_head
+    monkeypatch.setattr(chunks, "parse_head", lambda *arguments: tried.append(arguments) or parse_head(*arguments))
+    text = bytes(random.Random(0).choices(b"abcdefgh ABCDEFGH\n\0", k=1 << 16))
+    head = find_next_chunk(io.BytesIO(text + FILE[chunk_offsets(FILE)[1] :]), 0)
+    assert (head.kind, head.byte_offset) == (b"VGRP", len(text))
+    assert len(tried) < len(text) / 500
+
+
 def test_the_writer_refuses_what_the_reader_would():
     def refused(message, **changes):
         values = {name: getattr(GROUPS[0], name) for name in GROUPS[0].__slots__}

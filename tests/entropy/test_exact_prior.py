@@ -11,6 +11,7 @@ from prior_bytes import SETTINGS, digests_of
 
 from support.integer_prior import IntegerReference, plain_flags, plain_kinds, plain_pass, plain_rare
 from support.models import new_tiny_tokenizer
+from vtok.entropy import exact_prior as module
 from vtok.entropy.channel_flags import CODED, RARE, RARE_EXPONENTS, REPEATED, choose_flags
 from vtok.entropy.exact_prior import ExactPrior
 from vtok.entropy.frame_coder import FrameCoder, PriorGroupDecoder, PriorGroupEncoder
@@ -293,6 +294,16 @@ def test_units_that_are_too_fine_are_refused(float_prior, exact_prior, amount):
     tensors["exponents"] = tensors["exponents"] + torch.tensor(amount, dtype=torch.int8)
     with pytest.raises(WeightsError, match=r"context: .* 8-bit multiples of their units, .* 24 bits. Quantize"):
         ExactPrior.from_tensors(float_prior, tensors)
+
+
+def test_the_bound_counts_the_lowest_code_too(float_prior, exact_prior, monkeypatch):
+    seen, layers_of = [], module.prior_layers
+    monkeypatch.setattr(module, "prior_layers", lambda prior, most: seen.append(most) or layers_of(prior, 127))
+    tensors = exact_prior.tensors()
+    companded = tensors["companded"].clone()
+    companded[0] = -128  # whose absolute value int8 cannot hold
+    ExactPrior.from_tensors(float_prior, tensors | {"companded": companded})
+    assert seen == [128]
 
 
 def test_weights_that_break_the_bound_are_refused(float_prior, exact_prior):

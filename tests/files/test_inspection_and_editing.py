@@ -15,7 +15,7 @@ from support.sources import make_frames, write_source
 from vtok.codec.compressed_video import CompressedVideo
 from vtok.container.reader import ContainerReader
 from vtok.container.verification import Verification, verify_file
-from vtok.errors import ChecksumError, ConfigError, FormatError, MediaError
+from vtok.errors import ChecksumError, ConfigError, FormatError, MediaError, TruncatedError
 from vtok.files.editing import EditResult, concat_files, cut_file
 from vtok.files.encode import encode_file
 from vtok.files.inspection import FileInfo, file_info
@@ -223,6 +223,23 @@ def test_damage_leaves_nothing_behind(encode, tmp_path):
             edit(path, tmp_path / "out.vtok")
         assert sorted(tmp_path.iterdir()) == before
     cut_file(path, tmp_path / "out.vtok", end_seconds=0.5)  # what is intact can be cut out
+
+
+@pytest.mark.parametrize("num_bytes", [1, 60, 200])
+def test_a_file_that_was_cut_off_is_not_made_a_whole_one(num_bytes, encode, tmp_path):
+    path = encode("a", 40)
+    path.write_bytes(path.read_bytes()[:-num_bytes])
+    (*_, last) = file_info(path).groups
+    end = last["first_frame"] / 25
+    message = rf"a.vtok: the file was cut off: parts that end at {end:g} s or earlier .* with recover=True"
+    for arguments in ({}, {"end_seconds": 1.6}, {"start_seconds": end}):
+        with pytest.raises(TruncatedError, match=message):
+            cut_file(path, tmp_path / "out.vtok", **arguments)
+    with pytest.raises(TruncatedError):
+        concat_files([path], tmp_path / "out.vtok")
+    assert not (tmp_path / "out.vtok").exists()
+    cut_file(path, tmp_path / "out.vtok", end_seconds=end)
+    assert verify_file(tmp_path / "out.vtok").num_frames == last["first_frame"]
 
 
 def test_commands_that_edit(vtok, made):

@@ -197,11 +197,11 @@ def test_what_is_wrong_in_a_pipe_is_one_line(arguments, name, code, message, mad
 
 
 def test_a_pipe_that_nobody_reads_is_one_line(made):
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [PROGRAM, "decode", made / "good.vtok", "-", "--format", "raw", "--quiet"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-    )
-    process.stdout.close()
-    assert process.stderr.read().decode() == "vtok: error: -: cannot be written: Broken pipe\n"
-    assert process.wait() == 1
+    ) as process:
+        process.stdout.close()
+        assert process.stderr.read().decode() == "vtok: error: -: cannot be written: Broken pipe\n"
+    assert process.returncode == 1

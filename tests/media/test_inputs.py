@@ -1,6 +1,7 @@
 """What comes in: turned and interlaced pictures, images and their sequences, colours, damage that hides."""
 
 import random
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 
 import av
@@ -269,6 +270,23 @@ def test_damage_that_only_the_log_tells_is_found(suffix, codec, pixel_format, tm
     reader, frames = read(path)
     assert len(frames) >= 19
     assert "1 decoded frames are damaged" in reader.decode_error
+    assert av.logging.get_level() is None
+
+
+def test_damage_is_counted_in_the_file_that_has_it(tmp_path):
+    pictures = video_420(30, height=96, width=128)
+    good = encode(tmp_path / "good.mkv", "ffv1", "yuv420p", pictures, options={"slicecrc": "1"})
+    h264 = encode(tmp_path / "h264.mp4", "libx264", "yuv420p", pictures)
+    data = bytearray(good.read_bytes())
+    for share in (0.3, 0.5, 0.7):
+        data[int(share * len(data))] ^= 1
+    bad = tmp_path / "bad.mkv"
+    bad.write_bytes(data)
+    alone = read(bad)[0].decode_error
+    assert alone == "3 decoded frames are damaged"
+    with ThreadPoolExecutor(6) as executor:
+        errors = list(executor.map(lambda path: read(path)[0].decode_error, [good, bad, h264] * 6))
+    assert errors == [None, alone, None] * 6
     assert av.logging.get_level() is None
 
 

@@ -207,6 +207,17 @@ def test_what_does_not_fit_is_refused_in_one_line(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
+def test_images_are_replaced_only_if_all_can_be(tmp_path):
+    pattern = tmp_path / "%02d.png"
+    output(pattern, INFO, make_frames(INFO, range(4)))
+    (tmp_path / "03.png").unlink()
+    (tmp_path / "03.png").mkdir()
+    before = {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    with pytest.raises(MediaError, match=r"%02d.png: 03.png is not a regular file"):
+        output(pattern, INFO, make_frames(INFO, range(4), seed=1), overwrite=True)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+
+
 def test_an_image_of_a_frame_is_that_frame_again(tmp_path):
     info = VideoInfo(width=64, height=32, time_base=Fraction(1, 25), color_range=1, color_matrix=6)
     bars, _ = color_bars(info)

@@ -53,6 +53,14 @@ def test_windows_are_those_of_the_files_in_order(folder, dataset_of):
         dataset[6]
 
 
+def test_random_numbers_of_the_caller_are_left_alone(folder, dataset_of):
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    dataset = dataset_of(folder, crop=(2, 2))
+    assert dataset[0]["tokens"].shape[2:] == (2, 2)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_windows_overlap_with_a_small_stride(folder, dataset_of):
     dataset = dataset_of(folder / "sub", num_latents=3, stride=1, num_channels=5)
     assert windows(dataset) == [("c", 0), ("c", 1), ("c", 2)]

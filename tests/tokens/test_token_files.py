@@ -199,6 +199,32 @@ def test_shards_that_cannot_be_finished_are_removed(path, tiny_tokenizer, tmp_pa
     assert list((tmp_path / "shards").iterdir()) == []
 
 
+def test_shards_are_replaced_together_or_not_at_all(path, tiny_tokenizer, tmp_path):
+    pytest.importorskip("webdataset", reason="the package webdataset is not installed")
+    dataset = TokenDataset(path, num_latents=1, tokenizer=tiny_tokenizer)
+    export_shards(dataset, tmp_path / "shards", samples_per_shard=1)
+    before = {file.name: file.read_bytes() for file in (tmp_path / "shards").iterdir()}
+    assert len(before) == 5
+    other = TokenDataset(path, num_latents=1, num_channels=3, tokenizer=tiny_tokenizer)
+    data = path.read_bytes()
+    path.write_bytes(data[:-200])
+    with pytest.raises(VtokError):
+        export_shards(other, tmp_path / "shards", samples_per_shard=1, overwrite=True)
+    assert {file.name: file.read_bytes() for file in (tmp_path / "shards").iterdir()} == before
+    path.write_bytes(data)
+    export_shards(other, tmp_path / "shards", samples_per_shard=1, overwrite=True)
+    after = {file.name: file.read_bytes() for file in (tmp_path / "shards").iterdir()}
+    assert after.keys() == before.keys()
+    assert all(after[name] != before[name] for name in before)
+
+
+@pytest.mark.parametrize("wrong", [-3, 0, float("nan"), "4"])
+def test_the_length_of_groups_is_above_zero(wrong, generated, tiny_tokenizer, tmp_path):
+    np.savez(tmp_path / "g.npz", **generated)
+    with pytest.raises(ConfigError, match=r"^keyframe_seconds is '?[-\w]+'?; expected seconds, more than 0$"):
+        import_npz(tmp_path / "g.npz", tmp_path / "g.vtok", tokenizer=tiny_tokenizer, keyframe_seconds=wrong)
+
+
 def test_without_webdataset_it_is_said_how_to_get_it(path, tiny_tokenizer, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "webdataset", None)
     dataset = TokenDataset(path, num_latents=2, tokenizer=tiny_tokenizer)

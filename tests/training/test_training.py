@@ -1,6 +1,8 @@
 """Training end to end on videos made here: cache, KLT, a falling loss, resuming, weights that load and code."""
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import av
@@ -17,6 +19,7 @@ from vtok.model.tokenizer import VideoTokenizer
 from vtok.model.weights import load_weights
 from vtok.networks.objective import Objective
 from vtok.networks.planes import Planes
+from vtok.training import clip_cache
 from vtok.training.clip_cache import ClipCacheConfig, build_clip_cache, find_videos, unpack_i420
 from vtok.training.config import load_config
 from vtok.training.loop import TrainingRun
@@ -57,6 +60,28 @@ def test_cache_is_reused_until_its_sources_change(folders, tmp_path):
     assert (tmp_path / "clips.bin").stat().st_mtime_ns == stamp
     smaller = build_clip_cache(videos[:1], tmp_path, config.cache, quiet=True)
     assert len(smaller) == 12
+
+
+def test_clips_are_in_the_order_of_their_videos(folders, tmp_path, monkeypatch):
+    root, config, caches = folders
+    videos = find_videos(root / "train")
+    backwards = build_clip_cache(videos[::-1], tmp_path, config.cache, quiet=True)
+    assert [name for name, _ in backwards.clips_per_video] == [video.name for video in videos[::-1]]
+    assert np.array_equal(backwards.clips, np.concatenate([caches["train"].clips[12:], caches["train"].clips[:12]]))
+
+    def cut(path, config):
+        time.sleep(0.05 if path == 0 else 0)  # the first is the slowest
+        begun.append(path)
+        return path
+
+    begun, taken = [], []
+    monkeypatch.setattr(clip_cache, "cut_video", cut)
+    with ThreadPoolExecutor(3) as pool:
+        for path, clips in clip_cache._cut_in_order(pool, list(range(20)), config.cache, num_ahead=3):
+            assert path == clips
+            taken.append(path)
+            assert len(begun) <= len(taken) + 3
+    assert taken == list(range(20))
 
 
 def test_a_few_steps_lower_the_loss_and_the_rate(folders, tmp_path):

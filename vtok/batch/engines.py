@@ -19,14 +19,10 @@ from queue import SimpleQueue
 from types import FrameType
 from typing import Any, Protocol
 
+from vtok.batch.worker import WorkerLostError, prepare_worker
 from vtok.errors import ConfigError
-from vtok.system.memory import keep_freed_memory
 
 ENGINES = ("local", "ray")
-
-
-class WorkerLostError(Exception):
-    """A worker ended before its task did."""
 
 
 class Engine(Protocol):
@@ -45,6 +41,7 @@ class Engine(Protocol):
 
         Raises:
             WorkerLostError: The worker ended before the function did.
+            ConfigError: The engine is closed.
         """
 
     def close(self) -> None:
@@ -101,7 +98,9 @@ class LocalEngine:
         """See `Engine`."""
         worker = self._places.get()
         try:
-            if worker is None or self._is_closed:
+            if self._is_closed:
+                raise ConfigError("the engine is closed; start another")
+            if worker is None:
                 worker = self._start()
             return worker.submit(function, *arguments).result()
         except (BrokenProcessPool, SystemExit) as error:  # SystemExit comes from SIGTERM, which `close` also sends
@@ -136,14 +135,6 @@ class LocalEngine:
                 return worker
         worker.shutdown()
         raise BrokenProcessPool("the engine is closed")
-
-
-def prepare_worker(num_threads: int) -> None:
-    """Set the number of PyTorch's threads of this process, and the memory settings of the program."""
-    import torch
-
-    keep_freed_memory()
-    torch.set_num_threads(num_threads)
 
 
 def _begin_worker(num_threads: int) -> None:

@@ -11,10 +11,19 @@ from threading import BoundedSemaphore, Lock
 from typing import Any
 
 import ray
-from ray.exceptions import RayError, RayTaskError
+from ray import exceptions
 
-from vtok.batch.engines import WorkerLostError, prepare_worker
+from vtok.batch.worker import WorkerLostError, prepare_worker
 from vtok.errors import ConfigError
+
+_LOST = (  # a process, its machine, or what it gave back
+    exceptions.WorkerCrashedError,
+    exceptions.OutOfMemoryError,
+    exceptions.LocalRayletDiedError,
+    exceptions.NodeDiedError,
+    exceptions.ObjectLostError,
+    exceptions.TaskCancelledError,  # by `close`
+)
 
 
 class RayEngine:
@@ -53,9 +62,9 @@ class RayEngine:
                 self._running.add(reference)
             try:
                 return ray.get(reference)
-            except RayTaskError as error:
+            except exceptions.RayTaskError as error:
                 raise error.cause from error
-            except RayError as error:
+            except _LOST as error:
                 raise WorkerLostError from error
             finally:
                 with self._lock:

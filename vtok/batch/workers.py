@@ -18,11 +18,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vtok.batch.engines import Engine, WorkerLostError
+from vtok.batch.engines import Engine
 from vtok.batch.plan import BatchResult, Job, JobResult, Status
 from vtok.batch.ranges import SourceRange, UnrepeatableError
 from vtok.batch.split import encode_split, is_long
 from vtok.batch.tasks import Outcome, encode_part, encode_whole
+from vtok.batch.worker import WorkerLostError
 from vtok.container.groups import VideoGroup
 from vtok.errors import VtokError, one_line
 from vtok.files.encode import EncodeResult

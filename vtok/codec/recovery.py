@@ -27,6 +27,7 @@ class SurveyedGroups(GroupSource):
 
     Attributes:
         faults: The faults of the file, one line each.
+        lacks_sound: Whether sound is lost.
 
     Args:
         source: The `.vtok` file.
@@ -40,6 +41,7 @@ class SurveyedGroups(GroupSource):
         with source.opened() as file:
             found = survey(file)
             self.faults = [fault.message for fault in found.faults]
+            self.lacks_sound = found.lacks_sound
             if found.header is None:
                 raise FormatError("nothing can be recovered: no header is intact")
             if found.faults and not found.groups:

@@ -10,6 +10,7 @@ long. Then a flag says so, and the packet's overhead is four bytes.
 
 import struct
 import tempfile
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -103,6 +104,7 @@ class AudioChunks:
     def __init__(self, tracks: Sequence[AudioTrack], time_base: Fraction) -> None:
         self._tracks, self._time_base = tracks, time_base
         self._full = tempfile.SpooledTemporaryFile(max_size=4 * CHUNK_BYTES)  # noqa: SIM115 (lives as long as this)
+        weakref.finalize(self, self._full.close)
         self._sizes: list[int] = []
         self._records, self._num_packets = bytearray(), 0  # the chunk that is being filled
         self._begin = self._end = Fraction(0)  # of its packets, in seconds

@@ -34,6 +34,7 @@ _VERSIONS = struct.Struct("<HH")
 _CHUNK_FIELDS = struct.Struct("<4sIII")
 _CRC = struct.Struct("<I")
 _LETTERS = re.compile(rb"[A-Za-z]{4}")
+_MAYBE_HEAD = re.compile(rb"[A-Za-z]{4}(?=\0\0)")  # flags that must be zero come after the letters
 _FLAGS_MUST_BE_ZERO = 0x0000FFFF  # readers ignore unknown flags in the upper half
 _RESTART = 1 << 16
 _READ_STEP = 1 << 20
@@ -216,7 +217,7 @@ def find_next_chunk(file: BinaryIO, byte_offset: int) -> ChunkHead | None:
     while block := file.read(step):
         data = carried + block
         position = 0
-        while letters := _LETTERS.search(data, position):
+        while letters := _MAYBE_HEAD.search(data, position):
             position = letters.start()
             head = parse_head(data[position : position + CHUNK_HEAD_BYTES], byte_offset + position)
             if head is not None:

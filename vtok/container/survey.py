@@ -48,6 +48,7 @@ class Survey:
         num_frames: Number of frames in the file as it was written, as far as its end or a group says.
         faults: The faults, in the order of the file; empty exactly if the strict reader finds no fault and the index,
             if there is one, is right.
+        lacks_sound: Whether a chunk of audio packets is among what is wrong.
     """
 
     header: FileHeader | None = None
@@ -55,6 +56,7 @@ class Survey:
     audio: list[AudioLocation] = field(default_factory=list)
     num_frames: int = 0
     faults: list[Fault] = field(default_factory=list)
+    lacks_sound: bool = False
 
 
 def survey(file: BinaryIO) -> Survey:
@@ -113,6 +115,7 @@ class _Salvage:
         self._audio: dict[int, AudioLocation] = {}
         self._totals: Totals | None = None
         self._faults: list[Fault] = []
+        self._lacks_sound = False
         self._lost: set[tuple[int, int]] = set()  # frames that a fault reports as lost: first, and one past the last
 
     def survey(self, strict_error: FormatError) -> Survey:
@@ -123,6 +126,7 @@ class _Salvage:
             try:
                 self._take(head, payload)
             except FormatError as error:
+                self._lacks_sound |= head.kind == chunks.AUDIO
                 self._tell(head.byte_offset, head.end_offset, f"{head.place}: {error}")
         if not found:
             raise strict_error
@@ -137,7 +141,7 @@ class _Salvage:
         if not self._faults:  # such as chunks in the wrong order, each of them intact
             self._tell(0, self._size, str(strict_error))
         audio = [self._audio[sequence] for sequence in sorted(self._audio)]
-        return Survey(self._header, groups, audio, num_frames, sorted(self._faults))
+        return Survey(self._header, groups, audio, num_frames, sorted(self._faults), self._lacks_sound)
 
     def _intact_chunks(self) -> Iterator[tuple[ChunkHead, bytes]]:
         """Yield chunks with two right CRCs, and their payloads; report the bytes between them as faults."""
@@ -211,6 +215,7 @@ class _Salvage:
         self._tell(begin, end, f"{end - begin} bytes from byte offset {begin} on are damaged")
 
     def _tell_damaged_chunk(self, head: ChunkHead, end: int) -> None:
+        self._lacks_sound |= head.kind == chunks.AUDIO
         what, lost = "cut off" if head.end_offset > self._size else "damaged", ""
         if head.kind == chunks.GROUP:
             self._file.seek(head.byte_offset + CHUNK_HEAD_BYTES)

@@ -147,7 +147,7 @@ class ExactPrior:
             self._magnitudes.get(name, torch.empty(0)).float()
             for name in ("magnitude_weights", "single_pass_magnitude_weights")
         )
-        layers = prior_layers(prior, int(self.companded.abs().max()))
+        layers = prior_layers(prior, int(self.companded.int().abs().max()))
         exponents = split_exponents(self._exponents, layers)
         self._layers = [layer.in_units(e) for layer, e in zip(layers, exponents, strict=True)]
         self._num_near = [

@@ -143,26 +143,25 @@ def decode_with(
             extras=part.extras,
         ) as writer:
             num_frames = part.write(writer, progress(part.info) if progress else None)
-    faults = video.faults if isinstance(video, RecoveredVideo) else []
-    num_held = video.num_held_frames if isinstance(video, RecoveredVideo) else 0
+    recovered = video if isinstance(video, RecoveredVideo) else None
     return DecodeResult(
         source=local.name,
         target=str(target),
         num_frames=num_frames,
         first_frame=part.first_frame,
         notices=list(writer.notices),
-        num_held_frames=num_held,
-        faults=faults,
-        incomplete=_incomplete(faults, num_held, num_frames),
+        num_held_frames=recovered.num_held_frames if recovered else 0,
+        faults=recovered.faults if recovered else [],
+        incomplete=_incomplete(recovered, num_frames) if recovered else None,
     )
 
 
-def _incomplete(faults: list[str], num_held: int, num_frames: int) -> str | None:
+def _incomplete(video: RecoveredVideo, num_frames: int) -> str | None:
     """Return the consequence of the faults for the written video, or None if there are no faults."""
-    if not faults:
+    if not video.faults:
         return None
-    sound = ", and sound is missing" if any("apkt chunk" in fault for fault in faults) else ""
-    return f"damaged, {num_held} of {num_frames} pictures are held ones in place of lost ones{sound}"
+    sound = ", and sound is missing" if video.index.lacks_sound else ""
+    return f"damaged, {video.num_held_frames} of {num_frames} pictures are held ones in place of lost ones{sound}"
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from vtok.codec.file_index import FileIndex
 from vtok.container.audio import AudioChunks
 from vtok.container.reader import ContainerReader, FileHeader, VideoGroup
 from vtok.container.writer import ContainerWriter
-from vtok.errors import ConfigError
+from vtok.errors import ConfigError, TruncatedError
 from vtok.system.atomic import check_target, open_atomically
 from vtok.system.paths import StrPath, is_vtok
 from vtok.system.sources import ByteSource
@@ -97,6 +97,12 @@ def cut_file(
         last_pts = index.group_pts(locations[end - 1])[-1] if begin < end else start - 1
         if last_pts < start:
             raise ConfigError(f"{source}: no frame begins in that range")
+        if end == len(starts) and not index.is_complete:  # what is lost may belong to the last group that is there
+            latest = math.floor(1000 * (starts[-1] - first_pts) * time_base) / 1000
+            raise TruncatedError(
+                f"{source}: the file was cut off: parts that end at {latest:g} s or earlier can be cut out of it, "
+                "and the rest can be decoded with recover=True"
+            )
         last_ticks = max(0, starts[end] - last_pts) if end < len(starts) else index.last_frame_ticks
         shift, first_frame = first_pts - starts[begin], locations[begin].first_frame
         groups = (

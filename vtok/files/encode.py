@@ -110,7 +110,8 @@ def encode_file(
         with_audio: Copy all audio tracks.
         start_seconds: Leave out frames that begin earlier than this after the first frame; the rest moves up.
         end_seconds: Leave out frames that begin at this time after the first frame or later.
-        verify: Decode the codes of each group before it is written, and check the written file on the disk.
+        verify: Decode the codes of each group before it is written, and check the written file on the disk. Standard
+            output and file objects cannot be read again, which a notice says.
         device: The device that the networks run on, one of `vtok.networks.arithmetic.DEVICES`.
         precision: The number format of the networks' products, one of `vtok.networks.arithmetic.PRECISIONS`.
         progress: Called with the video's description; returns the function to call with the number of frames done
@@ -214,10 +215,18 @@ def write_encoded(
         writer.finish(last_frame_ticks=part.last_frame_ticks)
         if first_pts is None or last_pts is None:
             raise MediaError(f"{source}: no frame could be decoded")
+    result = _result(
+        source,
+        name_of(target),
+        writer,
+        reader,
+        played_seconds(part.info, first_pts, last_pts, part.last_frame_ticks),
+    )
     if options.verify and not isinstance(target, Sink) and not is_standard(target):
         check_written(target)
-    seconds = played_seconds(part.info, first_pts, last_pts, part.last_frame_ticks)
-    return _result(source, name_of(target), writer, reader, seconds)
+    elif options.verify:
+        result.notices.append("only the codes were verified: what was written cannot be read again")
+    return result
 
 
 def _result(source: StrPath, target: str, writer: ContainerWriter, reader: VideoReader, seconds: float) -> EncodeResult:

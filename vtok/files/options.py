@@ -4,12 +4,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from numbers import Real
-from typing import Any
 
-from vtok.errors import ConfigError
 from vtok.model.registry import DEFAULT_MODEL
 from vtok.video.times import MAX_RATE, exact_seconds
+from vtok.video.values import require_real
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,11 +29,13 @@ class _PartOptions:
     precision: str = "auto"
 
     def __post_init__(self) -> None:
-        _check("start_seconds", self.start_seconds, "seconds, 0 or more", lambda x: 0 <= x < math.inf)
+        require_real("start_seconds", self.start_seconds, "seconds, 0 or more", lambda x: 0 <= x < math.inf)
         if self.end_seconds is not None:
             start = exact_seconds(self.start_seconds)
             expected = f"seconds after start_seconds, {float(start):g}, or None"
-            _check("end_seconds", self.end_seconds, expected, lambda x: 0 <= x < math.inf and exact_seconds(x) > start)
+            require_real(
+                "end_seconds", self.end_seconds, expected, lambda x: 0 <= x < math.inf and exact_seconds(x) > start
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +63,11 @@ class EncodeOptions(_PartOptions):
 
     def __post_init__(self) -> None:
         _PartOptions.__post_init__(self)
-        _check("quality", self.quality, "1 (smallest) to 9 (best)", lambda x: 1 <= x <= 9)
-        _check("keyframe_seconds", self.keyframe_seconds, "seconds, more than 0", lambda x: x > 0)
+        require_real("quality", self.quality, "1 (smallest) to 9 (best)", lambda x: 1 <= x <= 9)
+        require_real("keyframe_seconds", self.keyframe_seconds, "seconds, more than 0", lambda x: x > 0)
         if self.image_rate is not None:
             expected = f"frames per second, above 0 and at most {MAX_RATE}, or None"
-            _check("image_rate", self.image_rate, expected, lambda x: 0 < x <= MAX_RATE)
+            require_real("image_rate", self.image_rate, expected, lambda x: 0 < x <= MAX_RATE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,9 +88,3 @@ class DecodeOptions(_PartOptions):
     codec_options: Mapping[str, str] | None = None
     output_format: str | None = None
     recover: bool = False
-
-
-def _check(name: str, value: Any, expected: str, is_allowed: Any) -> None:
-    if not (isinstance(value, Real) and is_allowed(value)):
-        shown = f"{float(value):g}" if isinstance(value, Real) else repr(value)
-        raise ConfigError(f"{name} is {shown}; expected {expected}")

@@ -9,6 +9,7 @@ from av.packet import Packet
 from av.stream import Disposition, Stream
 
 from vtok.errors import ConfigError
+from vtok.media.audio_writer import suffix_for
 from vtok.media.tags import tags_of
 from vtok.video.tracks import AudioPacket, AudioTrack
 
@@ -48,6 +49,11 @@ class AudioReader:
             try:
                 tracks.append(_track(stream))
                 self.streams.append(stream)
+                if suffix_for(tracks[-1]) is None:
+                    notices[f"track {stream.index}"] = (
+                        f"the sound {tracks[-1].name} is kept, but no container that vtok writes can hold it: "
+                        "decoded videos will lack it"
+                    )
             except ConfigError as error:
                 notices[f"track {stream.index}"] = f"audio track {stream.index} is not carried over: {error}"
         self.tracks = tuple(tracks)

@@ -84,6 +84,8 @@ class AudioWriter:
         self._container, self._tracks, self._notices = container, tracks, notices
         self._streams: list[AudioStream | None] = []
         self._last_dts: list[int | None] = [None] * len(tracks)
+        self._last_pts = [-1] * len(tracks)
+        self._num_refused = 0
         self._needs_rising_dts = suffix in (".mp4", ".mov")
         self._begins_below_zero = False
         for track in tracks:
@@ -91,15 +93,15 @@ class AudioWriter:
                 self._streams.append(_add_stream(container, track))
                 continue
             self._streams.append(None)
-            others = [other for other, name in FORMATS.items() if _can_hold(name, track)]
-            hint = f"{others[0]} can" if others else "nor can any other container that vtok writes"
+            other = suffix_for(track)
+            hint = f"{other} can" if other else "nor can any other container that vtok writes"
             notices.append(f"sound dropped: {suffix} cannot hold the track {track.name}; {hint}")
 
     def write(self, packet: AudioPacket, shift: Fraction) -> None:
         """Write a packet, `shift` seconds later than its timestamps say.
 
         Raises:
-            av.error.FFmpegError: The packet cannot be written.
+            av.error.FFmpegError: The disk fails.
         """
         stream = self._streams[packet.track]
         if stream is None:
@@ -107,12 +109,15 @@ class AudioWriter:
         track, target = self._tracks[packet.track], stream.time_base
         assert target is not None
         source = track.time_base
+        # A track of MP4 ends with its last packet, and players leave out one that is said to last no time.
+        duration = packet.duration or max(1, packet.pts - self._last_pts[packet.track]) * self._needs_rising_dts
+        self._last_pts[packet.track] = packet.pts
         begin = packet.pts * source + shift + Fraction(track.codec_delay, track.sample_rate)
         if begin <= -_MATROSKA_TICK and not self._needs_rising_dts and not self._begins_below_zero:
             self._begins_below_zero = True
             self._notices.append(f"all timestamps moved by {float(-begin):.3g} s, for none may be below zero")
         pts, dts, end = (
-            round((time * source + shift) / target) for time in (packet.pts, packet.dts, packet.pts + packet.duration)
+            round((time * source + shift) / target) for time in (packet.pts, packet.dts, packet.pts + duration)
         )
         dts = min(dts, pts)
         last = self._last_dts[packet.track]
@@ -129,7 +134,25 @@ class AudioWriter:
         for kind, data in packet.side_data:
             if kind in get_args(PktSideDataT):
                 copy.set_sidedata(_side_data(kind, data))
-        self._container.mux(copy)
+        self.mux(copy)
+
+    def mux(self, packet: "Packet[Any]") -> None:
+        """Pass a packet of any track to the muxer, and count those of sound that it refuses, now or earlier ones."""
+        try:
+            self._container.mux(packet)
+        except av.error.FFmpegError as error:
+            is_of_sound = isinstance(packet.stream, AudioStream)
+            is_refused = not isinstance(error, OSError) if is_of_sound else isinstance(error, av.error.InvalidDataError)
+            if not is_refused or not any(self._streams):
+                raise
+            self._num_refused += 1
+
+    @property
+    def refused(self) -> str | None:
+        """The notice of packets that the muxer refused, or None."""
+        if not self._num_refused:
+            return None
+        return f"packets of sound that the container refuses, and which are left out: {self._num_refused}"
 
 
 def describe(container: OutputContainer, extras: Extras) -> None:
@@ -182,6 +205,11 @@ def _add_stream(container: OutputContainer, track: AudioTrack) -> AudioStream:
         stream.disposition |= Disposition.__members__.get(name, Disposition(0))
     stream.metadata.update(track.tags)
     return stream
+
+
+def suffix_for(track: AudioTrack) -> str | None:
+    """The first suffix in `FORMATS` whose container takes the track, or None."""
+    return next((suffix for suffix, name in FORMATS.items() if _can_hold(name, track)), None)
 
 
 def _can_hold(format_name: str, track: AudioTrack) -> bool:

@@ -1,6 +1,7 @@
 """Finds damage that FFmpeg reports as no error, from its log and from sizes, end marks and durations of files."""
 
 import re
+import threading
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from av.video.stream import VideoStream
 from vtok.video.times import DEFAULT_RATE
 
 LOG_DAMAGE = ("ffv1", "gif", "mjpeg")  # decoders that conceal damage and mention it only in FFmpeg's log
+_LOG = threading.Lock()  # the level of FFmpeg's log is that of the whole process
 _PACKET_SIZES = (188, 192, 204)  # of MPEG-TS: plain, with a time code (.m2ts), with error correction
 _TAIL_BYTES = 1 << 16  # more than the largest page of Ogg
 _ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
@@ -21,8 +23,8 @@ _DURATION = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
 def decode_packet(stream: VideoStream, packet: "Packet[VideoStream] | None") -> tuple[list[VideoFrame], int]:
     """Decode a packet; return its frames, and the number of those that are damaged according to FFmpeg's log.
 
-    Some decoders conceal damage and report it only in that log, which counts errors while it is turned on. It is on
-    during this call only.
+    Some decoders conceal damage and report it only in that log. It is on during this call only, and what other threads
+    log meanwhile is of other files.
 
     Raises:
         av.error.FFmpegError: The packet cannot be decoded.
@@ -30,16 +32,16 @@ def decode_packet(stream: VideoStream, packet: "Packet[VideoStream] | None") -> 
     assert stream.codec_context is not None
     if stream.codec_context.name not in LOG_DAMAGE:
         return stream.decode(packet), 0
-    level = av.logging.get_level()
-    av.logging.set_level(av.logging.ERROR)
-    num_errors = av.logging.get_last_error()[0]
-    try:
-        with av.logging.Capture():
+    with _LOG, av.logging.Capture(local=False), av.logging.Capture() as errors:
+        level, skips_repeated = av.logging.get_level(), av.logging.get_skip_repeated()
+        av.logging.set_level(av.logging.ERROR)
+        av.logging.set_skip_repeated(False)
+        try:
             frames = stream.decode(packet)
-        is_damaged = av.logging.get_last_error()[0] > num_errors
-        return frames, max(1, len(frames)) if is_damaged else 0
-    finally:
-        av.logging.set_level(level)
+        finally:
+            av.logging.set_level(level)
+            av.logging.set_skip_repeated(skips_repeated)
+    return frames, max(1, len(frames)) if errors else 0
 
 
 def missing_end(path: Path, format_name: str, first_packet_bytes: int) -> str | None:

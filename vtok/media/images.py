@@ -163,6 +163,8 @@ def images_output(path: Path, info: VideoInfo, *, overwrite: bool) -> Iterator[I
     older = _numbers(path)
     if older and not overwrite:
         raise ConfigError(f"{path}: {path.name % older[0]} exists already. Overwrite it with overwrite=True")
+    if folders := [number for number in older if not (folder / (path.name % number)).is_file()]:
+        raise MediaError(f"{path}: {path.name % folders[0]} is not a regular file, and only those can be replaced")
     temporary = place / f".vtok-{secrets.token_hex(8)}"
     with writing(path):
         temporary.mkdir()

@@ -54,7 +54,8 @@ _MP4_ONLY = ("libsvtav1", "libvpx-vp9")  # not in MOV, though FFmpeg's list of w
 _HIGHEST_CRF = {"libx264": 51, "libx265": 51, "libsvtav1": 63, "libvpx-vp9": 63}
 _EVEN_SIZES_ONLY = ("libx264", "libx265")  # in 4:2:0
 _SMALLEST_SLICED = 64 * 64  # pixels; below, ffv1 may refuse its own default of four slices or more
-_MAX_TICKS = (1 << 31) - 1
+_MAX_TICKS = (1 << 31) - 1  # also of a frame in MP4
+_SAFE_TICKS = 1 << 28  # of a frame in MP4; above, older FFmpeg takes offsets of times for damage
 _SECONDS_FIELD_MIN = 1000  # least ticks per second in an MP4 movie header, as players expect
 _END_OF_TIME = 1 << 63  # FFmpeg's timestamps have 64 bits
 
@@ -171,6 +172,8 @@ class VideoWriter:
         self._waiting = frame
 
     def _encode(self, frame: Frame, ticks: int) -> None:
+        if ticks > _SAFE_TICKS and self._decoding_times is not None:
+            self._note_long_frame(ticks)
         picture = frame_from_planes(frame, self._pixel_format)
         picture.pts = frame.pts + self._shift
         picture.time_base = self.info.time_base
@@ -179,11 +182,23 @@ class VideoWriter:
             self._mux(self._stream.encode(picture))
         self._num_frames += 1
 
+    def _note_long_frame(self, ticks: int) -> None:
+        """Say that the next frame is shown for longer than all players of MP4 know, or refuse it.
+
+        Raises:
+            MediaError: MP4 cannot hold its duration.
+        """
+        suffix = self.path.suffix
+        shown = f"frame {self._num_frames} is shown for {float(ticks * self.info.time_base):.6g} s"
+        if ticks > _MAX_TICKS:
+            raise MediaError(f"{self.path}: {shown}, which {suffix} cannot hold; .mkv can")
+        self.notices.append(f"{shown}, which some players misread in {suffix}; .mkv has no such limit")
+
     def write_audio(self, packet: AudioPacket) -> None:
         """Write a packet of one of the audio tracks, after the first frame.
 
         Raises:
-            MediaError: The disk fails, or the container refuses the packet.
+            MediaError: The disk fails.
         """
         with self._errors(f"writing sound failed at frame {self._num_frames} (with_audio=False leaves it out)"):
             self._audio.write(packet, self._shift * self.info.time_base)
@@ -192,7 +207,8 @@ class VideoWriter:
         """Write packets with their durations, which not all encoders pass on."""
         for packet in packets:
             packet.duration = self._ticks.pop(packet.pts or 0, packet.duration or 0)
-            self._container.mux([packet] if self._decoding_times is None else self._decoding_times.push(packet))
+            for ready in [packet] if self._decoding_times is None else self._decoding_times.push(packet):
+                self._audio.mux(ready)
 
     def _container_options(self) -> dict[str, str]:
         """Make MP4 and MOV keep times and colours. By default they round the start and drop partly known colours."""
@@ -245,11 +261,15 @@ class VideoWriter:
             rate = self.info.average_rate or DEFAULT_RATE
             ticks = self.last_frame_ticks or max(1, round(1 / rate / self.info.time_base))
             self._encode(self._waiting, ticks)
-            with self._errors("the last frames cannot be encoded"):
+            hint = " (with_audio=False leaves the sound out)" if self._extras.audio else ""
+            with self._errors(f"its end cannot be written{hint}"):
                 self._mux(self._stream.encode(None))
                 if self._decoding_times is not None:
-                    self._container.mux(self._decoding_times.finish(self._waiting.pts + self._shift + ticks))
+                    for packet in self._decoding_times.finish(self._waiting.pts + self._shift + ticks):
+                        self._audio.mux(packet)
                 self._container.close()
+                if self._audio.refused:
+                    self.notices.append(self._audio.refused)
                 if lost := lost_tags(self._temporary, self._extras.tags):
                     hint = "" if self.path.suffix.lower() == ".mkv" else "; .mkv can"
                     self.notices.append(f"tags that {self.path.suffix} cannot hold: {printable(', '.join(lost))}{hint}")

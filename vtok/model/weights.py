@@ -61,7 +61,12 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise WeightsError(f"{path}: not a readable safetensors file: {error}") from error
     if _CONFIG_KEY not in metadata:
         raise WeightsError(f"{path}: has no vtok configuration; expected a file written by `vtok train`")
-    config = json.loads(metadata[_CONFIG_KEY])
+    try:
+        config = json.loads(metadata[_CONFIG_KEY])
+    except ValueError as error:
+        raise WeightsError(f"{path}: its configuration is not JSON: {error}") from error
+    if not isinstance(config, dict):
+        raise WeightsError(f"{path}: its configuration is {config!r}; expected an object")
     return tensors, config
 
 

@@ -68,11 +68,21 @@ def open_atomically(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     Raises:
         MediaError: `atomic_write` raises it, or the file cannot be written, also when the last bytes are flushed.
     """
-    with atomic_write(path) as temporary:
-        with writing(path):
-            raw = _Output(temporary, path)
-        with io.BufferedWriter(raw) as file:
-            yield file
+    with atomic_write(path) as temporary, create(temporary, path) as file:
+        yield file
+
+
+@contextmanager
+def create(temporary: Path, path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Open a new file at the place that `atomic_write` gave for `path`, to be written once from front to back.
+
+    Raises:
+        MediaError: The file cannot be written, also when the last bytes are flushed.
+    """
+    with writing(path):
+        raw = _Output(temporary, path)
+    with io.BufferedWriter(raw) as file:
+        yield file
 
 
 def write_atomically(path: str | os.PathLike[str], data: "ReadableBuffer") -> None:

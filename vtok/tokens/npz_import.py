@@ -21,6 +21,7 @@ from vtok.system.paths import StrPath, is_vtok
 from vtok.tokens.npz_arrays import COLOR_ARRAYS, ArrayReader, TokenFileResult, opened_arrays
 from vtok.video.frame import VideoInfo
 from vtok.video.times import DEFAULT_RATE
+from vtok.video.values import require_real
 
 
 def import_npz(
@@ -42,12 +43,13 @@ def import_npz(
 
     Raises:
         MediaError: `source` is no such archive.
-        ConfigError: An array is missing, or has a wrong shape, type or value.
+        ConfigError: `keyframe_seconds` is not above 0, or an array is missing, or has a wrong shape, type or value.
         ModelMismatchError: The tokens are of a model that is not at hand.
     """
     if not is_vtok(target):
         raise ConfigError(f"{target}: unknown suffix {Path(target).suffix!r}. The name of the output ends in .vtok")
     check_target(target, [source], overwrite=overwrite)
+    require_real("keyframe_seconds", keyframe_seconds, "seconds, more than 0", lambda x: x > 0)
     with opened_arrays(source) as arrays:
         header, layout = _header_from(arrays), _layout_from(arrays)
         model = model_of(header, tokenizer)

@@ -5,12 +5,13 @@ A sample consists of `KEY.tokens.npy`, uint8 `[T, n, H, W]`, and `KEY.json`, the
 
 import importlib
 import re
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vtok.errors import ConfigError, MediaError
-from vtok.system.atomic import check_target, open_atomically
+from vtok.system.atomic import atomic_write, check_target, create
 from vtok.system.paths import StrPath
 from vtok.tokens.dataset import TokenDataset
 
@@ -51,7 +52,7 @@ def export_shards(
 
     Raises:
         ConfigError: The package webdataset is not installed, or there are shards already.
-        VtokError: Of any other kind; then the shards written so far are removed.
+        VtokError: Of any other kind; then nothing was written and existing shards are as they were.
     """
     webdataset = _webdataset()
     folder = Path(folder)
@@ -65,18 +66,13 @@ def export_shards(
         check_target(shard, [], overwrite=overwrite)
     if others := sorted(set(folder.glob("tokens-*.tar")) - set(shards)):
         raise ConfigError(f"{others[0]}: is of another, longer export. Give a folder without shards")
-    done: list[Path] = []
-    try:
+    with ExitStack() as stack:  # at its end, when all of them are complete, the shards get their names
         for shard, start in zip(shards, starts, strict=True):
             samples = range(start, min(start + samples_per_shard, len(dataset)))
-            with open_atomically(shard) as file, webdataset.TarWriter(file, user="", group="", mtime=0) as tar:
+            temporary = stack.enter_context(atomic_write(shard))
+            with create(temporary, shard) as file, webdataset.TarWriter(file, user="", group="", mtime=0) as tar:
                 for index in samples:
                     tar.write(_sample(dataset, index))
-            done.append(shard)
-    except BaseException:
-        for shard in done:
-            shard.unlink(missing_ok=True)
-        raise
     return ShardResult(
         target=str(folder),
         shards=[str(shard) for shard in shards],

@@ -8,10 +8,12 @@ what the clips were made from.
 import hashlib
 import json
 import os
+from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from copy import copy
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 
 import av
@@ -88,18 +90,29 @@ def build_clip_cache(
         Progress(console=Console(stderr=True), disable=quiet) as progress,
     ):
         task = progress.add_task("cutting clips", total=len(videos))
-        jobs = {pool.submit(cut_video, path, config): path for path in videos}
-        for job in as_completed(jobs):
-            clips = job.result()
+        for path, clips in _cut_in_order(pool, videos, config, num_ahead=num_workers):
             with writing(file.name):
-                file.write(clips.tobytes())
-            sources.append([jobs[job].name, len(clips)])
+                file.write(clips.data)
+            sources.append([path.name, len(clips)])
             progress.advance(task)
         with writing(file.name):
             file.flush()
             os.fsync(file.fileno())  # before a manifest exists, which marks the clips as complete
     write_atomically(manifest, json.dumps({"made_from": description, "clips_per_video": sources}).encode())
     return ClipCache(folder)
+
+
+def _cut_in_order(
+    pool: Executor, videos: list[Path], config: ClipCacheConfig, *, num_ahead: int
+) -> Iterator[tuple[Path, Plane]]:
+    """Each video and its clips. At most `num_ahead` others are cut or wait meanwhile."""
+    waiting: deque[Future[Plane]] = deque()
+    following = iter(videos)
+    for path in videos:
+        waiting.extend(
+            pool.submit(cut_video, video, config) for video in islice(following, 1 + num_ahead - len(waiting))
+        )
+        yield path, waiting.popleft().result()
 
 
 def cut_video(path: Path, config: ClipCacheConfig) -> Plane:

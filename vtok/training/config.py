@@ -1,10 +1,14 @@
 """The configuration of a training run: a TOML file that overrides the documented defaults in `default.toml`."""
 
+import json
 import tomllib
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from vtok.errors import ConfigError
 from vtok.networks.latent_model import LatentModelConfig
@@ -64,7 +68,8 @@ def load_config(path: Path | None = None) -> TrainConfig:
     """The defaults, overridden by the TOML file at `path`.
 
     Raises:
-        ConfigError: The file is missing, is not TOML, or has a table or key that does not exist.
+        ConfigError: The file is missing, is not TOML, has a table or key that does not exist, or a value of another
+            type.
     """
     values = tomllib.loads(resources.files("vtok.training").joinpath("default.toml").read_text())
     if path is not None:
@@ -74,17 +79,38 @@ def load_config(path: Path | None = None) -> TrainConfig:
             raise ConfigError(f"{path}: cannot be read as a configuration: {error}") from error
         for table, entries in overrides.items():
             _check_known(table, values, what="table", path=path)
+            if not isinstance(entries, dict):
+                raise ConfigError(f"{path}: {table} is {entries!r}; expected a table, [{table}]")
             for key, value in entries.items():
                 _check_known(key, values[table], what=f"key of [{table}]", path=path)
                 values[table][key] = value
-    sections = {field.name: field.type for field in fields(TrainConfig)}
-    return TrainConfig(**{name: _section(kind, values[name]) for name, kind in sections.items()})
+    try:
+        # As JSON, because in strict mode a list is a tuple and a whole number a float only there.
+        return TypeAdapter(TrainConfig).validate_json(json.dumps(values, default=str), strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        table, key = map(str, first["loc"][:2])
+        raise ConfigError(f"{path}: {key} of [{table}] is {values[table][key]!r}: {first['msg']}") from error
+
+
+def kept_settings(config: TrainConfig) -> dict[str, Any]:
+    """The settings that a run keeps when it is resumed, by what messages call them."""
+    schedule = {"seed": config.schedule.seed, "prior_only": config.schedule.prior_only}
+    tables = {"model": asdict(config.model), "optimizer": asdict(config.optimizer), "schedule": schedule}
+    return {f"{key} of [{table}]": value for table, entries in tables.items() for key, value in entries.items()}
+
+
+def check_kept_settings(checkpoint: Path, before: Mapping[str, Any], config: TrainConfig) -> None:
+    """Raise ConfigError if a run would go on with other `kept_settings` than those `before`."""
+    now = kept_settings(config)
+    for name, value in before.items():
+        if now.get(name, value) != value:
+            raise ConfigError(
+                f"{checkpoint}: {name} is {value!r} there and {now[name]!r} now. Resume the run with the same, or give "
+                "another folder"
+            )
 
 
 def _check_known(name: str, known: dict[str, Any], *, what: str, path: Path) -> None:
     if name not in known:
         raise ConfigError(f"{path}: {name!r} is not a {what}; expected one of {', '.join(known)}")
-
-
-def _section(kind: Any, values: dict[str, Any]) -> Any:
-    return kind(**{key: tuple(value) if isinstance(value, list) else value for key, value in values.items()})

@@ -29,7 +29,7 @@ from vtok.networks.objective import Objective, Outcome
 from vtok.training.average import WeightAverage
 from vtok.training.checkpoint import load_checkpoint, model_of, save_average, save_checkpoint
 from vtok.training.clip_cache import ClipCache, build_clip_cache, find_videos, to_device
-from vtok.training.config import TrainConfig
+from vtok.training.config import TrainConfig, check_kept_settings, kept_settings
 from vtok.training.curves import plot_curves
 from vtok.training.optimizers import build_optimizers, set_learning_rate
 from vtok.training.processes import Processes, arithmetic_of, is_first_process, joined_processes, num_processes
@@ -225,6 +225,7 @@ class TrainingRun:
         if not self.processes.is_first:
             return
         state = {
+            "settings": kept_settings(self.config),
             "step": self.step,
             "elapsed_seconds": self.elapsed_seconds,
             "model": self.model.state_dict(),
@@ -237,6 +238,7 @@ class TrainingRun:
 
     def _resume(self, checkpoint: Path) -> None:
         state = load_checkpoint(checkpoint)
+        check_kept_settings(checkpoint, state.get("settings", {}), self.config)
         self.model.load_state_dict(state["model"])
         self.average.load(state["average"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):

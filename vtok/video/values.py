@@ -1,8 +1,10 @@
 """Checks of the values of a header, whether they come from a file or from a program."""
 
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fractions import Fraction
+from numbers import Real
+from typing import Any
 
 from vtok.errors import ConfigError
 
@@ -30,6 +32,13 @@ def require_integer(name: str, value: object, low: int, high: int) -> None:
     """Raise ConfigError unless `value` is a whole number from `low` to `high`."""
     if type(value) is not int or not low <= value <= high:  # type(), not isinstance: True must not pass as an integer
         raise ConfigError(f"{name} is {reprlib.repr(value)}: must be an integer from {low} to {high}")
+
+
+def require_real(name: str, value: Any, expected: str, is_allowed: Callable[[Any], bool]) -> None:
+    """Raise ConfigError, which names what is `expected`, unless `value` is a number that is allowed."""
+    if not (isinstance(value, Real) and is_allowed(value)):
+        shown = f"{float(value):g}" if isinstance(value, Real) else repr(value)
+        raise ConfigError(f"{name} is {shown}; expected {expected}")
 
 
 def printable(text: str) -> str:
