@@ -128,3 +128,27 @@ def test_files_do_not_depend_on_queues_or_threads(depth, num_threads, tiny_token
         assert there_and_back("other") == expected
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_signal_while_a_stage_starts_ends_it(monkeypatch):
+    """Else its thread ran on into the end of the program, which then aborted."""
+    start = threading.Thread.start
+
+    def interrupted(thread):
+        start(thread)
+        raise KeyboardInterrupt
+
+    closed = threading.Event()
+
+    def items():
+        try:
+            while True:
+                yield 0
+        finally:
+            closed.set()
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt), ahead(items(), depth=1):
+        pass
+    assert closed.is_set()
+    assert not threads()

@@ -46,8 +46,8 @@ def ahead(items: Iterable[T], *, depth: int) -> Iterator[Iterator[T]]:
         depth: Number of items that may wait in the queue, at least 1.
     """
     stage = _Stage(items, depth)
-    stage.thread.start()
     try:
+        stage.thread.start()  # inside, because a signal may raise an exception while it waits for the thread
         yield stage.results()
     finally:
         stage.stop()
@@ -74,11 +74,14 @@ class _Stage(Generic[T]):
         with suppress(Empty):  # empty the queue, so that a waiting stage sees at once that it is to end
             while True:
                 self._queue.get_nowait()
-        self.thread.join()
+        if self.thread.is_alive():
+            self.thread.join()
 
     def _produce(self) -> None:
         error: BaseException | None = None
         try:
+            if self._unwanted.is_set():
+                return
             for item in self._items:
                 if not self._put(item) or self._unwanted.is_set():
                     break
