@@ -283,7 +283,7 @@ def test_damage_is_counted_in_the_file_that_has_it(tmp_path):
     bad = tmp_path / "bad.mkv"
     bad.write_bytes(data)
     alone = read(bad)[0].decode_error
-    assert alone == "3 decoded frames are damaged"
+    assert str(alone).startswith("3 decoded frames are damaged")
     with ThreadPoolExecutor(6) as executor:
         errors = list(executor.map(lambda path: read(path)[0].decode_error, [good, bad, h264] * 6))
     assert errors == [None, alone, None] * 6
