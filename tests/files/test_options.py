@@ -8,6 +8,7 @@ from inspect import signature
 import numpy as np
 import pytest
 
+from support.videos import write_video
 from vtok.errors import ConfigError
 from vtok.files.decode import decode_file
 from vtok.files.encode import encode_file
@@ -66,3 +67,17 @@ def test_options_are_those_of_the_functions_with_the_same_defaults():
 def test_options_travel_to_other_processes():
     options = EncodeOptions(model="a.safetensors", quality=np.float32(3.5), image_rate=Fraction(24), end_seconds=1.28)
     assert pickle.loads(pickle.dumps(options)) == options
+
+
+def test_numbers_of_numpy_are_numbers(tiny_tokenizer, tmp_path):
+    source = write_video(tmp_path / "in.mp4", num_frames=16)
+    for name, kind in (("a.vtok", float), ("b.vtok", np.float32)):
+        encode_file(
+            source,
+            tmp_path / name,
+            tokenizer=tiny_tokenizer,
+            quality=kind(4.5),
+            start_seconds=kind(0.25),
+            end_seconds=kind(0.5),
+        )
+    assert (tmp_path / "a.vtok").read_bytes() == (tmp_path / "b.vtok").read_bytes()

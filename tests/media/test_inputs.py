@@ -121,6 +121,13 @@ def test_numbered_images_are_a_video(numbers, name, tmp_path):
     assert reader.info.average_rate == Fraction(30000, 1001)
 
 
+def test_a_folder_of_images_may_have_a_percent_sign_in_its_name(tmp_path):
+    numbered(tmp_path / "in", range(3))
+    (tmp_path / "in").rename(tmp_path / "100% %d")
+    _, frames = read(tmp_path / "100% %d" / "%04d.png")
+    assert len(frames) == 3
+
+
 def test_images_that_are_no_sequence_are_refused_in_one_line(tmp_path):
     for path, cause in [
         (numbered(tmp_path / "gap", [1, 2, 4]), "0003.png is missing"),

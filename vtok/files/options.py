@@ -64,6 +64,7 @@ class EncodeOptions(_PartOptions):
     def __post_init__(self) -> None:
         _PartOptions.__post_init__(self)
         require_real("quality", self.quality, "1 (smallest) to 9 (best)", lambda x: 1 <= x <= 9)
+        object.__setattr__(self, "quality", float(self.quality))  # a number of NumPy could not be written into a header
         require_real("keyframe_seconds", self.keyframe_seconds, "seconds, more than 0", lambda x: x > 0)
         if self.image_rate is not None:
             expected = f"frames per second, above 0 and at most {MAX_RATE}, or None"

@@ -204,7 +204,8 @@ class VideoReader(Closing):
             return av.open(f"file:{self.path}", options=options, metadata_errors="replace")
         rate = f"{image_rate.numerator}/{image_rate.denominator}"
         options |= {"framerate": rate, "start_number": str(self._images.first_number), "pattern_type": "sequence"}
-        return av.open(f"file:{self.path}", format="image2", options=options)
+        folder = str(self.path.parent).replace("%", "%%")  # only the name is a pattern
+        return av.open(f"file:{folder}/{self.path.name}", format="image2", options=options)
 
     def _pick_turn(self, first: VideoFrame) -> Turn:
         """The turn that puts the pictures upright. All are assumed to be turned like the first one."""

@@ -4,6 +4,7 @@ import math
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from numbers import Rational
 from typing import TYPE_CHECKING
 
 from vtok.errors import ConfigError
@@ -65,7 +66,7 @@ def exact_seconds(seconds: Fraction | float) -> Fraction:
     """
     if not 0 <= seconds < math.inf:
         raise ConfigError(f"{float(seconds):g} s is no time in a video: must be at least 0 and finite")
-    return Fraction(str(seconds)) if isinstance(seconds, float) else Fraction(seconds)
+    return Fraction(seconds) if isinstance(seconds, Rational) else Fraction(str(seconds))
 
 
 def parse_range(start: str | None, end: str | None, duration: str | None) -> tuple[Fraction, Fraction | None]:
