@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 import typer
 
-from support.pages import BLOCK, SHELL, SMALL_BENCHMARK, SMALL_TRAINING, run_shell, shell_lines
+from support.pages import BLOCK, SHELL, SMALL_BENCHMARK, run_shell, shell_lines
+from support.training_runs import TINY
 from support.videos import ROOT, cut_sample, write_video
 from vtok.cli.app import app
 
@@ -29,7 +30,7 @@ def folder(tmp_path, monkeypatch):
     for split in ("videos", "other-videos"):
         (tmp_path / split).mkdir()
         write_video(tmp_path / split / "a.mp4")
-    (tmp_path / "small.toml").write_text(SMALL_TRAINING)
+    (tmp_path / "small.toml").write_text(TINY)
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

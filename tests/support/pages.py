@@ -11,30 +11,6 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 SHELL = ("sh", "bash", "console")
 
-
-SMALL_TRAINING = """
-[model]
-num_channels = 24
-dim = 16
-num_analysis_blocks = 1
-num_synthesis_blocks = 1
-refine_dim = 8
-guide_dim = 4
-prior_groups = [8, 24]
-prior_context_dim = 16
-prior_group_dim = 16
-[cache]
-num_frames = 16
-size = 32
-[validation_cache]
-num_frames = 16
-size = 32
-[data]
-num_frames = 16
-size = 32
-"""
-
-
 SMALL_BENCHMARK = ["--codecs", "vtok,x264-ultrafast", "--qualities", "3,5", "--crfs", "30,40", "--frames", "4"]
 
 
