@@ -1,0 +1,183 @@
+"""Align the frames of a chunk by their motion, undo it, and predict a chunk from the frame before it.
+
+Alignment is an invertible map on the eight frames of a chunk. It is the identity where nothing moves:
+
+    aligned = inverse-Haar(motion-compensated Haar(frames))
+
+What comes out looks like a still scene seen from frame 2, so whatever codes still scenes well codes it well. Both
+transforms are chains of lifting steps, so each is undone exactly, but for the rounding of floating point:
+
+    h = moved - W anchor;   anchor += W* h / 2;   moved = h         for each step of `vtok.video.motion.STEPS`
+
+`W` samples the anchor at displaced positions, by bicubic interpolation. `W*` spreads the differences back to where
+they were sampled, divided by how often a sample is used: the adjoint of bilinear sampling. Reversed vectors in its
+place cost more than they bring. (Motion-compensated lifting: Secker and Taubman 2003,
+https://doi.org/10.1109/TIP.2003.819433.)
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vtok.networks.planes import Planes
+from vtok.video.motion import BLOCK, STEPS, UNITS
+
+# Steps whose frames differ are taken together: the positions in STEPS of each level, in the order of the analysis.
+LEVELS = ((3, 4, 5, 6), (1, 2), (0,))
+UPDATE = 0.5  # share of a step's difference that the anchor takes over; without it, high qualities lose 60 % of the gain
+
+
+def align(planes: Planes, vectors: Tensor) -> Planes:
+    """Align chunks by their motion.
+
+    Args:
+        planes: Chunks of eight frames, luma `[b, 8, h, w]`.
+        vectors: Fields of the alignment in quarters of a pixel, `[b, 7, 2, rows, columns]`, see
+            `vtok.video.motion.ChunkMotion`.
+    """
+    return _planes(_still(_analyse(frames, vectors)) for frames in _planes_of(planes))
+
+
+def restore(planes: Planes, vectors: Tensor) -> Planes:
+    """Undo `align`: the chunks that it gives for `planes`, up to the rounding of floating point."""
+    return _planes(_synthesise(_still(frames, inverse=False), vectors) for frames in _planes_of(planes))
+
+
+def displace(frame: Planes, vectors: Tensor) -> Planes:
+    """Sample frames at displaced positions: the prediction of frame 2 of a chunk.
+
+    Args:
+        frame: Frames before the chunks, luma `[b, 1, h, w]`.
+        vectors: The field of the prediction in quarters of a pixel, `[b, 2, rows, columns]`.
+    """
+    return _planes(_sample(frames[:, 0], _grid(vectors, frames)).unsqueeze(1) for frames in _planes_of(frame))
+
+
+def mask(planes: Planes, is_predicted: Tensor) -> Planes:
+    """Set the samples outside of predicted blocks to zero, which is grey.
+
+    Args:
+        planes: Frames, luma `[b, t, h, w]`.
+        is_predicted: Whether each block is predicted, `[b, rows, columns]`.
+    """
+
+    def masked(plane: Tensor, side: int) -> Tensor:
+        h, w = plane.shape[-2:]
+        pixels = is_predicted.repeat_interleave(side, 1).repeat_interleave(side, 2)[:, None, :h, :w]
+        return plane * pixels.to(plane.dtype)
+
+    return Planes(masked(planes.y, BLOCK), masked(planes.u, BLOCK // 2), masked(planes.v, BLOCK // 2))
+
+
+def _planes_of(planes: Planes) -> Iterable[Tensor]:
+    """Luma `[b, t, 1, h, w]`, then both chroma planes together `[b, t, 2, h, w]`."""
+    yield planes.y.unsqueeze(2).float()
+    yield torch.stack([planes.u, planes.v], dim=2).float()
+
+
+def _planes(parts: Iterable[Tensor]) -> Planes:
+    """The inverse of `_planes_of`."""
+    luma, chroma = parts
+    return Planes(luma[:, :, 0], chroma[:, :, 0], chroma[:, :, 1])
+
+
+def _still(frames: Tensor, *, inverse: bool = True) -> Tensor:
+    """The Haar transform of still frames `[b, 8, c, h, w]`, or its inverse."""
+    x = list(frames.unbind(1))
+    if not inverse:
+        for level in LEVELS:
+            for anchor, moved in (STEPS[k] for k in level):
+                x[moved] = x[moved] - x[anchor]
+                x[anchor] = x[anchor] + UPDATE * x[moved]
+        return torch.stack(x, dim=1)
+    for level in reversed(LEVELS):
+        for anchor, moved in (STEPS[k] for k in level):
+            x[anchor] = x[anchor] - UPDATE * x[moved]
+            x[moved] = x[moved] + x[anchor]
+    return torch.stack(x, dim=1)
+
+
+def _analyse(frames: Tensor, vectors: Tensor) -> Tensor:
+    """The motion-compensated Haar transform of `frames [b, 8, c, h, w]`."""
+    x = list(frames.unbind(1))
+    for level in LEVELS:
+        grid = _grid(vectors[:, level].flatten(0, 1), frames)
+        anchors, moved = (torch.stack([x[STEPS[k][i]] for k in level], dim=1).flatten(0, 1) for i in (0, 1))
+        high = moved - _sample(anchors, grid)
+        low = anchors + UPDATE * _spread(high, grid)
+        _put(x, level, low, high)
+    return torch.stack(x, dim=1)
+
+
+def _synthesise(bands: Tensor, vectors: Tensor) -> Tensor:
+    """The inverse of `_analyse`."""
+    x = list(bands.unbind(1))
+    for level in reversed(LEVELS):
+        grid = _grid(vectors[:, level].flatten(0, 1), bands)
+        low, high = (torch.stack([x[STEPS[k][i]] for k in level], dim=1).flatten(0, 1) for i in (0, 1))
+        anchors = low - UPDATE * _spread(high, grid)
+        _put(x, level, anchors, high + _sample(anchors, grid))
+    return torch.stack(x, dim=1)
+
+
+def _put(x: list[Tensor], level: tuple[int, ...], anchors: Tensor, moved: Tensor) -> None:
+    """Put the frames of a level's steps, `[b * steps, c, h, w]`, to their places."""
+    for frames, i in ((anchors, 0), (moved, 1)):
+        for k, frame in zip(level, frames.unflatten(0, (-1, len(level))).unbind(1), strict=True):
+            x[STEPS[k][i]] = frame
+
+
+def _grid(vectors: Tensor, frames: Tensor) -> Tensor:
+    """Positions to sample for every pixel, in the units of `grid_sample`.
+
+    Args:
+        vectors: Fields in quarters of a pixel of luma, `[b, 2, rows, columns]`.
+        frames: Planes that will be sampled, `[b, t, c, h, w]`; two channels are chroma of half the size.
+    """
+    h, w = frames.shape[-2:]
+    scale = frames.shape[2]
+    with torch.autocast(vectors.device.type, enabled=False):
+        blocks = vectors.float() / (UNITS * scale)
+        moves = F.interpolate(blocks, scale_factor=BLOCK // scale, mode="bilinear", align_corners=False)[..., :h, :w]
+        rows = torch.arange(h, device=vectors.device, dtype=torch.float32)
+        columns = torch.arange(w, device=vectors.device, dtype=torch.float32)
+        x = (moves[:, 0] + columns + 0.5) * (2 / w) - 1
+        y = (moves[:, 1] + rows[:, None] + 0.5) * (2 / h) - 1
+        return torch.stack([x, y], dim=-1)
+
+
+def _sample(frames: Tensor, grid: Tensor) -> Tensor:
+    """W: `frames [b, c, h, w]` at the positions `grid [b, h, w, 2]`; beyond the frame, its edge goes on."""
+    with torch.autocast(frames.device.type, enabled=False):
+        return F.grid_sample(frames, grid, mode="bicubic", padding_mode="border", align_corners=False)
+
+
+def _spread(differences: Tensor, grid: Tensor) -> Tensor:
+    """W*: `differences [b, c, h, w]` added where they were sampled, divided by the number of uses where that is over 1."""
+    with torch.autocast(differences.device.type, enabled=False):
+        uses = _add_where_sampled(torch.ones_like(differences[:, :1]), grid)
+        spread: Tensor = _AddWhereSampled.apply(differences, grid)  # type: ignore[no-untyped-call]
+        return spread / uses.clamp_min(1)
+
+
+def _add_where_sampled(values: Tensor, grid: Tensor) -> Tensor:
+    """The adjoint of bilinear sampling: the gradient of `grid_sample` for its input."""
+    return torch.ops.aten.grid_sampler_2d_backward(values, values, grid, 0, 1, False, [True, False])[0]  # type: ignore[no-any-return]
+
+
+class _AddWhereSampled(torch.autograd.Function):
+    """`_add_where_sampled`, differentiable for the values: the adjoint of an adjoint is the sampling."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, grid: Tensor) -> Tensor:
+        ctx.save_for_backward(grid)
+        return _add_where_sampled(values.contiguous(), grid)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (grid,) = ctx.saved_tensors
+        sampled = F.grid_sample(gradient, grid, mode="bilinear", padding_mode="border", align_corners=False)
+        return sampled, None
