@@ -11,7 +11,14 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from vtok.errors import ConfigError
-from vtok.networks.klt import BLOCK_VALUES, PATCH, BlockTransform, cells_to_planes, planes_to_blocks
+from vtok.networks.klt import (
+    BLOCK_VALUES,
+    PATCH,
+    BlockTransform,
+    cells_to_planes,
+    frame_to_blocks,
+    planes_to_blocks,
+)
 from vtok.networks.latent_networks import AnalysisNetwork, State, SynthesisNetwork
 from vtok.networks.layers import QualityTable
 from vtok.networks.planes import Planes
@@ -58,6 +65,8 @@ class LatentModelConfig:
         prior_near_context: Number of channels that the hidden layer of the prior's temporal context sees around a
             position.
         prior_num_single_pass: Number of the prior's last groups that are coded in one pass.
+        is_predictive: Whether chunks are aligned by their motion and predicted from the frame before them (see
+            `vtok.networks.motion`); then networks carry nothing from chunk to chunk.
     """
 
     num_channels: int = 384
@@ -80,6 +89,7 @@ class LatentModelConfig:
     prior_near_channels: int = 384
     prior_near_context: int = 160
     prior_num_single_pass: int = 0
+    is_predictive: bool = False
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -89,6 +99,8 @@ class LatentModelConfig:
         ends = self.prior_groups
         if not ends or any(not isinstance(end, int) or end <= start for start, end in pairwise((0, *ends))):
             raise ConfigError(f"prior_groups is {ends!r}; expected increasing integers above 0, ends of groups")
+        if self.is_predictive and self.blend_dim:
+            raise ConfigError(f"blend_dim is {self.blend_dim}; expected 0 for a predictive model")
 
     @classmethod
     def from_json(cls, config: Mapping[str, Any]) -> Self:
@@ -132,7 +144,9 @@ class LatentModel(nn.Module):
         self.config = config
         n, qualities = config.num_channels, config.num_qualities
         self.transform = BlockTransform(n)
-        self.analysis = AnalysisNetwork(n, config.dim, config.num_analysis_blocks, qualities)
+        self.analysis = AnalysisNetwork(
+            n, config.dim, config.num_analysis_blocks, qualities, is_predictive=config.is_predictive
+        )
         self.synthesis = SynthesisNetwork(
             n,
             config.dim,
@@ -141,6 +155,7 @@ class LatentModel(nn.Module):
             config.guide_dim,
             config.blend_dim,
             qualities,
+            is_predictive=config.is_predictive,
         )
         self.quantizer = ResidualLFQ(num_stages=config.num_stages)
         self.log_gain = QualityTable(qualities, n)
@@ -157,6 +172,7 @@ class LatentModel(nn.Module):
             near_context=config.prior_near_context,
             num_single_pass=config.prior_num_single_pass,
             num_qualities=qualities,
+            sees_motion=config.is_predictive,
         )
 
     @torch.no_grad()
@@ -193,6 +209,29 @@ class LatentModel(nn.Module):
             cells, state = self.synthesis(self.transform, _fold(part), quality, state)
             parts.append(cells_to_planes(cells, len(quality)))
         return Planes(*(torch.cat(planes, dim=1) for planes in zip(*parts, strict=True))), state or []
+
+    def encode_chunk(self, chunk: Planes, prediction: Planes, quality: Tensor) -> Tensor:
+        """Encode one aligned chunk of each video with a predictive model.
+
+        Args:
+            chunk: The chunk, luma `[b, 8, 8 H, 8 W]`.
+            prediction: The prediction of each of its frames, luma `[b, 1, 8 H, 8 W]`; zero where there is none.
+            quality: Qualities `[b]`.
+
+        Returns:
+            Latents in units of one code step, not yet rounded, float32 `[b, n, 1, H, W]`.
+        """
+        left = Planes(*(a - b for a, b in zip(chunk, prediction, strict=True)))
+        latents, _ = self.analysis(
+            self.transform, planes_to_blocks(left), quality, None, frame_to_blocks(prediction)
+        )
+        return latents.float().unsqueeze(2) * self._gain(quality)
+
+    def decode_chunk(self, codes: Tensor, prediction: Planes, quality: Tensor) -> Planes:
+        """Centred codes `[b, n, 1, H, W]` to the aligned chunk; the inverse of `encode_chunk`, up to rounding."""
+        latents = (codes / self._gain(quality)).squeeze(2).contiguous(memory_format=torch.channels_last)
+        cells, _ = self.synthesis(self.transform, latents, quality, None, frame_to_blocks(prediction))
+        return cells_to_planes(cells, len(quality))
 
     def _portions(self, planes: Planes) -> Iterator[Planes]:
         """Yield the planes that the networks see at once: all in training, else one latent frame at a time.

@@ -11,7 +11,15 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from vtok.networks.klt import CELL_VALUES, PATCH, BlockTransform, frame_of_cells, spread_over_cells
+from vtok.networks.klt import (
+    CELL_VALUES,
+    PATCH,
+    PREDICTION_VALUES,
+    BlockTransform,
+    frame_of_cells,
+    repeat_over_frames,
+    spread_over_cells,
+)
 from vtok.networks.layers import QualityTable, conv, convolve, zero_conv
 
 # For each block, the features of the last latent frame that the next one needs, [b, dim, H, W]; for a blend, the last
@@ -22,11 +30,12 @@ State = list[Tensor]
 class LatentBlock(nn.Module):
     """`x + conv(t)(silu(conv(1, 3, 3)(silu(x)) + quality))`, causal in time with a kernel of two."""
 
-    def __init__(self, dim: int, num_qualities: int) -> None:
+    def __init__(self, dim: int, num_qualities: int, *, carries_state: bool = True) -> None:
         super().__init__()
         self.spatial = conv(dim, dim, 3)
         self.quality = QualityTable(num_qualities, dim)
-        self.temporal = zero_conv(2 * dim, dim, 1)
+        self.temporal = zero_conv(2 * dim if carries_state else dim, dim, 1)
+        self._carries_state = carries_state
 
     def forward(self, x: Tensor, quality: Tensor, last: Tensor | None) -> tuple[Tensor, Tensor]:
         """Apply the block to one or more latent frames.
@@ -43,6 +52,8 @@ class LatentBlock(nn.Module):
         h = self.spatial(F.silu(x))
         t = len(x) // b
         h = F.silu(h + self.quality(quality).repeat_interleave(t, 0)[:, :, None, None].to(h.dtype))
+        if not self._carries_state:
+            return x + self.temporal(h), h[:0]
         frames = rearrange(h, "(b t) c h w -> b t c h w", b=b)
         delayed = torch.zeros_like(frames[:, 0]) if last is None else last.to(h.dtype)
         if t > 1:
@@ -62,19 +73,35 @@ def run_blocks(blocks: nn.ModuleList, x: Tensor, quality: Tensor, state: State |
 class AnalysisNetwork(nn.Module):
     """Adds the encoder's residual to the coefficients of a block; it sees them normalised by their scale."""
 
-    def __init__(self, num_channels: int, dim: int, num_blocks: int, num_qualities: int) -> None:
+    def __init__(
+        self, num_channels: int, dim: int, num_blocks: int, num_qualities: int, *, is_predictive: bool = False
+    ) -> None:
         super().__init__()
         self.enter = conv(num_channels, dim, 1)
-        self.blocks = nn.ModuleList(LatentBlock(dim, num_qualities) for _ in range(num_blocks))
+        self.from_prediction = zero_conv(PREDICTION_VALUES, dim, 1) if is_predictive else None
+        self.blocks = nn.ModuleList(
+            LatentBlock(dim, num_qualities, carries_state=not is_predictive) for _ in range(num_blocks)
+        )
         self.leave = zero_conv(dim, num_channels, 1)
 
     def forward(
-        self, transform: BlockTransform, blocks: Tensor, quality: Tensor, state: State | None
+        self,
+        transform: BlockTransform,
+        blocks: Tensor,
+        quality: Tensor,
+        state: State | None,
+        prediction: Tensor | None = None,
     ) -> tuple[Tensor, State]:
-        """Blocks `[b * T, 768, H, W]` to latents `[b * T, n, H, W]` and the new state."""
+        """Blocks `[b * T, 768, H, W]`, and `[b * T, 96, H, W]` of their prediction, to latents `[b * T, n, H, W]`.
+
+        The blocks are what the prediction leaves of the frames. Also returns the new state.
+        """
         coefficients = transform.analyse(blocks)
         scale = transform.scale[:, None, None]
-        x, state = run_blocks(self.blocks, self.enter(coefficients / scale), quality, state)
+        x = self.enter(coefficients / scale)
+        if self.from_prediction is not None and prediction is not None:
+            x = x + self.from_prediction(prediction)
+        x, state = run_blocks(self.blocks, x, quality, state)
         return coefficients + self.leave(x) * scale, state
 
 
@@ -94,10 +121,15 @@ class SynthesisNetwork(nn.Module):
         guide_dim: int,
         blend_dim: int,
         num_qualities: int,
+        *,
+        is_predictive: bool = False,
     ) -> None:
         super().__init__()
         self.enter = conv(num_channels, dim, 1)
-        self.blocks = nn.ModuleList(LatentBlock(dim, num_qualities) for _ in range(num_blocks))
+        self.from_prediction = zero_conv(PREDICTION_VALUES, dim, 1) if is_predictive else None
+        self.blocks = nn.ModuleList(
+            LatentBlock(dim, num_qualities, carries_state=not is_predictive) for _ in range(num_blocks)
+        )
         self.leave = zero_conv(dim, num_channels, 1)
         self.guide = conv(dim, 4 * guide_dim, 1)
         self.refine_enter = conv(CELL_VALUES + guide_dim, refine_dim, 3)
@@ -107,12 +139,25 @@ class SynthesisNetwork(nn.Module):
         self.blend = ChunkBlend(refine_dim, blend_dim, num_qualities) if blend_dim else None
 
     def forward(
-        self, transform: BlockTransform, latents: Tensor, quality: Tensor, state: State | None
+        self,
+        transform: BlockTransform,
+        latents: Tensor,
+        quality: Tensor,
+        state: State | None,
+        prediction: Tensor | None = None,
     ) -> tuple[Tensor, State]:
-        """Latents `[b * T, n, H, W]` to cells `[b * T, 192, 2H, 2W]` and the new state."""
+        """Latents `[b * T, n, H, W]`, and `[b * T, 96, H, W]` of the prediction, to cells `[b * T, 192, 2H, 2W]`.
+
+        The prediction is added before the refinement, which so sees whole pictures. Also returns the new state.
+        """
         scale = transform.scale[:, None, None]
-        x, new_state = run_blocks(self.blocks, self.enter(latents / scale), quality, state)
+        x = self.enter(latents / scale)
+        if self.from_prediction is not None and prediction is not None:
+            x = x + self.from_prediction(prediction)
+        x, new_state = run_blocks(self.blocks, x, quality, state)
         cells = transform.synthesise(latents + self.leave(x) * scale)
+        if prediction is not None:
+            cells = cells.float() + repeat_over_frames(prediction)
         r = self.refine_enter(torch.cat([cells, self._guide(x)], dim=1))
         t = len(latents) // len(quality)
         r = F.silu(r + self.refine_quality(quality).repeat_interleave(t, 0)[:, :, None, None].to(r.dtype))

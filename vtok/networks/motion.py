@@ -16,7 +16,7 @@ https://doi.org/10.1109/TIP.2003.819433.)
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +28,13 @@ from vtok.video.motion import BLOCK, STEPS, UNITS
 # Steps whose frames differ are taken together: the positions in STEPS of each level, in the order of the analysis.
 LEVELS = ((3, 4, 5, 6), (1, 2), (0,))
 UPDATE = 0.5  # share of a step's difference that the anchor takes over; without it, high qualities lose 60 % of the gain
+
+
+class VideoMotion(NamedTuple):
+    """The motion of the chunks of videos, as tensors; see `vtok.video.motion.ChunkMotion`."""
+
+    fields: Tensor  # in quarters of a pixel, [b, T, 8, 2, rows, columns], integers of any type
+    is_predicted: Tensor  # [b, T, rows, columns], bool; never in a first chunk
 
 
 def align(planes: Planes, vectors: Tensor) -> Planes:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from vtok.networks.klt import PATCH, pad_to_blocks
 from vtok.networks.latent_model import LatentModel
+from vtok.networks.motion import VideoMotion, align, displace, mask, restore
 from vtok.networks.planes import Planes
 from vtok.networks.prior import Distribution
 
@@ -70,6 +71,38 @@ def code(model: LatentModel, planes: Planes, quality: Tensor) -> Coded:
     return Coded(latents, codes, decoded.crop(h, w).frames(0, t))
 
 
+def code_predicted(model: LatentModel, planes: Planes, motion: VideoMotion, quality: Tensor) -> Coded:
+    """Code whole blocks of `planes`, luma `[b, 8 T, 8 H, 8 W]`, as a decoder will see them: each chunk is predicted from
+    the last decoded frame before it, rounded to 8 bits.
+    """
+    fields = motion.fields.float()
+    reference, latents, codes, decoded = None, [], [], []
+    for number in range(planes.y.shape[1] // PATCH):
+        chunk = planes.frames(number * PATCH, (number + 1) * PATCH)
+        alignment = fields[:, number, :-1]
+        with torch.no_grad():
+            aligned = align(chunk, alignment)
+        if reference is None:
+            prediction = Planes(*(torch.zeros_like(plane[:, :1]) for plane in chunk))
+        else:
+            prediction = mask(displace(reference, fields[:, number, -1]), motion.is_predicted[:, number])
+        latents.append(model.encode_chunk(aligned, prediction, quality))
+        codes.append(model.quantizer(latents[-1]))
+        decoded.append(restore(model.decode_chunk(codes[-1], prediction, quality), alignment))
+        reference = _as_put_out(decoded[-1].frames(PATCH - 1, PATCH))
+    video = Planes(*(torch.cat(parts, dim=1) for parts in zip(*decoded, strict=True)))
+    return Coded(torch.cat(latents, dim=2), torch.cat(codes, dim=2), video)
+
+
+def _as_put_out(planes: Planes) -> Planes:
+    """`planes` rounded to 8 bits of limited range; the gradient passes straight through, except beyond 0 and 255."""
+    with torch.no_grad():
+        rounded = Planes.from_uint8(*planes.to_uint8(full_range=False), full_range=False)
+    low, high = (Planes.from_uint8(*torch.tensor([[x] * 3]).T, full_range=False) for x in (0, 255))
+    clamped = (p.clamp(float(a), float(b)) for p, a, b in zip(planes, low, high, strict=True))
+    return Planes(*(p + (r - p).detach() for p, r in zip(clamped, rounded, strict=True)))
+
+
 def evaluate(
     model: LatentModel,
     coded: Coded,
@@ -77,6 +110,7 @@ def evaluate(
     quality: Tensor,
     config: ObjectiveConfig,
     *,
+    motion: VideoMotion | None = None,
     noise_seeds: Sequence[int] = (),
 ) -> Outcome:
     """Compute the cost and the loss of coded videos.
@@ -87,9 +121,10 @@ def evaluate(
         target: The originals to compare with, luma `[b, t, h, w]`.
         quality: Quality of each clip, `[b]`.
         config: Weights of the objective's terms.
+        motion: The motion of the videos, for a predictive model.
         noise_seeds: A seed for each clip, so that noise does not depend on the rest of a batch; needed with gradients.
     """
-    bits = code_length(model, coded.latents, coded.codes, model.prior(coded.codes, quality), noise_seeds)
+    bits = code_length(model, coded.latents, coded.codes, model.prior(coded.codes, quality, motion), noise_seeds)
     bits_per_pixel = bits.sum((1, 2, 3, 4)) / target.y[0].numel()
     differences = [a - b for a, b in zip(target, coded.decoded, strict=True)]
     errors = torch.stack([(x**2).mean((1, 2, 3)) for x in differences])
@@ -152,7 +187,9 @@ class Objective(nn.Module):
         super().__init__()
         self.model, self.config = model, config
 
-    def forward(self, planes: Planes, quality: Tensor, noise_seeds: Sequence[int] = ()) -> Outcome:
-        """Code `planes` and compare the result with them; `evaluate` explains `quality` and `noise_seeds`."""
-        coded = code(self.model, planes, quality)
-        return evaluate(self.model, coded, planes, quality, self.config, noise_seeds=noise_seeds)
+    def forward(
+        self, planes: Planes, quality: Tensor, noise_seeds: Sequence[int] = (), motion: VideoMotion | None = None
+    ) -> Outcome:
+        """Code `planes` and compare the result with them; `evaluate` explains the other arguments."""
+        coded = code(self.model, planes, quality) if motion is None else code_predicted(self.model, planes, motion, quality)
+        return evaluate(self.model, coded, planes, quality, self.config, motion=motion, noise_seeds=noise_seeds)

@@ -28,11 +28,13 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from vtok.networks.layers import NearConv2d, QualityTable, conv, zero_conv
+from vtok.networks.motion import VideoMotion
 
 NUM_GATES = 4  # temporal gate, spatial gate, correction, log2 of the scale's factor
 NUM_MAGNITUDES = 6
 NUM_GATES_SINGLE_PASS = 3  # temporal gate, correction, log2 of the scale's factor
 NUM_MAGNITUDES_SINGLE_PASS = 3
+NUM_MOTION_MAPS, MAX_DIGITS = 4, 8  # see `motion_maps`
 LOG2_SCALE_RANGE = (-4.0, 7.0)
 MIN_PROBABILITY = 2.0**-16
 
@@ -121,6 +123,7 @@ class Prior(nn.Module):
             position.
         num_single_pass: Number of last groups that are coded in one pass.
         num_qualities: Number of rows of the quality tables.
+        sees_motion: Whether the temporal context sees the motion of the chunks; see `motion_maps`.
     """
 
     def __init__(
@@ -136,6 +139,7 @@ class Prior(nn.Module):
         near_context: int = 160,
         num_single_pass: int = 0,
         num_qualities: int = 9,
+        sees_motion: bool = False,
     ) -> None:
         super().__init__()
         self.groups = (*tuple(end for end in groups if end < num_channels), num_channels)
@@ -143,6 +147,7 @@ class Prior(nn.Module):
         self.from_previous = NearConv2d(self.context_channels[0], context_dim, near_channels)
         self.from_before = conv(self.context_channels[1], context_dim, 1)
         self.from_start = conv(2, context_dim, 1)
+        self.from_motion = zero_conv(NUM_MOTION_MAPS, context_dim, 1) if sees_motion else None
         self.context_quality = QualityTable(num_qualities, context_dim)
         self.context_hidden = NearConv2d(context_dim, context_dim, near_context)
         starts = (0, *self.groups[:-1])
@@ -173,19 +178,21 @@ class Prior(nn.Module):
         self.tail_weight = nn.Parameter(torch.tensor([-2.0, 0.0, 0.0]))
         self.tail_ratio = nn.Parameter(torch.tensor([1.5, 0.0]))
 
-    def forward(self, codes: Tensor, quality: Tensor) -> Distribution:
+    def forward(self, codes: Tensor, quality: Tensor, motion: VideoMotion | None = None) -> Distribution:
         """Location and scale of every code, from the codes that its decoder knows at that point.
 
         Args:
             codes: Centred codes (0 is zero), `[b, n, T, H, W]`, integers in a float tensor.
             quality: Qualities `[b]`.
+            motion: The motion of the chunks, for a prior that sees it.
         """
         b, _n, t, h, w = codes.shape
         previous, before = (_delay(codes, steps) for steps in (1, 2))
         quality = quality.repeat_interleave(t)
         started = _started(codes)
         frames, previous, before = (_frames(x) for x in (codes, previous, before))
-        context = self._context(compand(previous), compand(before), started, quality)
+        maps = None if motion is None else motion_maps(motion, h, w)
+        context = self._context(compand(previous), compand(before), started, quality, maps)
         is_second = checkerboard(h, w, device=codes.device)
         companded = compand(frames)
         outs: dict[int, list[Tensor]] = {NUM_GATES: [], NUM_GATES_SINGLE_PASS: []}
@@ -212,9 +219,13 @@ class Prior(nn.Module):
         self._single_pass_distribution = torch.compile(self._single_pass_distribution)  # type: ignore[method-assign]
         self.bits = torch.compile(self.bits)  # type: ignore[method-assign]
 
-    def _context(self, previous: Tensor, before: Tensor, started: Tensor, quality: Tensor) -> Tensor:
+    def _context(
+        self, previous: Tensor, before: Tensor, started: Tensor, quality: Tensor, motion: Tensor | None
+    ) -> Tensor:
         x = self.from_previous(previous[:, : self.context_channels[0]])
         x = x + self.from_before(before[:, : self.context_channels[1]]) + self.from_start(started)
+        if self.from_motion is not None and motion is not None:
+            x = x + self.from_motion(motion)
         x = F.relu6(x + self.context_quality(quality)[:, :, None, None])
         return F.relu6(self.context_hidden(x))
 
@@ -265,6 +276,26 @@ class Prior(nn.Module):
         constant, slope, bend = self.tail_weight
         weight = torch.sigmoid(constant + log2_scale * (slope + bend * log2_scale))
         return weight, (self.tail_ratio[0] + self.tail_ratio[1] * log2_scale).clamp(0.5, 4.0)
+
+
+def motion_maps(motion: VideoMotion, h: int, w: int) -> Tensor:
+    """What the prior sees of the motion, `[b * T, 4, h, w]` on the latent grid, in eighths from 0 to 1.
+
+    Whether a position is predicted; whether it was in the chunk before; the size of the prediction's vector; and the
+    sum of the sizes of the alignment's vectors. A size is the number of binary digits of |horizontal| + |vertical|, in
+    quarters of a pixel, at most 8; of the alignment's sum, the two lowest digits do not count.
+    """
+    is_predicted = motion.is_predicted.flatten(0, 1).float()
+    was_predicted = F.pad(motion.is_predicted.float(), (0, 0, 0, 0, 1, 0))[:, :-1].flatten(0, 1)
+    sizes = motion.fields.abs().sum(3).flatten(0, 1)
+    prediction, alignment = sizes[:, -1], sizes[:, :-1].sum(1) // 4
+    maps = [is_predicted, was_predicted, *(_num_digits(x) / MAX_DIGITS for x in (prediction, alignment))]
+    return torch.stack(maps, dim=1).repeat_interleave(2, 2).repeat_interleave(2, 3)[:, :, :h, :w]
+
+
+def _num_digits(sizes: Tensor) -> Tensor:
+    """Number of binary digits of `sizes`, at most `MAX_DIGITS`, as floats."""
+    return torch.stack([sizes >= 1 << k for k in range(MAX_DIGITS)]).sum(0).float()
 
 
 def checkerboard(h: int, w: int, *, device: torch.device) -> Tensor:
