@@ -16,6 +16,9 @@ STEPS = ((2, 5), (2, 1), (5, 6), (1, 0), (2, 3), (5, 4), (6, 7))
 ANCHOR = 2
 NUM_FIELDS = len(STEPS) + 1  # the last field leads from frame 2 to the last frame of the chunk before
 
+# How many frames each field spans, negative where the anchor is earlier: a field is about its distance x the velocity.
+DISTANCES = (*(anchor - moved for anchor, moved in STEPS), -1 - ANCHOR)
+
 Vectors = NDArray[np.int16]
 Mask = NDArray[np.bool_]
 
@@ -46,3 +49,28 @@ class ChunkMotion:
 def motion_size(height: int, width: int) -> tuple[int, int]:
     """Rows and columns of blocks in frames of `height` x `width` pixels; the last ones may be partly outside."""
     return -(-height // BLOCK), -(-width // BLOCK)
+
+
+def predicted_field(fields: Vectors, k: int) -> Vectors:
+    """What field `k` of a chunk is expected to be, given the fields before it: steady motion.
+
+    With the distances `d` of `DISTANCES`, all 1 or 3 frames in either direction, it is the mean of `v_j / d_j` over the
+    `k` known fields, times `d_k`, exactly rounded to the nearest integer (halves away from zero) and clipped to
+    `MAX_VECTOR`. Encoder and decoder must agree on it: it is integer arithmetic only.
+
+    Args:
+        fields: Vectors `[n >= k, 2, rows, columns]` in the order of `STEPS`; only the first `k` are read.
+        k: From 0 (which is predicted to be zero) to 7.
+
+    Returns:
+        Vectors `[2, rows, columns]`, int16.
+    """
+    if k == 0:
+        return np.zeros(fields.shape[1:], np.int16)
+    # Three times the velocity is an integer, as 3 / d is.
+    weights = np.array([3 // d for d in DISTANCES[:k]], np.int32)
+    numerator = DISTANCES[k] * np.tensordot(weights, fields[:k].astype(np.int32), axes=1)
+    denominator = 3 * k
+    rounded = np.sign(numerator) * ((2 * np.abs(numerator) + denominator) // (2 * denominator))
+    predicted: Vectors = np.clip(rounded, -MAX_VECTOR, MAX_VECTOR).astype(np.int16)
+    return predicted

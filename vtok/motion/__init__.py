@@ -1,0 +1,1 @@
+"""How frames move: the search of vectors by the encoder. Decoders do not load it."""
