@@ -38,7 +38,7 @@ def test_a_device_cuts_the_batch_that_the_memory_map_has(folders, device):
     rngs = [np.random.default_rng(3) for _ in range(2)]
     expected = batch_clip_by_clip(cache, rngs[0], **wanted)
     cache = cache.on(torch.device(device))
-    planes = cache.batch(rngs[1], **wanted)
+    planes, _ = cache.batch(rngs[1], **wanted)
     assert rngs[0].random() == rngs[1].random()
     for plane, other in zip(planes, expected, strict=True):
         assert plane.device.type == device

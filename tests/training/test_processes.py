@@ -79,7 +79,7 @@ def test_shares_are_parts_of_one_batch(folders):
 
     def batch(share):
         rng = np.random.default_rng(3)
-        planes = caches["train"].batch(rng, batch_size=6, num_frames=8, size=16, share=share)
+        planes, _ = caches["train"].batch(rng, batch_size=6, num_frames=8, size=16, share=share)
         return planes, rng.random()
 
     (whole, after), *parts = [batch(share) for share in (None, *(Processes(rank, 3).share(6) for rank in range(3)))]

@@ -1,11 +1,13 @@
 """A pack of clips: clip caches compressed to a few files, for a machine that has no videos.
 
 A pack is a folder of `train.av1` and `validation.av1`, which hold clips one after the other, each as its own AV1
-stream, and `pack.json`, which has the number of bytes of each clip and says what the caches were made from.
+stream, and `pack.json`, which has the number of bytes of each clip and says what the caches were made from. The motion
+of clips that have it is in `train.motion.xz` and `validation.motion.xz`.
 """
 
 import hashlib
 import json
+import lzma
 import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -23,11 +25,12 @@ from av.video.reformatter import ColorRange
 
 from vtok.errors import ConfigError, MediaError, writing
 from vtok.system.atomic import write_atomically
-from vtok.training.clip_cache import ClipCache
+from vtok.training.clip_cache import MOTION, ClipCache, ClipCacheConfig, motion_shape
 from vtok.video.frame import Plane
 
 SPLITS = ("train", "validation")
 MANIFEST = "pack.json"
+MOTION_SUFFIX = ".motion.xz"
 VALIDATION_SHARE = 0.25  # of a pack, at most
 ENCODER, DECODER = "libsvtav1", "libdav1d"
 PRESET = "4"  # slower presets save a few percent
@@ -78,19 +81,32 @@ def _pack_cache(cache_folder: Path, path: Path, *, crf: int, limit: int) -> tupl
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         jobs = [pool.submit(_encode_and_measure, cache_folder, number, crf) for number in range(len(cache))]
         streams, psnrs = zip(*(job.result() for job in jobs), strict=True)
-    chosen = _evenly_chosen([len(stream) for stream in streams], limit)
+    motion = _motion_of(cache)
+    chosen = _evenly_chosen([len(stream) + len(each) for stream, each in zip(streams, motion, strict=True)], limit)
     if not chosen:
         raise ConfigError(f"{path}: not one clip fits into {limit} bytes at crf {crf}; take more megabytes")
     data = b"".join(streams[number] for number in chosen)
     write_atomically(path, data)
+    if cache.motion_lagrangians:
+        write_atomically(path.with_name(f"{path.stem}{MOTION_SUFFIX}"), b"".join(motion[number] for number in chosen))
     manifest = {
         "made_from": json.loads((cache_folder / "cache.json").read_text())["made_from"],
         "clips_per_video": _clips_per_video(cache, chosen),
         "bytes": [len(streams[number]) for number in chosen],
+        "motion_bytes": [len(motion[number]) for number in chosen],
         "sha256": hashlib.sha256(data).hexdigest(),
     }
     psnr = float(np.mean([psnrs[number] for number in chosen]))
-    return manifest, PackedClips(len(chosen), len(cache), len(data), psnr)
+    num_bytes = len(data) + sum(manifest["motion_bytes"])
+    return manifest, PackedClips(len(chosen), len(cache), num_bytes, psnr)
+
+
+def _motion_of(cache: ClipCache) -> list[bytes]:
+    """The motion of each clip, compressed; empty if the cache has none."""
+    fields = cache.fields(0, len(cache))
+    if fields is None:
+        return [b""] * len(cache)
+    return [lzma.compress(each.numpy().tobytes()) for each in fields]
 
 
 def _evenly_chosen(sizes: list[int], limit: int) -> list[int]:
@@ -165,11 +181,21 @@ def unpack(folder: Path, caches: Path, *, num_workers: int | None = None) -> dic
                     if clip.shape != shape:
                         raise MediaError(f"{folder / split}.av1: a clip is {clip.shape}; expected {shape}")
                     file.write(clip.tobytes())
+            if config.get("motion_lagrangians"):
+                _unpack_motion(folder / f"{split}{MOTION_SUFFIX}", entry, cache)
             # The hash keeps a run from taking these clips for all clips of the videos.
             made_from = entry["made_from"] | {"pack": entry["sha256"]}
             meta = {"made_from": made_from, "clips_per_video": entry["clips_per_video"]}
             write_atomically(cache / "cache.json", json.dumps(meta).encode())
     return {split: ClipCache(caches / split) for split in SPLITS}
+
+
+def _unpack_motion(path: Path, entry: dict[str, Any], cache: Path) -> None:
+    parts = _parts(path.read_bytes(), entry["motion_bytes"])
+    shape = motion_shape(ClipCacheConfig.from_json(entry["made_from"]["config"]))
+    fields = np.stack([np.frombuffer(lzma.decompress(part), np.int8).reshape(shape) for part in parts])
+    with (cache / MOTION).open("wb") as file, writing(file.name):
+        np.save(file, fields)
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
@@ -184,5 +210,9 @@ def _streams(path: Path, entry: dict[str, Any]) -> Iterator[bytes]:
     data = path.read_bytes()
     if hashlib.sha256(data).hexdigest() != entry["sha256"]:
         raise MediaError(f"{path}: is not the file that {MANIFEST} describes; copy the pack again")
-    for start, end in pairwise(accumulate(entry["bytes"], initial=0)):
+    yield from _parts(data, entry["bytes"])
+
+
+def _parts(data: bytes, sizes: list[int]) -> Iterator[bytes]:
+    for start, end in pairwise(accumulate(sizes, initial=0)):
         yield data[start:end]

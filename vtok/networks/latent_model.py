@@ -133,6 +133,11 @@ class LatentModelConfig:
         return self.num_synthesis_blocks + 2
 
 
+_DISTORTION_WEIGHT = 100.0  # of the objective, in whose units lambda is
+_SEARCH_FACTOR = 22.0
+_BITS_OF_ONE = 4.5  # of a code of one, its place among zeros included
+
+
 class LatentModel(nn.Module):
     """Analysis, quantization, synthesis and prior at nine qualities in one set of weights.
 
@@ -222,9 +227,7 @@ class LatentModel(nn.Module):
             Latents in units of one code step, not yet rounded, float32 `[b, n, 1, H, W]`.
         """
         left = Planes(*(a - b for a, b in zip(chunk, prediction, strict=True)))
-        latents, _ = self.analysis(
-            self.transform, planes_to_blocks(left), quality, None, frame_to_blocks(prediction)
-        )
+        latents, _ = self.analysis(self.transform, planes_to_blocks(left), quality, None, frame_to_blocks(prediction))
         return latents.float().unsqueeze(2) * self._gain(quality)
 
     def decode_chunk(self, codes: Tensor, prediction: Planes, quality: Tensor) -> Planes:
@@ -232,6 +235,31 @@ class LatentModel(nn.Module):
         latents = (codes / self._gain(quality)).squeeze(2).contiguous(memory_format=torch.channels_last)
         cells, _ = self.synthesis(self.transform, latents, quality, None, frame_to_blocks(prediction))
         return cells_to_planes(cells, len(quality))
+
+    @torch.no_grad()
+    def estimate_cost(self, chunk: Planes, quality: Tensor) -> Tensor:
+        """Estimate what chunks would cost to code, without the networks: distortion plus lambda times bits.
+
+        The transform alone, rounding, and a guess of the bits of each code are enough to compare ways to predict a
+        chunk.
+
+        Args:
+            chunk: What a prediction leaves of an aligned chunk, luma `[b, 8, 8 H, 8 W]`.
+            quality: Qualities `[b]`.
+
+        Returns:
+            `[b, H, W]`; sums over blocks are the objective's cost times the pixels of the chunk.
+        """
+        blocks = planes_to_blocks(chunk)
+        coefficients = self.transform.analyse(blocks).float()
+        gain = self._gain(quality)[:, :, 0]
+        latents = coefficients * gain
+        codes = torch.where(latents.abs() < 0.6, 0, latents.round())
+        left_out = (blocks.float().square().sum(1) - coefficients.square().sum(1)).clamp_min(0)
+        error = left_out + (codes / gain - coefficients).square().sum(1)
+        bits = torch.where(codes == 0, 0, _BITS_OF_ONE + 2 * codes.abs().clamp_min(1).log2()).sum(1)
+        # Block vectors are scaled so that a plain sum has the weights of the planes, twice those of the objective.
+        return 0.5 * _DISTORTION_WEIGHT * error + self.lagrangian(quality)[:, None, None] * bits
 
     def _portions(self, planes: Planes) -> Iterator[Planes]:
         """Yield the planes that the networks see at once: all in training, else one latent frame at a time.
@@ -247,6 +275,14 @@ class LatentModel(nn.Module):
         """Lambda `[b]` at `quality [b]`: the distortion that a bit per pixel may cost."""
         low, high = math.log(self.config.coarsest_lambda), math.log(self.config.finest_lambda)
         return torch.exp(low + (high - low) * (quality - 1) / (self.config.num_qualities - 1))
+
+    def search_lagrangian(self, quality: Tensor) -> Tensor:
+        """The lagrangian of the search of motion `[b]` at `quality [b]`: levels of 8 bits that a bit may cost.
+
+        A sum of absolute differences instead of squares takes the root of lambda; the factor is that of half a
+        quantizer step.
+        """
+        return _SEARCH_FACTOR * self.lagrangian(quality).sqrt()
 
     def _gain(self, quality: Tensor) -> Tensor:
         gain: Tensor = self.log_gain(quality).exp()

@@ -27,7 +27,7 @@ from vtok.video.motion import BLOCK, STEPS, UNITS
 
 # Steps whose frames differ are taken together: the positions in STEPS of each level, in the order of the analysis.
 LEVELS = ((3, 4, 5, 6), (1, 2), (0,))
-UPDATE = 0.5  # share of a step's difference that the anchor takes over; without it, high qualities lose 60 % of the gain
+UPDATE = 0.5  # share of a step's difference that the anchor takes over; without it, alignment costs bits
 
 
 class VideoMotion(NamedTuple):
@@ -35,6 +35,15 @@ class VideoMotion(NamedTuple):
 
     fields: Tensor  # in quarters of a pixel, [b, T, 8, 2, rows, columns], integers of any type
     is_predicted: Tensor  # [b, T, rows, columns], bool; never in a first chunk
+
+
+def estimate_bits(fields: Tensor) -> Tensor:
+    """Estimate the bits of the vectors of fields `[b, k, 2, rows, columns]`: `[b]`."""
+    vectors = fields.float()
+    left = (vectors - F.pad(vectors, (1, 0))[..., :-1]).abs().sum(2)
+    above = (vectors - F.pad(vectors, (0, 0, 1, 0))[..., :-1, :]).abs().sum(2)
+    distance = torch.minimum(left, above)
+    return torch.where(distance == 0, 0.2, 2 + 2 * torch.log2(1 + distance)).sum((1, 2, 3))
 
 
 def align(planes: Planes, vectors: Tensor) -> Planes:
@@ -163,7 +172,7 @@ def _sample(frames: Tensor, grid: Tensor) -> Tensor:
 
 
 def _spread(differences: Tensor, grid: Tensor) -> Tensor:
-    """W*: `differences [b, c, h, w]` added where they were sampled, divided by the number of uses where that is over 1."""
+    """W*: `differences [b, c, h, w]` added where they were sampled, divided by the number of uses if that is over 1."""
     with torch.autocast(differences.device.type, enabled=False):
         uses = _add_where_sampled(torch.ones_like(differences[:, :1]), grid)
         spread: Tensor = _AddWhereSampled.apply(differences, grid)  # type: ignore[no-untyped-call]

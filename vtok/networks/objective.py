@@ -17,11 +17,12 @@ from functools import cache
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vtok.networks.klt import PATCH, pad_to_blocks
 from vtok.networks.latent_model import LatentModel
-from vtok.networks.motion import VideoMotion, align, displace, mask, restore
+from vtok.networks.motion import VideoMotion, align, displace, estimate_bits, mask, restore
 from vtok.networks.planes import Planes
 from vtok.networks.prior import Distribution
 
@@ -60,6 +61,7 @@ class Coded(NamedTuple):
     latents: Tensor  # [b, n, T, H, W]
     codes: Tensor  # centred, [b, n, T, H, W]
     decoded: Planes  # of the size of the videos
+    motion: VideoMotion | None = None  # that was chosen
 
 
 def code(model: LatentModel, planes: Planes, quality: Tensor) -> Coded:
@@ -72,26 +74,81 @@ def code(model: LatentModel, planes: Planes, quality: Tensor) -> Coded:
 
 
 def code_predicted(model: LatentModel, planes: Planes, motion: VideoMotion, quality: Tensor) -> Coded:
-    """Code whole blocks of `planes`, luma `[b, 8 T, 8 H, 8 W]`, as a decoder will see them: each chunk is predicted from
-    the last decoded frame before it, rounded to 8 bits.
+    """Code videos as a decoder will see them: each chunk is predicted from the last decoded frame before it.
+
+    Args:
+        model: A predictive model.
+        planes: Videos of whole blocks, luma `[b, 8 T, 8 H, 8 W]`.
+        motion: The vectors of the chunks, and where they may be predicted; `choose_motion` decides.
+        quality: Qualities `[b]`.
     """
-    fields = motion.fields.float()
-    reference, latents, codes, decoded = None, [], [], []
+    reference, latents, codes, decoded, chosen = None, [], [], [], []
     for number in range(planes.y.shape[1] // PATCH):
         chunk = planes.frames(number * PATCH, (number + 1) * PATCH)
-        alignment = fields[:, number, :-1]
-        with torch.no_grad():
-            aligned = align(chunk, alignment)
-        if reference is None:
-            prediction = Planes(*(torch.zeros_like(plane[:, :1]) for plane in chunk))
-        else:
-            prediction = mask(displace(reference, fields[:, number, -1]), motion.is_predicted[:, number])
+        allowed = VideoMotion(motion.fields[:, number], motion.is_predicted[:, number])
+        aligned, prediction, taken = choose_motion(model, chunk, reference, allowed, quality)
         latents.append(model.encode_chunk(aligned, prediction, quality))
         codes.append(model.quantizer(latents[-1]))
-        decoded.append(restore(model.decode_chunk(codes[-1], prediction, quality), alignment))
+        decoded.append(restore(model.decode_chunk(codes[-1], prediction, quality), taken.fields[:, :-1]))
         reference = _as_put_out(decoded[-1].frames(PATCH - 1, PATCH))
+        chosen.append(taken)
     video = Planes(*(torch.cat(parts, dim=1) for parts in zip(*decoded, strict=True)))
-    return Coded(torch.cat(latents, dim=2), torch.cat(codes, dim=2), video)
+    taken = VideoMotion(*(torch.stack(parts, dim=1) for parts in zip(*chosen, strict=True)))
+    return Coded(torch.cat(latents, dim=2), torch.cat(codes, dim=2), video, taken)
+
+
+def choose_motion(
+    model: LatentModel, chunk: Planes, reference: Planes | None, motion: VideoMotion, quality: Tensor
+) -> tuple[Planes, Planes, VideoMotion]:
+    """Decide by estimated cost whether each chunk is aligned, and which of its blocks are predicted.
+
+    Args:
+        model: A predictive model.
+        chunk: A chunk of each video, luma `[b, 8, 8 H, 8 W]`.
+        reference: The last decoded frames before, luma `[b, 1, 8 H, 8 W]`; None at the start.
+        motion: Vectors `[b, 8, 2, rows, columns]`, and where blocks may be predicted, `[b, rows, columns]`.
+        quality: Qualities `[b]`.
+
+    Returns:
+        The aligned chunk, the prediction of each of its frames (zero where there is none) and the motion that was
+        chosen, with the shapes of `motion`.
+    """
+    fields = motion.fields.float()
+    alignment = fields[:, :-1]
+    moved = None if reference is None else displace(reference, fields[:, -1])
+    with torch.no_grad():
+        forms = []
+        bits = estimate_bits(alignment), torch.zeros_like(quality)
+        for aligned, vector_bits in zip((align(chunk, alignment), chunk), bits, strict=True):
+            cost = _of_blocks(model.estimate_cost(aligned, quality))
+            is_predicted = torch.zeros_like(motion.is_predicted)
+            if moved is not None:
+                left = Planes(*(a - b for a, b in zip(aligned, moved, strict=True)))
+                predicted_cost = _of_blocks(model.estimate_cost(left, quality))
+                is_predicted = motion.is_predicted & (predicted_cost < cost)
+                cost = torch.where(is_predicted, predicted_cost, cost)
+            forms.append((cost.sum((1, 2)) + model.lagrangian(quality) * vector_bits, aligned, is_predicted))
+        takes_alignment = forms[0][0] < forms[1][0]
+
+        def chosen(yes: Tensor, no: Tensor) -> Tensor:
+            return torch.where(takes_alignment.view(-1, *[1] * (yes.dim() - 1)), yes, no)
+
+        aligned = Planes(*(chosen(yes, no) for yes, no in zip(forms[0][1], forms[1][1], strict=True)))
+        is_predicted = chosen(forms[0][2], forms[1][2])
+        # A field that displaces nothing is not coded.
+        uses_last = is_predicted.any((1, 2)).view(-1, 1, 1, 1, 1)
+        fields = torch.cat([chosen(alignment, 0 * alignment), fields[:, -1:] * uses_last], dim=1)
+    if moved is None:
+        prediction = Planes(*(torch.zeros_like(plane[:, :1]) for plane in chunk))
+    else:
+        prediction = mask(moved, is_predicted)
+    return aligned, prediction, VideoMotion(fields, is_predicted)
+
+
+def _of_blocks(cost: Tensor) -> Tensor:
+    """Sums over the blocks of motion, `[b, rows, columns]`, of costs on the latent grid, `[b, H, W]`."""
+    padded = F.pad(cost, (0, cost.shape[2] % 2, 0, cost.shape[1] % 2))
+    return 4 * F.avg_pool2d(padded[:, None], 2)[:, 0]
 
 
 def _as_put_out(planes: Planes) -> Planes:
@@ -110,7 +167,6 @@ def evaluate(
     quality: Tensor,
     config: ObjectiveConfig,
     *,
-    motion: VideoMotion | None = None,
     noise_seeds: Sequence[int] = (),
 ) -> Outcome:
     """Compute the cost and the loss of coded videos.
@@ -121,10 +177,10 @@ def evaluate(
         target: The originals to compare with, luma `[b, t, h, w]`.
         quality: Quality of each clip, `[b]`.
         config: Weights of the objective's terms.
-        motion: The motion of the videos, for a predictive model.
         noise_seeds: A seed for each clip, so that noise does not depend on the rest of a batch; needed with gradients.
     """
-    bits = code_length(model, coded.latents, coded.codes, model.prior(coded.codes, quality, motion), noise_seeds)
+    distribution = model.prior(coded.codes, quality, coded.motion)
+    bits = code_length(model, coded.latents, coded.codes, distribution, noise_seeds)
     bits_per_pixel = bits.sum((1, 2, 3, 4)) / target.y[0].numel()
     differences = [a - b for a, b in zip(target, coded.decoded, strict=True)]
     errors = torch.stack([(x**2).mean((1, 2, 3)) for x in differences])
@@ -191,5 +247,7 @@ class Objective(nn.Module):
         self, planes: Planes, quality: Tensor, noise_seeds: Sequence[int] = (), motion: VideoMotion | None = None
     ) -> Outcome:
         """Code `planes` and compare the result with them; `evaluate` explains the other arguments."""
-        coded = code(self.model, planes, quality) if motion is None else code_predicted(self.model, planes, motion, quality)
-        return evaluate(self.model, coded, planes, quality, self.config, motion=motion, noise_seeds=noise_seeds)
+        coded = (
+            code(self.model, planes, quality) if motion is None else code_predicted(self.model, planes, motion, quality)
+        )
+        return evaluate(self.model, coded, planes, quality, self.config, noise_seeds=noise_seeds)

@@ -6,15 +6,17 @@ what the clips were made from.
 """
 
 import hashlib
+import io
 import json
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from copy import copy
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Any, NamedTuple, Self
 
 import av
 import numpy as np
@@ -23,6 +25,7 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Interpolation
 from einops import rearrange
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor
@@ -32,7 +35,10 @@ from vtok.networks.planes import Planes
 from vtok.system.atomic import write_atomically
 from vtok.system.paths import VIDEO_SUFFIXES
 from vtok.video.frame import Plane
+from vtok.video.motion import ANCHOR, BLOCK, NUM_FIELDS, motion_size
 
+MOTION = "motion.npy"  # beside the clips: int8 [N, lagrangians, t / 8, 8, 2, rows, columns]
+FRAMES_PER_CHUNK = 8
 SHORTEST_TAIL = 8  # frames; a shorter rest of a video is left out
 
 
@@ -50,6 +56,8 @@ class ClipCacheConfig:
         max_downscale: Largest factor of scaling down, which hides the artefacts of the source's codec and gives finer
             detail.
         seed: Seed of all draws. The same videos and configuration give the same cache.
+        motion_lagrangians: The motion of each clip is searched with each of these (see `vtok.motion.search`); none for
+            models that are not predictive.
     """
 
     num_frames: int = 48
@@ -59,6 +67,13 @@ class ClipCacheConfig:
     crops_per_scale: int = 4
     max_downscale: float = 3.0
     seed: int = 0
+    motion_lagrangians: tuple[float, ...] = ()
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """The configuration that a cache's manifest states."""
+        given = dict(values)
+        return cls(**given | {"motion_lagrangians": tuple(given.get("motion_lagrangians", ()))})
 
 
 def find_videos(folder: Path) -> list[Path]:
@@ -77,7 +92,8 @@ def build_clip_cache(
     videos: list[Path], folder: Path, config: ClipCacheConfig, *, num_workers: int = 2, quiet: bool = False
 ) -> "ClipCache":
     """Cut `videos` into clips, or reuse the cache in `folder` if it was made from the same files and configuration."""
-    description = {"config": asdict(config), "videos": [[p.name, p.stat().st_size] for p in videos]}
+    made_from = {"config": asdict(config), "videos": [[p.name, p.stat().st_size] for p in videos]}
+    description = json.loads(json.dumps(made_from))  # with lists for tuples, as it is read
     manifest = folder / "cache.json"
     if manifest.exists() and json.loads(manifest.read_text())["made_from"] == description:
         return ClipCache(folder)
@@ -98,6 +114,9 @@ def build_clip_cache(
         with writing(file.name):
             file.flush()
             os.fsync(file.fileno())  # before a manifest exists, which marks the clips as complete
+        if config.motion_lagrangians:
+            task = progress.add_task("searching motion", total=sum(int(str(count)) for _, count in sources))
+            search_clips(folder, config, pool, lambda: progress.advance(task))
     write_atomically(manifest, json.dumps({"made_from": description, "clips_per_video": sources}).encode())
     return ClipCache(folder)
 
@@ -189,6 +208,19 @@ def _crop_i420(frames: Plane, h: int, w: int, top: int, left: int, size: int) ->
     return np.concatenate([y.reshape(t, -1), uv.reshape(t, -1)], axis=1)
 
 
+class ClipBatch(NamedTuple):
+    """Clips for a training step, on the cache's device.
+
+    Attributes:
+        planes: Planes of float32 in about [-1, 1], luma `[b, t, h, w]`.
+        fields: Their motion for each lagrangian of the cache, as in `vtok.video.motion.ChunkMotion`, int8 `[b,
+            lagrangians, t / 8, 8, 2, rows, columns]`; None if the cache has none.
+    """
+
+    planes: Planes
+    fields: Tensor | None
+
+
 class ClipCache:
     """A clip cache on disk, read through a memory map, or its copy on a GPU.
 
@@ -198,7 +230,7 @@ class ClipCache:
 
     def __init__(self, folder: Path) -> None:
         meta = json.loads((folder / "cache.json").read_text())
-        config = ClipCacheConfig(**meta["made_from"]["config"])
+        config = ClipCacheConfig.from_json(meta["made_from"]["config"])
         self.num_frames, self.size = config.num_frames, config.size
         self.clips_per_video: list[tuple[str, int]] = [(name, n) for name, n in meta["clips_per_video"]]
         frame_bytes = 3 * self.size**2 // 2
@@ -206,6 +238,8 @@ class ClipCache:
         self.clips = flat.reshape(-1, self.num_frames, frame_bytes)
         self.device = torch.device("cpu")
         self._packed = torch.from_numpy(self.clips)
+        self.motion_lagrangians = config.motion_lagrangians
+        self._fields = torch.from_numpy(np.load(folder / MOTION, "c")) if config.motion_lagrangians else None
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -219,11 +253,16 @@ class ClipCache:
         moved.device = device
         if device.type == "cuda" and self.clips.nbytes <= torch.cuda.mem_get_info(device)[0] // 2:
             moved._packed = self._packed.to(device)
+            moved._fields = None if self._fields is None else self._fields.to(device)
         return moved
 
     def planes(self, start: int, stop: int) -> Planes:
         """Whole clips `start` to `stop` (exclusive) as float `Planes` on the cache's device."""
         return unpack_i420(self._packed[start:stop].to(self.device), self.size)
+
+    def fields(self, start: int, stop: int) -> Tensor | None:
+        """The motion of whole clips `start` to `stop` (exclusive); see `ClipBatch`."""
+        return None if self._fields is None else self._fields[start:stop].to(self.device)
 
     def batch(
         self,
@@ -234,8 +273,10 @@ class ClipCache:
         size: int,
         flip: bool = True,
         share: range | None = None,
-    ) -> Planes:
+    ) -> "ClipBatch":
         """A random batch: random clips, a random range of frames, a random crop, mirrored at random.
+
+        With motion, ranges start at chunks and crops at blocks of the motion.
 
         Args:
             rng: Source of all draws, which are those of the whole batch for any `share`.
@@ -244,20 +285,43 @@ class ClipCache:
             size: Height and width of each clip in pixels.
             flip: Mirror half of the clips.
             share: Numbers of the clips to return; default: all.
-
-        Returns:
-            `Planes` of float32 in about [-1, 1], luma `[b, t, size, size]`, on the cache's device.
         """
+        frames, pixels = (1, 2) if self._fields is None else (FRAMES_PER_CHUNK, BLOCK)
         draws = []
         for _ in range(batch_size):
             clip = int(rng.integers(len(self)))
-            start = int(rng.integers(0, self.num_frames - num_frames + 1))
-            top, left = (2 * int(rng.integers(0, (self.size - size) // 2 + 1)) for _ in range(2))
+            start = frames * int(rng.integers(0, (self.num_frames - num_frames) // frames + 1))
+            top, left = (pixels * int(rng.integers(0, (self.size - size) // pixels + 1)) for _ in range(2))
             draws.append((clip, start, top, left, flip and rng.random() < 0.5))
         wanted = draws if share is None else [draws[number] for number in share]
         samples = [self._crop(*draw, num_frames=num_frames, size=size) for draw in wanted]
         y, u, v = (to_device(torch.stack(parts), self.device) for parts in zip(*samples, strict=True))
-        return Planes.from_uint8(y, u, v, full_range=False)
+        planes = Planes.from_uint8(y, u, v, full_range=False)
+        if self._fields is None:
+            return ClipBatch(planes, None)
+        fields = [self._crop_motion(self._fields, *draw, num_frames=num_frames, size=size) for draw in wanted]
+        return ClipBatch(planes, to_device(torch.stack(fields), self.device))
+
+    def _crop_motion(
+        self,
+        fields: Tensor,
+        clip: int,
+        start: int,
+        top: int,
+        left: int,
+        is_flipped: bool,
+        *,
+        num_frames: int,
+        size: int,
+    ) -> Tensor:
+        """The motion of a crop, `[lagrangians, T, 8, 2, rows, columns]`, on the device of the clips."""
+        chunks = slice(start // FRAMES_PER_CHUNK, (start + num_frames) // FRAMES_PER_CHUNK)
+        rows, columns = (slice(n // BLOCK, n // BLOCK + -(-size // BLOCK)) for n in (top, left))
+        crop = fields[clip, :, chunks, :, :, rows, columns]
+        if not is_flipped:
+            return crop
+        mirrored = crop.flip(-1)
+        return torch.stack([-mirrored[..., 0, :, :], mirrored[..., 1, :, :]], dim=-3)
 
     def _crop(
         self, clip: int, start: int, top: int, left: int, is_flipped: bool, *, num_frames: int, size: int
@@ -267,6 +331,43 @@ class ClipCache:
         halves = ((top, left, size), *[(top // 2, left // 2, size // 2)] * 2)
         crops = [p[:, y : y + side, x : x + side] for p, (y, x, side) in zip(planes, halves, strict=True)]
         return [crop.flip(-1) for crop in crops] if is_flipped else crops
+
+
+def search_clips(folder: Path, config: ClipCacheConfig, pool: Executor, advance: Callable[[], object]) -> None:
+    """Search the motion of all clips in a cache's folder, and keep it there as `motion.npy`."""
+    frame_bytes = 3 * config.size**2 // 2
+    clips = np.memmap(folder / "clips.bin", np.uint8, "r").reshape(-1, config.num_frames, frame_bytes)
+    luma = clips[..., : config.size**2].reshape(-1, config.num_frames, config.size, config.size)
+    jobs = [pool.submit(_search_clip, np.array(clip), config.motion_lagrangians) for clip in luma]
+    fields = []
+    for job in jobs:
+        fields.append(job.result())
+        advance()
+    data = io.BytesIO()
+    np.save(data, np.stack(fields))
+    write_atomically(folder / MOTION, data.getbuffer())
+
+
+def _search_clip(luma: Plane, lagrangians: tuple[float, ...]) -> NDArray[np.int8]:
+    """The motion of one clip `[t, s, s]`, without its last incomplete chunk, int8 as in `ClipBatch.fields`."""
+    from vtok.motion.search import search_alignment, search_prediction  # loads OpenCV
+
+    fields = []
+    for lagrangian in lagrangians:
+        for start in range(0, len(luma) - FRAMES_PER_CHUNK + 1, FRAMES_PER_CHUNK):
+            chunk = luma[start : start + FRAMES_PER_CHUNK]
+            alignment = search_alignment(chunk, lagrangian)
+            prediction = np.zeros_like(alignment[0])
+            if start:
+                prediction, _ = search_prediction(chunk[ANCHOR], luma[start - 1], lagrangian)
+            fields.append(np.concatenate([alignment, prediction[None]]).clip(-127, 127).astype(np.int8))
+    return np.stack(fields).reshape(len(lagrangians), -1, *fields[0].shape)
+
+
+def motion_shape(config: ClipCacheConfig) -> tuple[int, ...]:
+    """The shape of the motion of one clip, see `ClipBatch.fields`."""
+    size = motion_size(config.size, config.size)
+    return len(config.motion_lagrangians), config.num_frames // FRAMES_PER_CHUNK, NUM_FIELDS, 2, *size
 
 
 def split_i420(packed: Tensor, size: int) -> list[Tensor]:

@@ -18,11 +18,15 @@ from vtok.training.clip_cache import ClipCacheConfig
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataConfig:
-    """A training step sees `batch_size` clips of `num_frames` frames (a multiple of 8) of `size` x `size` pixels."""
+    """A training step sees `batch_size` clips of `num_frames` frames (a multiple of 8) of `size` x `size` pixels.
+
+    With motion, `unpredicted_share` of the chunks are coded without prediction.
+    """
 
     batch_size: int
     num_frames: int
     size: int
+    unpredicted_share: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

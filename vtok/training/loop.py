@@ -31,10 +31,12 @@ from vtok.training.checkpoint import load_checkpoint, model_of, save_average, sa
 from vtok.training.clip_cache import ClipCache, build_clip_cache, find_videos, to_device
 from vtok.training.config import TrainConfig, check_kept_settings, kept_settings
 from vtok.training.curves import plot_curves
+from vtok.training.motion import motion_at
 from vtok.training.optimizers import build_optimizers, set_learning_rate
 from vtok.training.processes import Processes, arithmetic_of, is_first_process, joined_processes, num_processes
 from vtok.training.run_log import RunLog
 from vtok.training.validation import validate
+from vtok.video.motion import BLOCK
 
 KLT_CLIPS = 1000
 LOGGED_QUALITIES = (1, 3, 5, 7, 9)
@@ -147,14 +149,19 @@ class TrainingRun:
     def _compute_gradients(self) -> Outcome:
         """Compute gradients on this process's share of a new batch; the parameters get those of the whole batch."""
         data = self.config.data
-        planes = self.train.batch(
+        planes, fields = self.train.batch(
             self.rng, batch_size=data.batch_size, num_frames=data.num_frames, size=data.size, share=self._share
         )
         qualities = self.rng.integers(1, self.config.model.num_qualities + 1, data.batch_size)
         seeds = self.rng.integers(0, 2**63, data.batch_size)
         quality = to_device(torch.from_numpy(qualities[self._share]).float(), planes.y.device)
+        motion = None
+        if fields is not None:
+            is_free = self.rng.random((data.batch_size, fields.shape[2])) >= data.unpredicted_share
+            may_predict = to_device(torch.from_numpy(is_free[self._share]), planes.y.device)
+            motion = motion_at(self.model, self.train.motion_lagrangians, fields, quality, may_predict)
         with self.arithmetic.autocast():
-            outcome: Outcome = self.objective(planes, quality, seeds[self._share].tolist())
+            outcome: Outcome = self.objective(planes, quality, seeds[self._share].tolist(), motion)
         outcome.loss.mean().backward()  # type: ignore[no-untyped-call]
         return outcome
 
@@ -182,11 +189,20 @@ class TrainingRun:
         )
 
     def _start_from(self, weights: Path) -> None:
-        """Load weights. A blend that their model lacks keeps its initial state, which does nothing."""
-        tensors = self.model.state_dict()
-        blend = {name: tensor for name, tensor in tensors.items() if name.startswith("synthesis.blend.")}
+        """Load weights. A blend, or inputs for motion, that their model lacks keep their initial state: nothing.
+
+        A predictive model leaves out what another needs only to carry state, as at the start of a video.
+        """
+        tensors, given = self.model.state_dict(), split_tensors(load_weights(weights)[0])[0]
+        names = ("synthesis.blend.", "from_prediction.", "from_motion.")
+        new = {name: tensor for name, tensor in tensors.items() if any(part in name for part in names)}
+        if self.config.model.is_predictive:
+            given = {name: tensor for name, tensor in given.items() if not name.startswith("synthesis.blend.")}
+            for name in given:
+                if name.endswith("temporal.weight"):
+                    given[name] = given[name][:, -self.config.model.dim :]
         try:
-            self.model.load_state_dict(blend | split_tensors(load_weights(weights)[0])[0])
+            self.model.load_state_dict(new | given)
         except RuntimeError as error:
             raise ConfigError(f"{weights}: weights of other sizes than the configuration's [model]") from error
 
@@ -307,8 +323,14 @@ def _check(config: TrainConfig, cache: ClipCache) -> None:
         raise ConfigError(
             f"data.num_frames is {data.num_frames}; expected a multiple of 8 up to the cache's {cache.num_frames}"
         )
-    if data.size % 8 or not 8 <= data.size <= cache.size:
-        raise ConfigError(f"data.size is {data.size}; expected a multiple of 8 up to the cache's {cache.size}")
+    step = BLOCK if cache.motion_lagrangians else 8
+    if data.size % step or not step <= data.size <= cache.size:
+        raise ConfigError(f"data.size is {data.size}; expected a multiple of {step} up to the cache's {cache.size}")
+    if config.model.is_predictive != bool(cache.motion_lagrangians):
+        raise ConfigError(
+            f"model.is_predictive is {config.model.is_predictive} and cache.motion_lagrangians is"
+            f" {cache.motion_lagrangians}; a predictive model needs lagrangians, and no other does"
+        )
 
 
 @contextmanager

@@ -1,0 +1,86 @@
+"""Alignment by motion: exactly undone, the identity where nothing moves, and worth something where things do."""
+
+import pytest
+import torch
+from vtok.networks.motion import _AddWhereSampled, _grid, align, displace, estimate_bits, mask, restore
+from vtok.networks.planes import Planes
+from vtok.video.motion import motion_size
+
+
+def random_planes(h, w, *, b=1, t=8):
+    generator = torch.Generator().manual_seed(h * w)
+    y, u, v = (
+        torch.rand(b, t, *size, generator=generator) * 2 - 1 for size in ((h, w), *[(-(-h // 2), -(-w // 2))] * 2)
+    )
+    return Planes(y, u, v)
+
+
+def fields(h, w, *, b=1, spread=40.0, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return (torch.randn(b, 7, 2, *motion_size(h, w), generator=generator) * spread).round()
+
+
+@pytest.mark.parametrize(("h", "w"), [(64, 96), (45, 71), (16, 16), (3, 130)])
+@pytest.mark.parametrize("spread", [3.0, 40.0, 1000.0])
+def test_alignment_is_undone(h, w, spread):
+    planes, vectors = random_planes(h, w, b=2), fields(h, w, b=2, spread=spread)
+    for before, after in zip(planes, restore(align(planes, vectors), vectors), strict=True):
+        torch.testing.assert_close(after, before, rtol=0, atol=2e-6)
+
+
+def test_still_chunks_stay_as_they_are():
+    planes = random_planes(64, 96)
+    for before, after in zip(planes, align(planes, torch.zeros(1, 7, 2, 4, 6)), strict=True):
+        torch.testing.assert_close(after, before, rtol=0, atol=5e-5)
+
+
+def pan(speed, *, side=96):
+    """A smooth texture that moves to the left by `speed` pixels a frame."""
+    x = torch.arange(side).float()[None, :] + torch.arange(8).float()[:, None] * speed
+    y = torch.arange(side).float()
+    luma = 0.3 * torch.sin(x[:, None, :] * 0.31 + y[:, None] * 0.1) + 0.3 * torch.sin(x[:, None, :] * 0.13) + 0 * y
+    chroma = luma[:, ::2, ::2]
+    return Planes(luma[None], chroma[None], chroma[None])
+
+
+@pytest.mark.parametrize("speed", [1.0, 2.5, 6.0])
+def test_an_aligned_pan_is_still(speed):
+    planes, vectors = pan(speed), torch.zeros(1, 7, 2, 6, 6)
+    for k, (anchor, moved) in enumerate([(2, 5), (2, 1), (5, 6), (1, 0), (2, 3), (5, 4), (6, 7)]):
+        vectors[:, k, 0] = (moved - anchor) * speed * 4
+
+    def change(planes):
+        inner = planes.y[..., 24:-24, 24:-24]
+        return (inner - inner.mean(1, keepdim=True)).abs().max()
+
+    assert change(align(planes, vectors)) < 0.05 * change(planes)
+
+
+def test_frames_are_displaced():
+    frame = random_planes(32, 48, t=1)
+    vectors = torch.tensor([8.0, -16.0]).view(1, 2, 1, 1).expand(1, 2, 2, 3)  # 2 right, 4 up
+    moved = displace(frame, vectors)
+    torch.testing.assert_close(moved.y[..., 4:, :-2], frame.y[..., :-4, 2:], rtol=0, atol=1e-5)
+    torch.testing.assert_close(moved.u[..., 2:, :-1], frame.u[..., :-2, 1:], rtol=0, atol=1e-5)
+
+
+def test_other_blocks_are_grey():
+    frame = random_planes(40, 24, t=1)
+    is_predicted = torch.tensor([[[True, False], [False, True], [True, True]]])
+    masked = mask(frame, is_predicted)
+    assert torch.equal(masked.y[..., :16, :16], frame.y[..., :16, :16])
+    assert not masked.y[..., :16, 16:].any()
+    assert not masked.v[..., 8:16, :8].any()
+    assert torch.equal(masked.v[..., 8:16, 8:], frame.v[..., 8:16, 8:])
+    assert torch.equal(masked.y[..., 32:, :], frame.y[..., 32:, :])
+
+
+def test_spreading_has_the_gradient_of_its_definition():
+    grid = _grid(fields(6, 7)[:, 0, :, :1, :1], torch.zeros(1, 1, 1, 6, 7)).double()
+    values = torch.rand(1, 2, 6, 7, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: _AddWhereSampled.apply(x, grid), (values,))
+
+
+def test_equal_vectors_cost_little():
+    vectors = torch.full((1, 7, 2, 8, 8), 12.0)
+    assert estimate_bits(vectors) < 0.2 * estimate_bits(fields(128, 128))
