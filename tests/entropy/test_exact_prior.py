@@ -10,11 +10,13 @@ import torch
 from prior_bytes import SETTINGS, digests_of
 
 from support.integer_prior import IntegerReference, plain_flags, plain_kinds, plain_pass, plain_rare
+from support.motions import random_motion, video_motion
 from support.models import new_tiny_tokenizer
 from vtok.entropy import exact_prior as module
 from vtok.entropy.channel_flags import CODED, RARE, RARE_EXPONENTS, REPEATED, choose_flags
 from vtok.entropy.exact_prior import ExactPrior
 from vtok.entropy.frame_coder import FrameCoder, PriorGroupDecoder, PriorGroupEncoder
+from vtok.entropy.motion_maps import MotionMaps
 from vtok.entropy.range_coder import FREQUENCY_TOTAL, reference_encode
 from vtok.entropy.tables import (
     NUM_LEVELS,
@@ -69,15 +71,20 @@ def video_of_codes(num_frames, height, width, seed=0):
 
 def encode(prior, quality, codes):
     encoder = PriorGroupEncoder(prior, quality)
-    for frame in codes:
-        encoder.push(frame)
+    for frame, motion in zip(codes, motions_for(codes.shape), strict=True):
+        encoder.push(frame, motion)
     return encoder.finish()
 
 
 def decode(prior, quality, payload, shape):
     num_frames, _, height, width = shape
     decoder = PriorGroupDecoder(prior, quality, payload, num_latent_frames=num_frames, height=height, width=width)
-    return np.stack([decoder.pull() for _ in range(num_frames)])
+    return np.stack([decoder.pull(motion) for motion in motions_for(shape)])
+
+
+def motions_for(shape):
+    """Random motion for the codes `[T, n, H, W]` of a group, with vectors of all sizes."""
+    return [random_motion(8 * shape[2], 8 * shape[3], seed=t, is_predicted=None if t else False) for t in range(shape[0])]
 
 
 def used_channels(frame):
@@ -93,9 +100,10 @@ def test_symbols_tables_and_bytes_equal_the_integer_reference(exact_prior, monke
     codes[5, 6:] = codes[4, 6:]  # rare ones too, if there are such
     codes[6, 4:] = codes[5, 4:]
     coder, reference = FrameCoder(exact_prior, quality, 3, 4), IntegerReference(exact_prior, quality, 3, 4)
+    maps = MotionMaps(coder.positions)
     tables, counts, before, seen = exact_prior.tables, [], None, set()
     payload = []  # pairs of symbol and coder table
-    for number, frame in enumerate(codes):
+    for number, (frame, motion) in enumerate(zip(codes, motions_for(codes.shape), strict=True)):
         flags = choose_flags(frame.reshape(12, -1), codes[number - 1].reshape(12, -1) if number else None)
         rows = frame.reshape(12, -1)[flags == CODED].T[coder.positions.order]
         passes = []
@@ -105,8 +113,8 @@ def test_symbols_tables_and_bytes_equal_the_integer_reference(exact_prior, monke
             passes.append((symbols.to_symbols(known).ravel(), symbols.tables.ravel()))
             return known
 
-        coder.code(flags, spy)
-        expected = [tuple(np.array(column) for column in zip(*p, strict=True)) for p in reference.passes(frame, flags)]
+        coder.code(flags, spy, maps.of(motion))
+        expected = [tuple(np.array(column) for column in zip(*p, strict=True)) for p in reference.passes(frame, flags, motion)]
         assert len(passes) == len(expected)
         for got, want in zip(passes, expected, strict=True):
             assert got[0].tolist() == want[0].tolist()
@@ -280,7 +288,7 @@ def test_it_says_what_the_float_prior_says(float_prior, exact_prior):
     codes = video_of_codes(5, 8, 9)
     centred = torch.from_numpy(codes).float().transpose(0, 1)[None] - 128
     with torch.no_grad():
-        distribution = float_prior(centred, torch.tensor([4.0]))
+        distribution = float_prior(centred, torch.tensor([4.0]), video_motion(motions_for(codes.shape)))
         # Not `bits`, which has a floor of probability for training.
         distance = (centred - distribution.location).abs().double()
         bits = -probabilities_of(float_prior, distance, distribution.log2_scale.double())[0].log2().transpose(0, 1)

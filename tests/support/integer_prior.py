@@ -14,15 +14,16 @@ class IntegerReference:
         self.previous = self.before = np.full((prior.num_channels, height, width), 128, np.uint8)
         self.num_known = 0
         self.is_context = np.zeros(prior.num_channels, bool)
+        self.was_predicted = None
 
-    def passes(self, frame, flags):
-        """For each pass of a latent frame with these flags of channels: symbols and tables as flat lists."""
+    def passes(self, frame, flags, motion):
+        """For each pass of a latent frame with these flags and this motion: symbols and tables as flat lists."""
         self.is_coded = is_coded = flags == CODED
         # Rare channels are no context, nor are repeated ones of such.
         self.is_context = is_coded | (flags == REPEATED) & self.is_context
         frame = np.where(self.is_context[:, None, None], frame, 128)
         inside = [(y, x) for y in range(self.size[0]) for x in range(self.size[1])]
-        context = self.context(inside)
+        context = self.context(inside, motion)
         for group in self.weights.groups:
             channels = [c for c in np.flatnonzero(is_coded) if group.start <= c < group.end]
             passes = [[(y, x) for y, x in inside if (y + x) % 2 == parity] for parity in (0, 1)]
@@ -34,13 +35,15 @@ class IntegerReference:
         self.previous, self.before = frame, self.previous
         self.num_known = min(self.num_known + 1, 2)
 
-    def context(self, inside):
+    def context(self, inside, motion):
         w = self.weights
+        was_predicted, self.was_predicted = self.was_predicted, motion.is_predicted
         first = {}
         for y, x in inside:
             terms = [w.context_biases[self.num_known].tolist()]
             terms.append(convolved(w.from_previous, lambda c, i, j: self.companded(self.previous, c, i, j), y, x))
             terms.append(product(w.from_before, [self.companded(self.before, c, y, x) for c in range(12)]))
+            terms.append(product(w.from_motion, plain_maps(motion, was_predicted, y // 2, x // 2)))
             first[y, x] = activations(terms, w.context_exponent)
         inner = lambda c, i, j: first[i, j][c] if (i, j) in first else 0  # noqa: E731
         return {
@@ -104,6 +107,13 @@ class IntegerReference:
 
     def companded(self, frame, c, y, x):
         return int(self.prior.companded[self.code(frame, c, y, x) + 128])
+
+
+def plain_maps(motion, was_predicted, row, column):
+    """What the prior sees of the motion in a block."""
+    sizes = [abs(int(x)) + abs(int(y)) for x, y in motion.fields[:, :, row, column]]
+    flags = [8 * bool(motion.is_predicted[row, column]), 8 * bool(was_predicted is not None and was_predicted[row, column])]
+    return [*flags, min(8, sizes[7].bit_length()), min(8, (sum(sizes[:7]) // 4).bit_length())]
 
 
 def product(layer, inputs):

@@ -10,7 +10,7 @@ from vtok.model.pretrained_model import PretrainedModel
 from vtok.model.tokenizer import VideoTokenizer
 
 
-def new_tiny_tokenizer(*, refine_dim: int = 8, blend_dim: int = 4, **latent_options: Any) -> VideoTokenizer:
+def new_tiny_tokenizer(*, refine_dim: int = 8, **latent_options: Any) -> VideoTokenizer:
     """The pretrained kind of tokenizer, too small to be good, with random weights throughout."""
     torch.manual_seed(1)
     tokenizer = VideoTokenizer(
@@ -20,7 +20,7 @@ def new_tiny_tokenizer(*, refine_dim: int = 8, blend_dim: int = 4, **latent_opti
         latent_options={
             "refine_dim": refine_dim,
             "guide_dim": 4,
-            "blend_dim": blend_dim,
+            "is_predictive": True,
             "prior_groups": (4, 12),
             "prior_context_dim": 8,
             "prior_group_dim": 8,

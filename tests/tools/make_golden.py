@@ -65,7 +65,7 @@ def codes_sha256(video):
 
 def write_weights(path):
     """The tiny model as a weights file, with every 32nd frequency table, so that it is small."""
-    tokenizer = new_tiny_tokenizer(refine_dim=2, blend_dim=0)
+    tokenizer = new_tiny_tokenizer(refine_dim=2)
     exact = tokenizer.pretrained.exact_prior.tensors()
     exact["frequencies"] = exact["frequencies"][::32].contiguous()
     exact["lookup"] = exact["lookup"] // 32

@@ -36,6 +36,16 @@ def latent_frames(num_channels):
     return np.clip(128 + (still - 128) * size // 128 + steps * (size > 0), 0, 255).astype(np.uint8)
 
 
+def motions_of(codes):
+    """Some motion for each latent frame, made of its codes."""
+    from vtok.video.motion import NUM_FIELDS, ChunkMotion, motion_size
+
+    size = motion_size(8 * HEIGHT, 8 * WIDTH)
+    count = 2 * NUM_FIELDS * size[0] * size[1]
+    fields = (frame.reshape(-1)[:count].reshape(NUM_FIELDS, 2, *size).astype(np.int16) - 128 for frame in codes)
+    return [ChunkMotion(field, field[0, 0] > 0) for field in fields]
+
+
 def digests():
     """The version of PyTorch, and for each quality the number and SHA-256 of the bytes, checked by decoding them."""
     import torch
@@ -45,19 +55,20 @@ def digests():
 
     prior = VideoTokenizer.from_pretrained().pretrained.exact_prior
     codes = latent_frames(prior.num_channels)
+    motions = motions_of(codes)
     found = {}
     for quality in QUALITIES:
         encoder = PriorGroupEncoder(prior, quality)
-        for frame in codes:
-            encoder.push(frame)
+        for frame, motion in zip(codes, motions, strict=True):
+            encoder.push(frame, motion)
         payload = encoder.finish()
         options = {"num_latent_frames": NUM_FRAMES, "height": HEIGHT, "width": WIDTH}
         decoder = PriorGroupDecoder(prior, quality, payload, **options)
         # Encoded in products of bytes where the processor has them, decoded in float32.
         in_float = patch("vtok.entropy.integer_products.int8_products_are_exact", lambda: False)
         with in_float, torch.autocast("cpu", torch.bfloat16):
-            for frame in codes:
-                assert np.array_equal(decoder.pull(), frame), f"quality {quality} does not come back"
+            for frame, motion in zip(codes, motions, strict=True):
+                assert np.array_equal(decoder.pull(motion), frame), f"quality {quality} does not come back"
         found[str(quality)] = [len(payload), sha256(payload).hexdigest()]
     return {"torch": torch.__version__, "digests": found}
 

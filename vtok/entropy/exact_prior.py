@@ -89,6 +89,7 @@ class PriorWeights:
         from_previous: Weights of the first `num_previous` channels of the previous latent frame.
         num_previous: Number of channels of the previous latent frame that the context sees.
         from_before: Weights of the first C2 channels of the latent frame before that, `[C2, context_dim]`.
+        from_motion: Weights of the maps of the motion, `[4, context_dim]`.
         context_biases: int32 `[3, context_dim]`: biases without a previous latent frame, with one, and with both.
         context_exponent: int32 `[context_dim]`: exponents of the context's first layer.
         context_hidden: The second layer of the context, without its bias.
@@ -100,6 +101,7 @@ class PriorWeights:
     from_previous: WindowProduct
     num_previous: int
     from_before: Product
+    from_motion: Product
     context_biases: Tensor
     context_exponent: Tensor
     context_hidden: WindowProduct
@@ -210,6 +212,7 @@ class ExactPrior:
             from_previous=_window_product(context, 0, of_previous),
             num_previous=self._num_previous,
             from_before=_product(context, 1),
+            from_motion=_product(context, 2),
             context_biases=bias + starts + _interpolate(rows, quality),
             context_exponent=context.exponents,
             context_hidden=_window_product(hidden, 0, of_hidden),

@@ -20,13 +20,15 @@ from vtok.entropy.checkerboard import Checkerboard, parts, rows_side_by_side, wi
 from vtok.entropy.context_codes import Channels, ContextCodes, first_companded
 from vtok.entropy.exact_prior import ExactPrior, GroupWeights, Layer
 from vtok.entropy.integer_products import Convolution, multiply
+from vtok.entropy.motion_maps import MotionMaps
 from vtok.entropy.prior_layers import FACTOR_STEPS, GATE_STEPS, MAX_ACTIVATION
 from vtok.entropy.range_coder import Bytes
 from vtok.entropy.symbols import PastInOnePass, PastInTwoPasses, SymbolParameters
 from vtok.entropy.tables import PassDecoder, PassEncoder
 from vtok.errors import FormatError, TruncatedError
+from vtok.video.motion import ChunkMotion
 
-ENTROPY_CODER = "prior-1"
+ENTROPY_CODER = "prior-2"
 Codes = NDArray[np.uint8]
 
 SOME_REPEATED = 1 << 15
@@ -62,10 +64,10 @@ class FrameCoder:
         self.flags: Bytes | None = None
 
     @torch.inference_mode()
-    def code(self, flags: Bytes, code_pass: CodePass) -> None:
+    def code(self, flags: Bytes, code_pass: CodePass, maps: Tensor) -> None:
         """Code the next latent frame with channels' flags `[n]`: call `code_pass` for each pass of `CODED` channels.
 
-        Rare channels are no context for others: they hold too little to be worth anything.
+        `maps`, int8 `[P, 4]` in the order of positions, are what the prior sees of the motion (`MotionMaps`). Rare channels are no context for others: they hold too little to be worth anything.
         """
         self.flags = flags
         coded = np.flatnonzero(flags == CODED)
@@ -75,13 +77,13 @@ class FrameCoder:
         # The caller's half precision must not reach the float32 products: its sums are rounded.
         with torch.autocast("cpu", enabled=False):
             if len(coded):
-                self._code_channels(coded, code_pass, known)
+                self._code_channels(coded, code_pass, known, maps)
         self._before, self._previous = self._previous, known
         self._num_known = min(self._num_known + 1, 2)
 
-    def _code_channels(self, coded: Channels, code_pass: CodePass, known: list[ContextCodes]) -> None:
+    def _code_channels(self, coded: Channels, code_pass: CodePass, known: list[ContextCodes], maps: Tensor) -> None:
         """Code the channels `coded` and add them to the `known` codes of each group."""
-        context = self._context()
+        context = self._context(maps)
         for number, group in enumerate(self._weights.groups):
             columns = slice(*np.searchsorted(coded, [group.start, group.end]).tolist())
             if columns.start == columns.stop:
@@ -98,8 +100,8 @@ class FrameCoder:
             stored, companded = code_group(of_frame, code_pass)
             known[number] = known[number].joined(ContextCodes(own, stored.to(torch.int16).sub_(ZERO_CODE), companded))
 
-    def _context(self) -> Tensor:
-        """The context from the previous latent frames: activations `[P, context_dim]`."""
+    def _context(self, maps: Tensor) -> Tensor:
+        """The context from the previous latent frames and the motion: activations `[P, context_dim]`."""
         weights, all_parts = self._weights, list(parts(0, len(self.positions.order)))
         # Unknown channels count as zero, so only the weights of the known ones are needed.
         companded, channels = first_companded(self._previous, weights.num_previous)
@@ -109,7 +111,8 @@ class FrameCoder:
         first = []
         for part in all_parts:
             sums = previous.plus(weights.context_biases[self._num_known], part)
-            first.append(_activate(from_before.plus(sums, before[part]), weights.context_exponent))
+            sums = weights.from_motion.plus(from_before.plus(sums, before[part]), maps[part])
+            first.append(_activate(sums, weights.context_exponent))
         second = Convolution(torch.cat(first), weights.context_hidden, self.positions)
         bias, exponent = weights.hidden_bias, weights.hidden_exponent
         return torch.cat([_activate(second.plus(bias, part), exponent) for part in all_parts])
@@ -198,14 +201,16 @@ class PriorGroupEncoder:
         self._prior, self._quality = prior, quality
         self._encoder = PassEncoder(prior.tables)
         self._frames: FrameCoder | None = None
+        self._maps: MotionMaps | None = None
         self._previous: Codes | None = None
         self._counts: list[int] = []
 
-    def push(self, codes: Codes) -> None:
-        """Append one latent frame of codes `[n, H, W]`, all of one size."""
+    def push(self, codes: Codes, motion: ChunkMotion) -> None:
+        """Append one latent frame of codes `[n, H, W]`, all of one size, and the motion that goes with them."""
         num_channels, height, width = codes.shape
-        if self._frames is None:
+        if self._frames is None or self._maps is None:
             self._frames = FrameCoder(self._prior, self._quality, height, width)
+            self._maps = MotionMaps(self._frames.positions)
         frames, codes = self._frames, codes.reshape(num_channels, -1)
         flags, self._previous = choose_flags(codes, self._previous, groups=self._prior.groups), codes.copy()
         count = int(np.flatnonzero(flags)[-1]) + 1 if flags.any() else 0
@@ -220,7 +225,7 @@ class PriorGroupEncoder:
             self._encoder.push(symbols.to_symbols(known).reshape(-1), symbols.tables.reshape(-1))
             return known
 
-        frames.code(flags, encode_pass)
+        frames.code(flags, encode_pass, self._maps.of(motion))
 
     def finish(self) -> bytes:
         """The payload of the group."""
@@ -263,13 +268,14 @@ class PriorGroupDecoder:
             raise FormatError(f"{self._counts.max()} coded channels declared; the model has {prior.num_channels}")
         self._decoder = PassDecoder(prior.tables, payload[2 * num_latent_frames :])
         self._frames = FrameCoder(prior, quality, height, width)
+        self._maps = MotionMaps(self._frames.positions)
         self._shape = (prior.num_channels, height, width)
         self._previous = np.full((prior.num_channels, height * width), ZERO_CODE, np.uint8)
         self._next = 0
         self._tables, self._channel_bits = prior.tables, channel_bits
 
-    def pull(self) -> Codes:
-        """The next latent frame, codes `[n, H, W]`."""
+    def pull(self, motion: ChunkMotion) -> Codes:
+        """The next latent frame, codes `[n, H, W]`; its motion was decoded before."""
         flags, count = np.full(self._shape[0], ZERO, np.uint8), int(self._counts[self._next])
         tables = flag_tables(self._frames.flags, count, some_repeated=bool(self._some_repeated[self._next]))
         flags[:count] = self._decoder.pull_channels(tables)
@@ -288,7 +294,7 @@ class PriorGroupDecoder:
             coded[rows, columns] = symbols.to_codes(decoded)
             return coded[rows, columns]
 
-        self._frames.code(flags, decode_pass)
+        self._frames.code(flags, decode_pass, self._maps.of(motion))
         codes = self._previous.copy()
         codes[flags == ZERO] = ZERO_CODE
         codes[channels] = self._frames.positions.to_map(torch.from_numpy(coded)).numpy().T

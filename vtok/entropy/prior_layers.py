@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vtok.entropy.exact_sums import Terms
+from vtok.entropy.motion_maps import MAP_STEPS
 from vtok.errors import WeightsError
 from vtok.networks.layers import NearConv2d
 from vtok.networks.prior import NUM_GATES, GroupNetwork, Prior
@@ -33,11 +34,17 @@ def prior_layers(prior: Prior, largest_companded: int) -> list[Terms]:
     starts = torch.cat(
         [torch.zeros(1, len(prior.from_start.weight)).double(), _half(prior.from_start.weight)[..., 0, 0].T]
     )
-    bias = _half(prior.from_previous.bias) + _half(prior.from_before.bias) + _half(prior.from_start.bias)
+    assert prior.from_motion is not None
+    inputs = prior.from_previous, prior.from_before, prior.from_start, prior.from_motion
+    bias = torch.stack([_half(layer.bias) for layer in inputs]).sum(0)
     context = Terms(
         "context",
-        (_windows(prior.from_previous) * from_companded, _half(prior.from_before.weight) * from_companded),
-        (largest_companded, largest_companded),
+        (
+            _windows(prior.from_previous) * from_companded,
+            _half(prior.from_before.weight) * from_companded,
+            _half(prior.from_motion.weight) * STEPS / MAP_STEPS,
+        ),
+        (largest_companded, largest_companded, MAP_STEPS),
         (_steps(bias), _half(prior.context_quality.rows) * STEPS, starts.cumsum(0) * STEPS),
     )
     hidden = prior.context_hidden
