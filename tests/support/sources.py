@@ -21,6 +21,24 @@ def make_frames(num_frames, height, width, *, pts=None, seed=0):
     return frames
 
 
+def panned(height, width, num_frames, *, speed, seed=0):
+    """A smooth random texture that moves to the left by `speed` pixels a frame."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    waves = [(rng.uniform(0.02, 0.6), rng.uniform(-0.5, 0.5), rng.uniform(0, 6), rng.uniform(4, 14)) for _ in range(24)]
+
+    def texture(moved, scale):
+        return sum(a * np.sin(scale * (i * (x + moved / scale) + j * y) + p) for i, j, p, a in waves)
+
+    frames = []
+    for t in range(num_frames):
+        luma = 128 + texture(speed * t, 1)
+        chroma = (128 + 0.4 * texture(speed * t, 2))[: -(-height // 2), : -(-width // 2)]
+        planes = [plane.round().clip(16, 235).astype(np.uint8) for plane in (luma, chroma, 256 - chroma)]
+        frames.append(Frame(*planes, t))
+    return frames
+
+
 def write_source(path, frames, *, time_base=Fraction(1, 25), **info):
     height, width = frames[0].y.shape
     fields = {"width": width, "height": height, "time_base": time_base, "average_rate": 1 / time_base}

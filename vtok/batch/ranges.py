@@ -1,8 +1,7 @@
 """Encodes a range of a long video, the share of one worker, to the same groups as in a file of the whole video.
 
-The networks see one chunk of the past per block, so a range begins early by as many chunks as there are blocks, and the
-codes of these chunks are dropped. A scan of the whole video has recorded the frames of the range: their timestamps and
-a checksum of their pixels. A range is decoded from a keyframe before it. If this gives other frames than the scan, as
+Groups stand alone, so a range needs nothing but its own frames. A scan of the whole video has recorded these: their
+timestamps and a checksum of their pixels. A range is decoded from a keyframe before it. If this gives other frames than the scan, as
 in damaged or unusual files, the range is decoded again from the beginning of the video.
 """
 
@@ -37,24 +36,22 @@ class ChunkMark(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SourceRange:
-    """Consecutive groups of a video, and the chunks before them that the networks see.
+    """Consecutive groups of a video.
 
     Attributes:
         first_chunk: Number in the video of the chunk of the first mark.
-        num_before: Number of marks whose chunks come before the range.
         chunks_per_group: Chunks in every group but the video's last.
-        marks: The marks of all chunks, those before the range first.
+        marks: The marks of all chunks.
     """
 
     first_chunk: int
-    num_before: int
     chunks_per_group: int
     marks: tuple[ChunkMark, ...]
 
     @property
     def num_frames(self) -> int:
         """Number of frames in the range."""
-        return sum(len(mark.pts) for mark in self.marks[self.num_before :])
+        return sum(len(mark.pts) for mark in self.marks)
 
 
 class UnrepeatableError(MediaError):
@@ -99,8 +96,8 @@ def encode_range(
                 quality=options.quality,
                 arithmetic=arithmetic,
                 verify=options.verify,
-                num_before=part.num_before,
-                first_frame=FRAMES_PER_CHUNK * (part.first_chunk + part.num_before),
+                independent=options.independent,
+                first_frame=FRAMES_PER_CHUNK * part.first_chunk,
             )
             with closing(items):
                 return [item for item in items if isinstance(item, VideoGroup)]
@@ -108,12 +105,12 @@ def encode_range(
 
 
 def _chunks(reader: VideoReader, part: SourceRange, *, seeks: bool) -> Iterator[SourceChunk]:
-    """Yield the chunks of a range and those before it; raise _OtherFramesError if one differs from the scan."""
+    """Yield the chunks of a range; raise _OtherFramesError if one differs from the scan."""
     if seeks:
         frames = _frames_from(reader, part.marks[0].pts[0])
     else:
         frames = islice(reader, FRAMES_PER_CHUNK * part.first_chunk, None)
-    for number, mark in enumerate(part.marks, start=1 - part.num_before):
+    for number, mark in enumerate(part.marks, start=1):
         chunk = list(islice(frames, len(mark.pts)))
         if not chunk or mark_of(chunk) != mark:
             raise _OtherFramesError

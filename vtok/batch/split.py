@@ -79,8 +79,7 @@ def encode_split(
 
     def coded(part: SourcePart, advance: Advance) -> Items:
         group_chunks = chunks_per_group(part.info, options.keyframe_seconds)
-        num_before = model.networks.config.num_analysis_blocks  # the networks see one chunk of the past per block
-        ranges = _ranges(part.chunks(group_chunks), group_chunks, groups_per_range, num_before)
+        ranges = _ranges(part.chunks(group_chunks), group_chunks, groups_per_range)
         pending: deque[_Pending] = deque()
         try:
             with ahead(ranges, depth=DEPTH) as scanned_ranges:
@@ -97,17 +96,14 @@ def encode_split(
     return write_encoded(options, source, target, coded, model=model, progress=lambda info: advance)
 
 
-def _ranges(
-    chunks: Iterator[SourceChunk], group_chunks: int, groups_per_range: int, num_before: int
-) -> Iterator[_Scanned]:
+def _ranges(chunks: Iterator[SourceChunk], group_chunks: int, groups_per_range: int) -> Iterator[_Scanned]:
     """Yield the ranges of a video as they are scanned."""
     marks: list[ChunkMark] = []
-    before: list[ChunkMark] = []  # the last chunks before the current range
     audio: list[list[bytes]] = [[]]
     first_chunk = 0
 
     def scanned() -> _Scanned:
-        return _Scanned(SourceRange(first_chunk - len(before), len(before), group_chunks, (*before, *marks)), audio)
+        return _Scanned(SourceRange(first_chunk, group_chunks, tuple(marks)), audio)
 
     for chunk in chunks:
         marks.append(mark_of(chunk.frames))
@@ -115,7 +111,6 @@ def _ranges(
         if chunk.ends_group and len(audio) == groups_per_range and len(chunk.frames) == FRAMES_PER_CHUNK:
             yield scanned()
             first_chunk += len(marks)
-            before = [*before, *marks][-num_before:] if num_before else []
             marks, audio = [], [[]]
         elif chunk.ends_group:
             audio.append([])

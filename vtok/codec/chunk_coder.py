@@ -1,31 +1,40 @@
-"""Converts frames to codes and codes to frames, chunk by chunk; the networks' state is carried to the next chunk.
+"""Converts frames to codes and motion, and back, chunk by chunk: aligned, predicted, transformed.
 
-    8 frames, uint8 --> planes, float --> pad to blocks --> latents --> codes, uint8 [n, H, W]      ChunkEncoder
-    codes, uint8 [n, H, W] --> planes, float --> crop --> 8 frames, uint8                           ChunkDecoder
+    8 frames, uint8 --> align --> less prediction --> latents --> codes, uint8 [n, H, W], and motion       ChunkEncoder
+    codes and motion --> latents --> plus prediction --> restore --> 8 frames, uint8                       ChunkDecoder
+                                        '-- the last frame before, as it was put out, displaced by the motion
 
-A video of any length needs the memory of one chunk. The networks always see exactly one chunk at a time, so the result
-cannot depend on the number of chunks available.
+The last decoded frame is all that goes from a chunk to the next, and nothing goes from a group to the next. The encoder
+decodes what it has coded, with the decoder's own code, so both see the same frame. The networks see a chunk in strips
+(`vtok.codec.strips`), motion the whole frame.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from vtok.codec.strips import Strip, strips
+from vtok.codec.chunk_tokens import ChunkTokens
+from vtok.codec.motion_choice import choose_motion
+from vtok.codec.strips import strips
+from vtok.entropy.frame_coder import Codes
 from vtok.errors import ConfigError
 from vtok.model.pretrained_model import PretrainedModel
 from vtok.networks.arithmetic import Arithmetic, choose_arithmetic
-from vtok.networks.klt import PATCH, pad_to_blocks
-from vtok.networks.latent_networks import State
+from vtok.networks.klt import PATCH
+from vtok.networks.motion import displace, mask, restore
 from vtok.networks.planes import Planes
 from vtok.networks.quantizer import prefer_cheap_codes
 from vtok.system.threads import use_threads
 from vtok.video.frame import Frame, Plane, VideoInfo
+from vtok.video.motion import ANCHOR, NUM_FIELDS, Mask, Vectors, motion_size
 
 FRAMES_PER_CHUNK = PATCH
 _SIDES = (PATCH, PATCH // 2, PATCH // 2)  # rows of samples in a row of latents: luma and both chroma planes
+
+Samples = tuple[Tensor, Tensor, Tensor]  # of whole blocks, uint8: luma [1, t, 8 H, 8 W], and both chroma planes
 
 
 def latent_size(height: int, width: int) -> tuple[int, int]:
@@ -35,7 +44,7 @@ def latent_size(height: int, width: int) -> tuple[int, int]:
 
 class _Coder:
     def __init__(
-        self, model: PretrainedModel, info: VideoInfo, quality: float, arithmetic: Arithmetic | None, reach: int
+        self, model: PretrainedModel, info: VideoInfo, quality: float, arithmetic: Arithmetic | None
     ) -> None:
         self._arithmetic = arithmetic or choose_arithmetic("cpu")
         self._num_threads = torch.get_num_threads()  # for any thread that calls later; see `vtok.system.threads`
@@ -45,13 +54,107 @@ class _Coder:
             raise ConfigError(f"quality is {quality:g}; expected 1 (smallest) to {highest} (best)")
         self._info = info
         self._quality = torch.tensor([float(quality)], dtype=torch.float32, device=self._arithmetic.device)
-        height, width = latent_size(info.height, info.width)
-        self._strips = strips(height, width, reach, bfloat16=self._arithmetic.bfloat16)
-        self.restart()
+        self._size = latent_size(info.height, info.width)
 
-    def restart(self) -> None:
-        """Forget earlier chunks, as at the beginning of a video."""
-        self._states: list[State | None] = [None] * len(self._strips)
+    def _planes(self, samples: Sequence[Tensor]) -> Planes:
+        y, u, v = (plane.to(self._arithmetic.device) for plane in samples)
+        return Planes.from_uint8(y, u, v, full_range=self._info.is_full_range)
+
+    def _vectors(self, vectors: Vectors) -> Tensor:
+        return torch.from_numpy(vectors)[None].to(self._arithmetic.device)
+
+    def _prediction(self, moved: Planes | None, is_predicted: Mask) -> Planes:
+        """What predicts each frame of a chunk, luma `[1, 1, 8 H, 8 W]`; zero where nothing does."""
+        if moved is None or not is_predicted.any():
+            rows, columns = self._size
+            shapes = ((1, 1, rows * side, columns * side) for side in _SIDES)
+            return Planes(*(torch.zeros(shape, device=self._arithmetic.device) for shape in shapes))
+        return mask(moved, torch.from_numpy(is_predicted)[None].to(self._arithmetic.device))
+
+
+class ChunkDecoder(_Coder):
+    """Decodes the chunks of one video, in order.
+
+    Args:
+        model: The model that decodes.
+        info: Size and range of the frames.
+        quality: 1 to 9.
+        arithmetic: Device and number format of the networks; default: those of `choose_arithmetic("cpu")`.
+    """
+
+    def __init__(
+        self, model: PretrainedModel, info: VideoInfo, quality: float, arithmetic: Arithmetic | None = None
+    ) -> None:
+        super().__init__(model, info, quality, arithmetic)
+        reach = self._model.config.synthesis_reach
+        self._strips = strips(*self._size, reach, bfloat16=self._arithmetic.bfloat16)
+        self.reference: Samples | None = None
+
+    def start_group(self) -> None:
+        """Forget the last frame: the next chunk is not predicted."""
+        self.reference = None
+
+    @torch.inference_mode()
+    def decode(self, tokens: ChunkTokens, pts: Sequence[int]) -> list[Frame]:
+        """Return the next 1 to 8 frames from their tokens, one frame per timestamp in `pts`."""
+        use_threads(self._num_threads)
+        motion = tokens.motion
+        moved = self.moved(motion.fields[-1]) if motion.is_predicted.any() else None
+        samples = self.reconstruct(tokens, self._prediction(moved, motion.is_predicted))
+        height, width = self._info.height, self._info.width
+        sizes = (height, width), *[(-(-height // 2), -(-width // 2))] * 2
+        planes = [
+            plane[0, : len(pts), :h, :w].cpu().contiguous().numpy() for plane, (h, w) in zip(samples, sizes, strict=True)
+        ]
+        return [Frame(*frame) for frame in zip(*planes, pts, strict=True)]
+
+    def moved(self, vectors: Vectors) -> Planes | None:
+        """The last frame displaced by a field `[2, rows, columns]`; None if there is none."""
+        if self.reference is None:
+            return None
+        last = self._planes(self.reference)
+        return displace(last, self._vectors(vectors)) if vectors.any() else last
+
+    def reconstruct(self, tokens: ChunkTokens, prediction: Planes) -> Samples:
+        """The samples of a chunk, whole blocks of eight frames; the last becomes the reference."""
+        decoded = self._synthesised(tokens.codes, prediction)
+        alignment = tokens.motion.fields[:-1]
+        if alignment.any():
+            decoded = restore(decoded, self._vectors(alignment))
+        samples = decoded.to_uint8(full_range=self._info.is_full_range)
+        y, u, v = (plane[:, -1:].clone() for plane in samples)
+        self.reference = y, u, v
+        return samples
+
+    def _synthesised(self, codes: Codes, prediction: Planes) -> Planes:
+        """The aligned chunk, luma `[1, 8, 8 H, 8 W]`."""
+        whole: Planes | None = None
+        for strip in self._strips:
+            stored = torch.from_numpy(codes[:, strip.outer]).to(self._arithmetic.device)
+            centred = self._model.quantizer.from_uint8(stored)[None, :, None]
+            seen = Planes(*(p[:, :, strip.seen(side)] for p, side in zip(prediction, _SIDES, strict=True)))
+            with self._arithmetic.autocast():
+                part = self._model.decode_chunk(centred, seen, self._quality)
+            if len(self._strips) == 1:
+                return part
+            if whole is None:
+                whole = Planes(
+                    *(
+                        torch.empty(1, PATCH, self._size[0] * side, p.shape[-1], device=p.device)
+                        for p, side in zip(part, _SIDES, strict=True)
+                    )
+                )
+            for plane, p, side in zip(whole, part, _SIDES, strict=True):
+                plane[:, :, strip.wanted(side)] = p[:, :, strip.wanted_of_seen(side)]
+        assert whole is not None
+        return whole
+
+
+class SearchedChunk(NamedTuple):
+    """A chunk on its way into the encoder: whole blocks of eight frames, and how these move."""
+
+    samples: tuple[Plane, Plane, Plane]  # uint8: luma [8, 8 H, 8 W], and both chroma planes
+    alignment: Vectors
 
 
 class ChunkEncoder(_Coder):
@@ -62,70 +165,98 @@ class ChunkEncoder(_Coder):
         info: Size and range of the frames.
         quality: 1 to 9.
         arithmetic: Device and number format of the networks; default: those of `choose_arithmetic("cpu")`.
+        independent: Predict no chunk from the one before it.
     """
 
     def __init__(
-        self, model: PretrainedModel, info: VideoInfo, quality: float, arithmetic: Arithmetic | None = None
+        self,
+        model: PretrainedModel,
+        info: VideoInfo,
+        quality: float,
+        arithmetic: Arithmetic | None = None,
+        *,
+        independent: bool = False,
     ) -> None:
-        super().__init__(model, info, quality, arithmetic, model.networks.config.analysis_reach)
+        from vtok.motion.search import MotionSearch  # OpenCV takes a fifth of a second to load, and only encoders need it
 
-    def restart(self) -> None:
-        """Forget earlier chunks, as at the beginning of a video."""
-        super().restart()
-        self.start_group()
+        super().__init__(model, info, quality, arithmetic)
+        self._strips = strips(*self._size, self._model.config.analysis_reach, bfloat16=self._arithmetic.bfloat16)
+        self._decoder = None if independent else ChunkDecoder(model, info, quality, arithmetic)
+        self._coded: tuple[ChunkTokens, Planes] | None = None  # the last chunk and its prediction, not yet decoded
+        rows, columns = self._size
+        self._alignment_search = MotionSearch(rows * PATCH, columns * PATCH)
+        self._prediction_search = MotionSearch(rows * PATCH, columns * PATCH)
+        self._lagrangian = float(self._model.search_lagrangian(self._quality))
 
     def start_group(self) -> None:
-        """Choose the next codes regardless of earlier ones: the prior will not see these."""
-        self._previous: list[Tensor | None] = [None] * len(self._strips)
+        """Encode the next chunk regardless of earlier ones."""
+        self._coded = None
+        if self._decoder:
+            self._decoder.start_group()
+
+    def search(self, frames: Sequence[Frame]) -> SearchedChunk:
+        """Find the motion in 1 to 8 frames; may run in another thread than `encode`, ahead of it."""
+        parts = zip(*((f.y, f.u, f.v) for f in frames), strict=True)
+        y, u, v = (_whole_blocks(part, self._size, side) for part, side in zip(parts, _SIDES, strict=True))
+        return SearchedChunk((y, u, v), self._alignment_search.alignment(y, self._lagrangian))
 
     @torch.inference_mode()
-    def encode(self, frames: Sequence[Frame]) -> Plane:
-        """Return codes uint8 `[n, H, W]` of the next 1 to 8 frames; fewer than 8 only at the end of the video."""
+    def encode(self, frames: Sequence[Frame] | SearchedChunk) -> ChunkTokens:
+        """Return the tokens of the next 1 to 8 frames; fewer than 8 only at the end of a group.
+
+        The search for their motion may have been done before.
+        """
         use_threads(self._num_threads)
-        height, width = latent_size(self._info.height, self._info.width)
-        codes = np.empty((self._model.config.num_channels, height, width), np.uint8)
+        searched = frames if isinstance(frames, SearchedChunk) else self.search(frames)
+        fields = np.zeros((NUM_FIELDS, 2, *motion_size(*searched.samples[0].shape[1:])), np.int16)
+        fields[:-1] = searched.alignment
+        moved = self._moved(searched, fields)
+        chunk = self._planes([torch.from_numpy(plane)[None] for plane in searched.samples])
+        chosen, motion = choose_motion(self._model, chunk, moved, fields, self._quality)
+        prediction = self._prediction(moved, motion.is_predicted)
+        del chunk, moved
+        tokens = ChunkTokens(self._codes_of(chosen, prediction), motion)
+        self._coded = tokens, prediction
+        return tokens
+
+    def _moved(self, searched: SearchedChunk, fields: Vectors) -> Planes | None:
+        """Decode the last frame, and find from where it moved; its field is put into `fields`. None without it."""
+        if self._decoder is None:
+            return None
+        if self._coded:
+            self._decoder.reconstruct(*self._coded)
+            self._coded = None
+        if self._decoder.reference is None:
+            return None
+        last = self._decoder.reference[0][0, 0].cpu().numpy()
+        fields[-1], _ = self._prediction_search.prediction(
+            searched.samples[0][ANCHOR], last, fields[:-1], self._lagrangian
+        )
+        return self._decoder.moved(fields[-1])
+
+    def _codes_of(self, chunk: Planes, prediction: Planes) -> Codes:
+        codes = np.empty((self._model.config.num_channels, *self._size), np.uint8)
         quantizer = self._model.quantizer
-        for i, strip in enumerate(self._strips):
-            planes = self._planes(frames, strip)
+        for strip in self._strips:
+            parts = (
+                Planes(*(p[:, :, strip.seen(side)] for p, side in zip(planes, _SIDES, strict=True)))
+                for planes in (chunk, prediction)
+            )
             with self._arithmetic.autocast():
-                latents, self._states[i] = self._model.encode(planes, self._quality, self._states[i])
+                latents = self._model.encode_chunk(*parts, self._quality)
             wanted = latents[0, :, 0, strip.wanted_of_seen(1)]
-            chosen = prefer_cheap_codes(wanted, quantizer(wanted), self._previous[i])
+            chosen = prefer_cheap_codes(wanted, quantizer(wanted), None)
             codes[:, strip.inner] = quantizer.to_uint8(chosen).cpu().numpy()
-            self._previous[i] = chosen
         return codes
 
-    def _planes(self, frames: Sequence[Frame], strip: Strip) -> Planes:
-        """Return the part of `frames` that the networks see for a strip."""
-        y, u, v = (
-            torch.from_numpy(np.stack([plane[strip.seen(side)] for plane in planes]))[None].to(self._arithmetic.device)
-            for side, planes in zip(_SIDES, zip(*((f.y, f.u, f.v) for f in frames), strict=True), strict=True)
-        )
-        return pad_to_blocks(Planes.from_uint8(y, u, v, full_range=self._info.is_full_range))
 
-
-class ChunkDecoder(_Coder):
-    """Decodes the chunks of one video, in order; takes the arguments of `ChunkEncoder`."""
-
-    def __init__(
-        self, model: PretrainedModel, info: VideoInfo, quality: float, arithmetic: Arithmetic | None = None
-    ) -> None:
-        super().__init__(model, info, quality, arithmetic, model.networks.config.synthesis_reach)
-
-    @torch.inference_mode()
-    def decode(self, codes: Plane, pts: Sequence[int]) -> list[Frame]:
-        """Return the next 1 to 8 frames from codes uint8 `[n, H, W]`, one frame per timestamp in `pts`."""
-        use_threads(self._num_threads)
-        size = self._info.height, self._info.width
-        chroma_size = tuple(-(-n // 2) for n in size)
-        planes = [np.empty((len(pts), *shape), np.uint8) for shape in (size, chroma_size, chroma_size)]
-        for i, strip in enumerate(self._strips):
-            stored = torch.from_numpy(codes[:, strip.outer]).to(self._arithmetic.device)
-            centred = self._model.quantizer.from_uint8(stored)[None, :, None]
-            with self._arithmetic.autocast():
-                decoded, self._states[i] = self._model.decode(centred, self._quality, self._states[i])
-            parts = decoded.to_uint8(full_range=self._info.is_full_range)
-            for plane, part, side in zip(planes, parts, _SIDES, strict=True):
-                inner = plane[:, strip.wanted(side)]
-                inner[:] = part[0, : len(pts), strip.wanted_of_seen(side)][:, : inner.shape[1], : inner.shape[2]].cpu()
-        return [Frame(*frame) for frame in zip(*planes, pts, strict=True)]
+def _whole_blocks(planes: Sequence[Plane], size: tuple[int, int], side: int) -> Plane:
+    """Planes of 1 to 8 frames as uint8 `[8, H * side, W * side]`; frames and edges are repeated to whole blocks."""
+    height, width = planes[0].shape
+    rows, columns = size[0] * side, size[1] * side
+    whole = np.empty((PATCH, rows, columns), np.uint8)
+    for t in range(PATCH):
+        whole[t, :height, :width] = planes[min(t, len(planes) - 1)]
+    whole[:, :height, width:] = whole[:, :height, width - 1 : width]
+    whole[:, height:] = whole[:, height - 1 : height]
+    return whole

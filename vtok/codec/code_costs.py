@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vtok.container.groups import VideoGroup
+from vtok.entropy.group_payload import GroupPayload
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,12 +16,14 @@ class GroupCost:
     Attributes:
         first_frame: Number of the group's first frame.
         num_frames: Number of frames in the group.
-        num_bytes: Bytes of the entropy-coded codes, without timestamps and framing.
+        num_bytes: Bytes of the entropy-coded codes and motion, without timestamps and framing.
+        num_motion_bytes: Bytes of the motion among these.
     """
 
     first_frame: int
     num_frames: int
     num_bytes: int
+    num_motion_bytes: int
 
 
 @dataclass(slots=True)
@@ -38,7 +41,12 @@ class CodeCosts:
     def add_group(self, group: VideoGroup, num_channels: int) -> NDArray[np.float64]:
         """Record the size of a group; return `channel_bits`, to which the group's decoder adds."""
         self.groups.append(
-            GroupCost(first_frame=group.first_frame, num_frames=group.num_frames, num_bytes=len(group.coded))
+            GroupCost(
+                first_frame=group.first_frame,
+                num_frames=group.num_frames,
+                num_bytes=len(group.coded),
+                num_motion_bytes=len(GroupPayload.from_bytes(group.coded).motion),
+            )
         )
         if self.channel_bits is None:
             self.channel_bits = np.zeros(num_channels)

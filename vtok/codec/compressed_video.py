@@ -1,18 +1,17 @@
 """Read a `.vtok` file as codes or as frames, all of them or a range, in constant memory."""
 
-from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, nullcontext
 from itertools import chain
 from typing import NamedTuple
 
 from vtok.codec.chunk_coder import FRAMES_PER_CHUNK, ChunkDecoder
+from vtok.codec.chunk_tokens import ChunkTokens
 from vtok.codec.code_costs import CodeCosts
 from vtok.codec.file_index import FileIndex, GroupSource
 from vtok.codec.file_model import model_of
 from vtok.codec.group_decoder import decode_group
 from vtok.container.reader import FileHeader, VideoGroup
-from vtok.entropy.frame_coder import Codes
 from vtok.entropy.integer_products import entropy_coding_threads
 from vtok.errors import ConfigError, FormatError, naming
 from vtok.model.tokenizer import VideoTokenizer
@@ -25,12 +24,17 @@ from vtok.video.frame import Frame, VideoInfo
 
 
 class LatentFrame(NamedTuple):
-    """One latent frame and the frames that it stands for."""
+    """The tokens of one chunk and the frames that they stand for."""
 
-    codes: Codes  # uint8 [n, H, W]
+    tokens: ChunkTokens
     first_frame: int
     pts: tuple[int, ...]  # of 1 to 8 frames
-    is_restart: bool  # the networks begin anew with it
+    starts_group: bool
+
+    @property
+    def stands_alone(self) -> bool:
+        """Whether it decodes without the frame before it."""
+        return self.starts_group or not self.tokens.motion.is_predicted.any()
 
 
 class CompressedVideo(Closing):
@@ -93,14 +97,14 @@ class CompressedVideo(Closing):
         decoder = ChunkDecoder(self.model, self.info, self.header.quality, self._arithmetic)
         with ahead(_beside_networks(latents), depth=DEPTH) if overlapped else nullcontext(latents) as waiting:
             for latent in waiting:
-                if latent.is_restart:
-                    decoder.restart()
-                yield from decoder.decode(latent.codes, latent.pts)
+                if latent.starts_group:
+                    decoder.start_group()
+                yield from decoder.decode(latent.tokens, latent.pts)
 
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
         """Yield frames `start` to `stop` (exclusive; default: the end), bit for bit those of a whole decode.
 
-        This reads only the groups of these frames, and the groups before that the networks' state depends on.
+        This reads only the groups of these frames, and decodes the first from the last chunk on that stands alone.
 
         Raises:
             ConfigError: `start` is negative.
@@ -119,45 +123,37 @@ class CompressedVideo(Closing):
                 yield frame
 
     def _latents_for(self, start: int, stop: int) -> Iterator[LatentFrame]:
-        """Yield the latent frames that the networks' state depends on, then those of frames `start` to `stop`."""
-        memory = self.model.networks.config.synthesis_memory
-        groups = self.index.locations
-        first = self.index.place_of_frame(start)
-        missing = memory - (start - groups[first].first_frame) // FRAMES_PER_CHUNK
-        while missing > 0 and first > 0 and groups[first - 1].end_frame == groups[first].first_frame:
-            first -= 1
-            missing -= self.header.num_latent_frames(groups[first].num_frames)
-        before: deque[LatentFrame] = deque(maxlen=memory)
-        for location in groups[first : self.index.place_of_frame(stop - 1) + 1]:
+        """Yield the latent frames from which those of frame `start` are predicted, then those up to `stop`."""
+        before: list[LatentFrame] = []
+        places = range(self.index.place_of_frame(start), self.index.place_of_frame(stop - 1) + 1)
+        for location in [self.index.locations[place] for place in places]:
             for latent in self._latent_frames_of(self.index.read_group(location)):
                 if latent.first_frame >= stop:
                     return
-                if latent.is_restart:
+                if latent.stands_alone:
                     before.clear()
-                if latent.first_frame + len(latent.pts) <= start:
-                    before.append(latent)
-                    continue
-                yield from before
-                before.clear()
-                yield latent
+                before.append(latent)
+                if latent.first_frame + len(latent.pts) > start:
+                    yield from before
+                    before.clear()
 
     def _latent_frames_of(self, group: VideoGroup) -> list[LatentFrame]:
         """A group's latent frames, checked as a whole before any is used."""
         channel_bits = self.costs.add_group(group, self._prior.num_channels) if self.costs else None
         try:
             with naming(self.path):
-                codes = decode_group(self._prior, self.header, group, channel_bits=channel_bits)
+                chunks = decode_group(self._prior, self.header, group, channel_bits=channel_bits)
         except FormatError:
             self.index.leave_out(group)
             raise
         return [
             LatentFrame(
-                frame_codes,
+                tokens,
                 group.first_frame + FRAMES_PER_CHUNK * i,
                 group.pts[FRAMES_PER_CHUNK * i : FRAMES_PER_CHUNK * (i + 1)],
-                group.is_restart and i == 0,
+                i == 0,
             )
-            for i, frame_codes in enumerate(codes)
+            for i, tokens in enumerate(chunks)
         ]
 
 

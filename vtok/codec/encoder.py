@@ -1,12 +1,12 @@
-"""Encodes chunks of a source to groups of a file: the networks and the entropy coder run at the same time."""
+"""Encodes chunks of a source to groups of a file: search, networks and entropy coder run at the same time."""
 
 from collections.abc import Generator, Iterable, Iterator
 
-from vtok.codec.chunk_coder import ChunkEncoder
+from vtok.codec.chunk_coder import ChunkEncoder, SearchedChunk
+from vtok.codec.chunk_tokens import ChunkTokens
 from vtok.codec.group_encoder import GroupEncoder
 from vtok.codec.source import SourceChunk
 from vtok.container.groups import VideoGroup
-from vtok.entropy.frame_coder import Codes
 from vtok.entropy.integer_products import entropy_coding_threads
 from vtok.model.pretrained_model import PretrainedModel
 from vtok.networks.arithmetic import Arithmetic
@@ -22,11 +22,11 @@ def encode_chunks(
     *,
     quality: float,
     arithmetic: Arithmetic,
+    independent: bool = False,
     verify: bool = False,
-    num_before: int = 0,
     first_frame: int = 0,
 ) -> Generator[SourceChunk | VideoGroup, None, None]:
-    """Encode chunks, which are read and analysed ahead. A caller that does not exhaust the generator must close it.
+    """Encode chunks, which are read and searched ahead. A caller that does not exhaust the generator must close it.
 
     Args:
         chunks: The chunks to encode.
@@ -34,42 +34,52 @@ def encode_chunks(
         info: Size and range of the frames.
         quality: 1 to 9.
         arithmetic: Device and number format of the networks.
-        verify: Decode the codes of each group, and compare.
-        num_before: Number of leading chunks that the networks see but that belong to no group: they come before the
-            wanted range.
+        independent: Predict no chunk from the one before it.
+        verify: Decode the tokens of each group, and compare.
         first_frame: Number of the first frame of the first group.
 
     Yields:
-        Each chunk that belongs to a group, once it is coded, and each group after its last chunk.
+        Each chunk, once it is coded, and each group after its last chunk.
 
     Raises:
         ConfigError: The model does not have that quality.
-        ChecksumError: A group was verified and decoded to other codes.
+        ChecksumError: A group was verified and decoded to other tokens.
     """
-    encoder = ChunkEncoder(model, info, quality, arithmetic)
-    group = GroupEncoder(model.exact_prior, quality, verify=verify)
+    encoder = ChunkEncoder(model, info, quality, arithmetic, independent=independent)
+
+    def new_group() -> GroupEncoder:
+        return GroupEncoder(model.exact_prior, quality, (info.height, info.width), verify=verify)
+
+    group = new_group()
     with (
         ahead(chunks, depth=DEPTH) as read,
-        ahead(_coded(encoder, read), depth=DEPTH) as coded,
+        ahead(_searched(encoder, read), depth=1) as searched,
+        ahead(_coded(encoder, searched), depth=DEPTH) as coded,
         num_threads(entropy_coding_threads()),
     ):
-        for number, (chunk, codes) in enumerate(coded):
-            if number < num_before:
-                continue
-            group.push(codes, [frame.pts for frame in chunk.frames])
+        for chunk, tokens in coded:
+            group.push(tokens, [frame.pts for frame in chunk.frames])
             yield chunk
             if chunk.ends_group:
                 finished = group.finish(first_frame)
                 first_frame += finished.num_frames
                 yield finished
-                group = GroupEncoder(model.exact_prior, quality, verify=verify)
+                group = new_group()
         if group.num_chunks:
             yield group.finish(first_frame)
 
 
-def _coded(encoder: ChunkEncoder, chunks: Iterable[SourceChunk]) -> Iterator[tuple[SourceChunk, Codes]]:
-    """Yield each chunk with its codes."""
+def _searched(encoder: ChunkEncoder, chunks: Iterable[SourceChunk]) -> Iterator[tuple[SourceChunk, SearchedChunk]]:
+    """Yield each chunk with its motion."""
     for chunk in chunks:
-        yield chunk, encoder.encode(chunk.frames)
+        yield chunk, encoder.search(chunk.frames)
+
+
+def _coded(
+    encoder: ChunkEncoder, chunks: Iterable[tuple[SourceChunk, SearchedChunk]]
+) -> Iterator[tuple[SourceChunk, ChunkTokens]]:
+    """Yield each chunk with its tokens."""
+    for chunk, searched in chunks:
+        yield chunk, encoder.encode(searched)
         if chunk.ends_group:
             encoder.start_group()

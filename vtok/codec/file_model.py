@@ -1,7 +1,7 @@
 """The model of a `.vtok` file: found by the header, checked against it, and named in the header of a new file."""
 
 from vtok.container.reader import FileHeader
-from vtok.entropy.frame_coder import ENTROPY_CODER
+from vtok.entropy.group_payload import ENTROPY_CODER, check_entropy_coder
 from vtok.errors import FormatError, ModelMismatchError
 from vtok.model.loading import shared_model
 from vtok.model.pretrained_model import PretrainedModel
@@ -19,6 +19,7 @@ def model_of(header: FileHeader, tokenizer: VideoTokenizer | None) -> Pretrained
         ConfigError: The tokenizer has no model that codes files.
         FormatError: The header does not fit the model.
     """
+    check_entropy_coder(header.entropy_coder)
     model = shared_model(card_of(header).path) if tokenizer is None else tokenizer.pretrained
     if model.tensors_sha256 != header.model_sha256:
         raise ModelMismatchError(
@@ -33,8 +34,10 @@ def card_of(header: FileHeader) -> ModelCard:
     """Return the card of the model that wrote the file.
 
     Raises:
+        FormatError: Its codes are in a form that this version does not know.
         ModelMismatchError: The model is not available.
     """
+    check_entropy_coder(header.entropy_coder)
     card = model_with_hash(header.model_sha256)
     if card is None:
         at_hand = ", ".join(f"{card.name} {card.tensors_sha256[:16]}" for card in model_cards())
@@ -54,8 +57,6 @@ def _check(header: FileHeader, model: PretrainedModel) -> None:
             f"{header.num_codebooks} codebooks, {header.frames_per_latent} frames and {header.patch_size} pixels per "
             f"latent declared; {header.model_name} has {sizes}"
         )
-    if header.entropy_coder != ENTROPY_CODER:
-        raise FormatError(f"entropy coder {header.entropy_coder!r} is unknown; expected {ENTROPY_CODER}")
     highest = networks.config.num_qualities
     if not 1 <= header.quality <= highest:
         raise FormatError(f"quality {header.quality:g} declared; expected 1 to {highest}")

@@ -1,12 +1,13 @@
-"""Encodes latent frames to a group of the file: entropy coding, the CRC of the codes, and a check that they decode."""
-
-import zlib
-from collections.abc import Iterator
+"""Encodes chunks' tokens to a group of the file: entropy coding, the CRC of the tokens, and a check that they decode."""
 
 from vtok.codec.chunk_coder import FRAMES_PER_CHUNK
+from vtok.codec.chunk_tokens import ChunkTokens
+from vtok.codec.group_decoder import decode_payload
 from vtok.container.reader import VideoGroup
 from vtok.entropy.exact_prior import ExactPrior
-from vtok.entropy.frame_coder import Codes, PriorGroupDecoder, PriorGroupEncoder
+from vtok.entropy.frame_coder import PriorGroupEncoder
+from vtok.entropy.group_payload import GroupPayload
+from vtok.entropy.motion_coder import MotionEncoder
 from vtok.video.frame import VideoInfo
 from vtok.video.times import DEFAULT_RATE
 
@@ -17,29 +18,30 @@ MAX_GROUP_PIXELS = 48 * 2**20 * 8 // 2
 
 
 class GroupEncoder:
-    """Encodes one group, latent frame by latent frame.
+    """Encodes one group, chunk by chunk.
 
     Attributes:
-        num_chunks: Number of latent frames so far.
+        num_chunks: Number of chunks so far.
 
     Args:
         prior: The exact prior of the model.
         quality: 1 to 9.
-        verify: Decode the finished group and compare the codes.
+        size: Height and width of a frame in pixels.
+        verify: Decode the finished group and compare the tokens.
     """
 
-    def __init__(self, prior: ExactPrior, quality: float, *, verify: bool = False) -> None:
-        self._prior, self._quality, self._verify = prior, quality, verify
-        self._encoder = PriorGroupEncoder(prior, quality)
+    def __init__(self, prior: ExactPrior, quality: float, size: tuple[int, int], *, verify: bool = False) -> None:
+        self._prior, self._quality, self._size, self._verify = prior, quality, size, verify
+        self._encoder, self._motion_encoder = PriorGroupEncoder(prior, quality), MotionEncoder()
         self._pts: list[int] = []
-        self._codes_crc32 = 0
+        self._tokens_crc32 = 0
         self.num_chunks = 0
 
-    def push(self, codes: Codes, pts: list[int]) -> None:
-        """Append a latent frame, codes uint8 `[n, H, W]`, for the frames with timestamps `pts`."""
-        self._encoder.push(codes)
-        self._size = codes.shape[1:]
-        self._codes_crc32 = zlib.crc32(codes.data, self._codes_crc32)
+    def push(self, tokens: ChunkTokens, pts: list[int]) -> None:
+        """Append the tokens of the frames with timestamps `pts`."""
+        self._motion_encoder.push(tokens.motion)
+        self._encoder.push(tokens.codes, tokens.motion)
+        self._tokens_crc32 = tokens.crc32(self._tokens_crc32)
         self._pts += pts
         self.num_chunks += 1
 
@@ -47,31 +49,23 @@ class GroupEncoder:
         """Return the group; its first frame has the number `first_frame`.
 
         Raises:
-            ChecksumError: The group was verified and decoded to other codes.
+            ChecksumError: The group was verified and decoded to other tokens.
         """
         group = VideoGroup(
             first_frame=first_frame,
             pts=tuple(self._pts),
             num_latent_frames=self.num_chunks,
-            codes_crc32=self._codes_crc32,
-            coded=self._encoder.finish(),
+            tokens_crc32=self._tokens_crc32,
+            coded=GroupPayload(self._motion_encoder.finish(), self._encoder.finish()).to_bytes(),
         )
         if self._verify:
-            group.check_codes(zlib.crc32(b"".join(self._decoded(group))))
+            crc = 0
+            for tokens in decode_payload(
+                self._prior, self._quality, group.coded, num_latent_frames=self.num_chunks, size=self._size
+            ):
+                crc = tokens.crc32(crc)
+            group.check_tokens(crc)
         return group
-
-    def _decoded(self, group: VideoGroup) -> Iterator[bytes]:
-        height, width = self._size
-        decoder = PriorGroupDecoder(
-            self._prior,
-            self._quality,
-            group.coded,
-            num_latent_frames=self.num_chunks,
-            height=height,
-            width=width,
-        )
-        for _ in range(self.num_chunks):
-            yield decoder.pull().tobytes()
 
 
 def chunks_per_group(info: VideoInfo, keyframe_seconds: float) -> int:

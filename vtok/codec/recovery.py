@@ -93,8 +93,7 @@ class RecoveredVideo(Closing):
     """A damaged `.vtok` file as frames: all intact groups, and held pictures in place of the others.
 
     A held picture is the last good one before the gap, or the first good one after a gap at the start. Its timestamps
-    are spread evenly. The first frames after a gap may differ a little from those of the sound file, as the networks do
-    not know the frames before them.
+    are spread evenly.
 
     Attributes:
         index: The places of the intact groups and of the sound.

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple, SupportsIndex
 import numpy as np
 
 from vtok.codec.chunk_coder import latent_size
+from vtok.codec.chunk_tokens import ChunkTokens
 from vtok.codec.file_index import FileIndex
 from vtok.codec.file_model import card_of, model_of
 from vtok.codec.group_decoder import decode_group
@@ -32,11 +33,10 @@ from vtok.video.times import exact_seconds
 
 
 class DecodedGroup(NamedTuple):
-    """A group's codes, uint8 `[n, H, W]` per latent frame, which must not be changed, and its frames' timestamps."""
+    """The tokens of a group's chunks, which must not be changed, and its frames' timestamps."""
 
-    codes: list[Codes]
+    tokens: list[ChunkTokens]
     pts: tuple[int, ...]
-    is_restart: bool
 
 
 class GroupCache:
@@ -199,8 +199,8 @@ class TokenReader:
             prior = self._prior()
             stored = self.index.read_group(self.index.locations[place])
             with naming(self.path):
-                codes = decode_group(prior, self.header, stored)
-            group = DecodedGroup(codes, stored.pts, stored.is_restart)
+                tokens = decode_group(prior, self.header, stored)
+            group = DecodedGroup(tokens, stored.pts)
             self._cache.put(self.index, place, group)
         return group
 
@@ -208,7 +208,7 @@ class TokenReader:
         codes = np.empty((len(indices), *self.shape[1:]), np.uint8)
         for row, index in zip(codes, indices, strict=True):
             place, frame_in_group = self._place(index)
-            row[:] = self.group(place).codes[frame_in_group // self.header.frames_per_latent]
+            row[:] = self.group(place).tokens[frame_in_group // self.header.frames_per_latent].codes
         return codes
 
     def _place(self, index: int) -> tuple[int, int]:

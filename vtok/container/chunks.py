@@ -36,7 +36,6 @@ _CRC = struct.Struct("<I")
 _LETTERS = re.compile(rb"[A-Za-z]{4}")
 _MAYBE_HEAD = re.compile(rb"[A-Za-z]{4}(?=\0\0)")  # flags that must be zero come after the letters
 _FLAGS_MUST_BE_ZERO = 0x0000FFFF  # readers ignore unknown flags in the upper half
-_RESTART = 1 << 16
 _READ_STEP = 1 << 20
 _SEARCH_STEP = 1 << 12  # small at first: after damage the next chunk is usually near
 
@@ -75,11 +74,6 @@ class ChunkHead(NamedTuple):
         """Whether this version of the format defines the chunk."""
         return self.kind in _KINDS and not self.flags & _FLAGS_MUST_BE_ZERO
 
-    @property
-    def is_restart(self) -> bool:
-        """Whether the networks begin anew with this chunk, which is a group."""
-        return bool(self.flags & _RESTART)
-
 
 def with_crc(data: bytes) -> bytes:
     """`data` and its CRC-32 (the one of zlib, PNG and Ethernet)."""
@@ -97,16 +91,15 @@ def pack_preamble() -> bytes:
     return with_crc(SIGNATURE + _VERSIONS.pack(FORMAT_VERSION, OLDEST_READER_VERSION))
 
 
-def pack_chunk(kind: bytes, sequence: int, payload: bytes, *, is_restart: bool = False) -> bytes:
-    """The bytes of a whole chunk; `ChunkHead` explains `is_restart`.
+def pack_chunk(kind: bytes, sequence: int, payload: bytes) -> bytes:
+    """The bytes of a whole chunk.
 
     Raises:
         ConfigError: The payload is longer than 64 MiB.
     """
     if len(payload) > MAX_CHUNK_BYTES:
         raise ConfigError(f"chunk of {len(payload)} bytes, of at most {MAX_CHUNK_BYTES}: make the groups shorter")
-    flags = _RESTART if is_restart else 0
-    return with_crc(_CHUNK_FIELDS.pack(kind, flags, sequence, len(payload))) + with_crc(payload)
+    return with_crc(_CHUNK_FIELDS.pack(kind, 0, sequence, len(payload))) + with_crc(payload)
 
 
 class ChunkReader:

@@ -1,6 +1,6 @@
 """Groups of frames as bytes: the payload of a VGRP chunk.
 
-    payload   first frame u64, frames u32, latent frames u32, CRC-32 of the codes u32, length of the pts bytes u32,
+    payload   first frame u64, frames u32, latent frames u32, CRC-32 of codes and motion u32, length of the pts bytes u32,
               first pts i64, CRC-32 of these 32 bytes u32
               pts bytes, then entropy-coded bytes to the end of the payload
     pts bytes for each frame after the first, the change of its step (its pts less the pts before) from the step before
@@ -34,34 +34,31 @@ class VideoGroup:
         first_frame: Number of the group's first frame in the video, from 0.
         pts: Timestamp of each frame, in units of the header's time base: 1 to 256 signed 64-bit integers.
         num_latent_frames: Number of latent frames that stand for the frames.
-        codes_crc32: CRC-32 of the codes, uint8 `[T, n, H, W]` in C order, before entropy coding.
-        coded: The entropy-coded codes.
-        is_restart: Whether the networks begin anew with the group, as at the beginning of a file; true where files
-            were joined.
+        tokens_crc32: CRC-32 of the codes and the motion before entropy coding.
+        coded: The entropy-coded motion and codes.
     """
 
     first_frame: int
     pts: tuple[int, ...]
     num_latent_frames: int
-    codes_crc32: int
+    tokens_crc32: int
     coded: bytes
-    is_restart: bool = False
 
     @property
     def num_frames(self) -> int:
         """Number of frames."""
         return len(self.pts)
 
-    def check_codes(self, crc32: int) -> None:
-        """Raise ChecksumError unless `crc32`, of the decoded codes, is that of the written codes."""
-        if crc32 != self.codes_crc32:
+    def check_tokens(self, crc32: int) -> None:
+        """Raise ChecksumError unless `crc32`, of the decoded codes and motion, is that of the written ones."""
+        if crc32 != self.tokens_crc32:
             raise ChecksumError(
-                f"codes of {frame_range(self.first_frame, self.num_frames)} have CRC-32 {crc32:08x} and not "
-                f"{self.codes_crc32:08x}: file or model are not what they were when it was written"
+                f"codes or motion of {frame_range(self.first_frame, self.num_frames)} have CRC-32 {crc32:08x} and not "
+                f"{self.tokens_crc32:08x}: file or model are not what they were when it was written"
             )
 
     def to_bytes(self) -> bytes:
-        """The payload of a VGRP chunk; `is_restart` is in the chunk's header.
+        """The payload of a VGRP chunk.
 
         Raises:
             ConfigError: A value is outside its range.
@@ -71,7 +68,7 @@ class VideoGroup:
         if min(self.pts) < MIN_PTS or max(self.pts) > MAX_PTS:
             raise ConfigError(f"pts are {min(self.pts)} to {max(self.pts)}: must fit signed 64 bits")
         pts_bytes = encode_pts(self.pts)
-        counts = self.first_frame, self.num_frames, self.num_latent_frames, self.codes_crc32
+        counts = self.first_frame, self.num_frames, self.num_latent_frames, self.tokens_crc32
         try:
             head = _FIELDS.pack(*counts, len(pts_bytes), self.pts[0])
         except struct.error as error:
@@ -79,7 +76,7 @@ class VideoGroup:
         return with_crc(head) + pts_bytes + self.coded
 
     @classmethod
-    def from_bytes(cls, payload: bytes, *, is_restart: bool = False) -> "VideoGroup":
+    def from_bytes(cls, payload: bytes) -> "VideoGroup":
         """The group in the payload of a VGRP chunk.
 
         Raises:
@@ -94,9 +91,8 @@ class VideoGroup:
             first_frame=head.first_frame,
             pts=decode_pts(payload[HEAD_BYTES:pts_end], first_pts=head.first_pts, num_frames=head.num_frames),
             num_latent_frames=head.num_latent_frames,
-            codes_crc32=head.codes_crc32,
+            tokens_crc32=head.tokens_crc32,
             coded=payload[pts_end:],
-            is_restart=is_restart,
         )
 
 
@@ -106,7 +102,7 @@ class GroupHead(NamedTuple):
     first_frame: int
     num_frames: int
     num_latent_frames: int
-    codes_crc32: int
+    tokens_crc32: int
     pts_length: int
     first_pts: int
 

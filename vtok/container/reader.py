@@ -2,7 +2,7 @@
 
     file      16 bytes, HEAD, [apkt], VGRP, ..., [head], [indx], DONE  (chunks.py draws the framing of a payload)
     HEAD      JSON (header.py); head is a copy of it
-    VGRP      a group of frames: its numbers, its timestamps, its entropy-coded codes (groups.py)
+    VGRP      a group of frames: its numbers, its timestamps, its entropy-coded motion and codes (groups.py)
     apkt      audio packets of about the time of the group after it (audio.py)
     indx      the place of each group (footer.py)
     DONE      the totals (footer.py)
@@ -215,7 +215,7 @@ class ContainerReader:
 
     def _parse_group(self, head: ChunkHead, payload: bytes) -> VideoGroup:
         try:
-            group = VideoGroup.from_bytes(payload, is_restart=head.is_restart)
+            group = VideoGroup.from_bytes(payload)
             self.header.check_group(group.num_frames, group.num_latent_frames)
         except FormatError as error:
             raise type(error)(f"{head.place}: {error}") from None

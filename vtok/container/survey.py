@@ -86,7 +86,7 @@ def read_surveyed_group(file: BinaryIO, location: GroupLocation) -> VideoGroup:
     payload = _intact_payload(file, head) if head else None
     if head is None or payload is None:
         raise ChecksumError(f"the chunk at byte offset {location.byte_offset} changed while the file was read")
-    return VideoGroup.from_bytes(payload, is_restart=head.is_restart)
+    return VideoGroup.from_bytes(payload)
 
 
 def _survey_of_sound_file(file: BinaryIO) -> Survey:

@@ -49,7 +49,7 @@ class ContainerWriter:
         except FormatError as error:
             raise ConfigError(f"group: {error}") from None
         location = GroupLocation(self._sequence, self.num_bytes, group.first_frame, group.num_frames)
-        self._write_chunk(chunks.GROUP, group.to_bytes(), is_restart=group.is_restart)
+        self._write_chunk(chunks.GROUP, group.to_bytes())
         self._locations += LOCATION.pack(*location)
         self.totals = self.totals.plus(group)
 
@@ -78,8 +78,8 @@ class ContainerWriter:
         self._write_chunk(chunks.DONE, pack_done(End(self.totals, index_offset, last_frame_ticks)))
         return self.totals
 
-    def _write_chunk(self, kind: bytes, payload: bytes, *, is_restart: bool = False) -> None:
-        data = pack_chunk(kind, self._sequence, payload, is_restart=is_restart)
+    def _write_chunk(self, kind: bytes, payload: bytes) -> None:
+        data = pack_chunk(kind, self._sequence, payload)
         self._file.write(data)
         self._sequence += 1
         self.num_bytes += len(data)

@@ -1,6 +1,6 @@
 """Coding of latent frames under the exact prior: encoder and decoder walk through the same passes.
 
-The payload of one group of T latent frames is T numbers of channels, then the words of one range coder
+The codes' bytes of one group of T latent frames are T numbers of channels, then the words of one range coder
 (`vtok.entropy.range_coder`). Each number has 16 bits, little-endian; its highest bit says that some channels are
 repeated. A latent frame begins with the flags of the channels below its number (`vtok.entropy.channel_flags`) and the
 codes of rare channels; all channels from that number on are zero. Then the channels coded under the prior follow,
@@ -28,7 +28,6 @@ from vtok.entropy.tables import PassDecoder, PassEncoder
 from vtok.errors import FormatError, TruncatedError
 from vtok.video.motion import ChunkMotion
 
-ENTROPY_CODER = "prior-2"
 Codes = NDArray[np.uint8]
 
 SOME_REPEATED = 1 << 15

@@ -69,9 +69,8 @@ def cut_file(
     """Copy the groups of frames that overlap a range of time; their codes do not change.
 
     The cut begins and ends at group boundaries, so it may be longer than requested by up to a group at each end. Its
-    first timestamp is that of the source's first frame. The networks do not know the frames before the cut, so its
-    first frames may differ a little from the same frames of the source. Audio packets that begin within the cut are
-    copied.
+    first timestamp is that of the source's first frame. Audio packets that begin
+    within the cut are copied.
 
     Args:
         source: A `.vtok` file.
@@ -208,10 +207,10 @@ def _write(
     )
 
 
-def _moved(group: VideoGroup, first_frame: int, ticks: int, *, scale: int = 1, is_restart: bool = False) -> VideoGroup:
+def _moved(group: VideoGroup, first_frame: int, ticks: int, *, scale: int = 1) -> VideoGroup:
     """The same codes, starting at frame `first_frame`, with timestamps times `scale` plus `ticks`."""
     pts = tuple(scale * value + ticks for value in group.pts)
-    return replace(group, first_frame=first_frame, pts=pts, is_restart=group.is_restart or is_restart)
+    return replace(group, first_frame=first_frame, pts=pts)
 
 
 def _cut(
@@ -260,12 +259,12 @@ def _joined(places: Sequence[_Place], header: FileHeader) -> Iterator[_Item]:
     """Yield the groups of all files, and the audio packets if `header` has tracks for them."""
     first_frame = 0
     for place in places:
-        shift, is_restart = place.ticks * header.time_base, first_frame > 0
+        shift = place.ticks * header.time_base
         with ByteSource(place.source).opened() as file:
             for item in ContainerReader(file).items():
                 if isinstance(item, VideoGroup):
-                    yield _moved(item, first_frame, place.ticks, scale=place.scale, is_restart=is_restart)
-                    first_frame, is_restart = first_frame + item.num_frames, False
+                    yield _moved(item, first_frame, place.ticks, scale=place.scale)
+                    first_frame += item.num_frames
                 elif header.audio:
                     for packet in item.packets:
                         if place.span.has(packet.seconds(header.audio)):

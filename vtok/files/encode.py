@@ -89,6 +89,7 @@ def encode_file(
     with_audio: bool = True,
     start_seconds: Fraction | float = 0,
     end_seconds: Fraction | float | None = None,
+    independent: bool = False,
     verify: bool = False,
     device: str = "auto",
     precision: str = "auto",
@@ -110,6 +111,8 @@ def encode_file(
         with_audio: Copy all audio tracks.
         start_seconds: Leave out frames that begin earlier than this after the first frame; the rest moves up.
         end_seconds: Leave out frames that begin at this time after the first frame or later.
+        independent: Predict no chunk of eight frames from the one before it: then the codes of each refer to no earlier
+            ones, at the price of more bytes.
         verify: Decode the codes of each group before it is written, and check the written file on the disk. Standard
             output and file objects cannot be read again, which a notice says.
         device: The device that the networks run on, one of `vtok.networks.arithmetic.DEVICES`.
@@ -129,6 +132,7 @@ def encode_file(
         with_audio=with_audio,
         start_seconds=start_seconds,
         end_seconds=end_seconds,
+        independent=independent,
         verify=verify,
         device=device,
         precision=precision,
@@ -157,7 +161,13 @@ def encode_with(
     def coded(part: SourcePart, advance: Advance) -> Items:
         chunks = part.chunks(chunks_per_group(part.info, options.keyframe_seconds))
         items = encode_chunks(
-            chunks, model, part.info, quality=options.quality, arithmetic=arithmetic, verify=options.verify
+            chunks,
+            model,
+            part.info,
+            quality=options.quality,
+            arithmetic=arithmetic,
+            independent=options.independent,
+            verify=options.verify,
         )
         with closing(items):
             for item in items:

@@ -52,9 +52,10 @@ class CodeHistogram:
     def count(self, latents: Iterable[LatentFrame]) -> Iterator[LatentFrame]:
         """Yield the same `latents`, and count their codes on the way."""
         for latent in latents:
-            n = len(latent.codes)
+            codes = latent.tokens.codes
+            n = len(codes)
             offsets = 256 * np.arange(n)[:, None, None]
-            counts = np.bincount((latent.codes + offsets).reshape(-1), minlength=256 * n).reshape(n, 256)
+            counts = np.bincount((codes + offsets).reshape(-1), minlength=256 * n).reshape(n, 256)
             self._counts = counts if self._counts is None else self._counts + counts
             yield latent
 

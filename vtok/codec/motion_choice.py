@@ -1,0 +1,69 @@
+"""Decides how a chunk is coded: whether it is aligned by its motion, and which of its blocks are predicted.
+
+It decides as training does (`vtok.networks.objective.choose_motion`), for one chunk: what cannot matter is skipped.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vtok.networks.latent_model import LatentModel
+from vtok.networks.motion import align, estimate_bits
+from vtok.networks.planes import Planes
+from vtok.video.motion import ChunkMotion, Vectors
+
+
+class ChosenForm(NamedTuple):
+    """What is coded of a chunk."""
+
+    chunk: Planes  # aligned or not, luma [1, 8, 8 H, 8 W]
+    motion: ChunkMotion
+
+
+def choose_motion(
+    model: LatentModel, chunk: Planes, moved: Planes | None, fields: Vectors, quality: Tensor
+) -> ChosenForm:
+    """Choose by estimated cost.
+
+    Args:
+        model: The model that will code the chunk.
+        chunk: The chunk, luma `[1, 8, 8 H, 8 W]`.
+        moved: The frame that predicts each frame of the aligned chunk, luma `[1, 1, 8 H, 8 W]`; None if none does.
+        fields: The vectors found for it, `[8, 2, rows, columns]`.
+        quality: Qualities `[1]`.
+    """
+    alignment = fields[:-1]
+    still = np.zeros_like(fields)
+    cost, is_predicted = _cost(model, chunk, moved, quality)
+    chosen, vectors = chunk, still
+    if alignment.any():
+        on_device = torch.from_numpy(alignment)[None].to(chunk.y.device)
+        aligned = align(chunk, on_device)
+        aligned_cost, aligned_is_predicted = _cost(model, aligned, moved, quality)
+        if aligned_cost + model.lagrangian(quality) * estimate_bits(on_device) < cost:
+            chosen, is_predicted, vectors = aligned, aligned_is_predicted, fields.copy()
+    # A field that displaces nothing is not coded.
+    vectors[-1] = fields[-1] * is_predicted.any()
+    return ChosenForm(chosen, ChunkMotion(vectors, is_predicted))
+
+
+def _cost(
+    model: LatentModel, chunk: Planes, moved: Planes | None, quality: Tensor
+) -> tuple[Tensor, np.ndarray[tuple[int, ...], np.dtype[np.bool_]]]:
+    """The cost of a chunk, `[1]`, if the blocks that are cheaper predicted are, and which these are."""
+    cost = _of_blocks(model.estimate_cost(chunk, quality))
+    if moved is None:
+        return cost.sum((1, 2)), np.zeros(tuple(cost.shape[1:]), np.bool_)
+    left = Planes(*(a - b for a, b in zip(chunk, moved, strict=True)))
+    predicted_cost = _of_blocks(model.estimate_cost(left, quality))
+    is_predicted = predicted_cost < cost
+    return torch.minimum(cost, predicted_cost).sum((1, 2)), is_predicted[0].cpu().numpy()
+
+
+def _of_blocks(cost: Tensor) -> Tensor:
+    """Sums over the blocks of motion, `[b, rows, columns]`, of costs on the latent grid, `[b, H, W]`."""
+    padded = F.pad(cost, (0, cost.shape[2] % 2, 0, cost.shape[1] % 2))
+    return 4 * F.avg_pool2d(padded[:, None], 2)[:, 0]

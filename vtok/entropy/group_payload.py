@@ -1,0 +1,56 @@
+"""The entropy-coded bytes of a group: its motion, then its codes, whose prior sees the motion.
+
+    u32       length of the motion bytes
+    motion    `vtok.entropy.motion_coder`
+    codes     `vtok.entropy.frame_coder`, to the end
+
+Nothing here needs torch.
+"""
+
+import struct
+from typing import NamedTuple
+
+from vtok.errors import FormatError, TruncatedError
+
+ENTROPY_CODER = "prior-2"
+OLD_ENTROPY_CODERS = ("prior-1",)  # of codes without motion, and of other models
+
+LENGTH = struct.Struct("<I")
+
+
+class GroupPayload(NamedTuple):
+    """The two parts of the entropy-coded bytes of a group."""
+
+    motion: bytes
+    codes: bytes
+
+    def to_bytes(self) -> bytes:
+        """Both parts as they are in the file."""
+        return LENGTH.pack(len(self.motion)) + self.motion + self.codes
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> "GroupPayload":
+        """The parts of a group's entropy-coded bytes.
+
+        Raises:
+            FormatError: The declared length is not there.
+        """
+        if len(data) < LENGTH.size:
+            raise TruncatedError(f"{len(data)} bytes are no length of the motion")
+        (length,) = LENGTH.unpack_from(data)
+        end = LENGTH.size + length
+        if end > len(data):
+            raise FormatError(f"{length} bytes of motion declared in {len(data)} entropy-coded bytes")
+        return cls(data[LENGTH.size : end], data[end:])
+
+
+def check_entropy_coder(name: str) -> None:
+    """Refuse files of other entropy coders.
+
+    Raises:
+        FormatError: The entropy coder is not that of this version.
+    """
+    if name in OLD_ENTROPY_CODERS:
+        raise FormatError(f"was made by vtok before it coded motion ({name}): only the vtok that made it can decode it")
+    if name != ENTROPY_CODER:
+        raise FormatError(f"entropy coder {name!r} is unknown; expected {ENTROPY_CODER}")
