@@ -10,13 +10,13 @@ from av.video.reformatter import VideoReformatter
 import vtok
 from support.sources import make_frames, read, write_source
 from vtok.codec.chunk_coder import ChunkDecoder
-from vtok.codec.compressed_video import CompressedVideo
+from vtok.codec.compressed_video import CompressedVideo, LatentFrame
 from vtok.container.reader import ContainerReader
 from vtok.errors import ChecksumError, ConfigError
 from vtok.files.decode import decode_file
+from vtok.files.editing import cut_file
 from vtok.files.encode import encode_file
 from vtok.media.pixels import rgb_from_planes
-from vtok.networks.latent_model import LatentModelConfig
 from vtok.video.frame import Frame, VideoInfo
 
 NUM_FRAMES = 85
@@ -76,28 +76,42 @@ def test_ranges_begin_at_zero_or_later(encoded, tokenizer):
         list(video.frames(-1, 3))
 
 
-def test_without_warming_up_the_networks_a_range_would_differ(encoded, tokenizer, whole, monkeypatch):
-    """The test above can only fail if the networks remember; no latent frame of warming up must show."""
-    monkeypatch.setattr(LatentModelConfig, "synthesis_memory", 0)
-    with CompressedVideo(encoded, tokenizer=tokenizer) as video:
-        frame = next(video.frames(32, 33))
-    assert not np.array_equal(frame.y, whole[32].y)
-
-
-def test_only_what_is_needed_is_read_and_decoded(encoded, tokenizer, monkeypatch):
+def decoded_from(path, tokenizer, start, stop, monkeypatch):
+    """The first frames of the groups that are read, and of the chunks that are decoded."""
     read_groups, decoded = [], []
     read_group, decode = ContainerReader.read_group, ChunkDecoder.decode
     monkeypatch.setattr(
         ContainerReader, "read_group", lambda self, at: read_groups.append(at.first_frame) or read_group(self, at)
     )
     monkeypatch.setattr(
-        ChunkDecoder, "decode", lambda self, codes, pts: decoded.append(pts[0]) or decode(self, codes, pts)
+        ChunkDecoder, "decode", lambda self, tokens, pts: decoded.append(pts[0]) or decode(self, tokens, pts)
     )
-    with CompressedVideo(encoded, tokenizer=tokenizer) as video:
-        assert len(list(video.frames(66, 70))) == 4
-    # Each of the two blocks of the tiny model's decoder remembers one latent frame, and so does the blend.
-    assert read_groups == [32, 48, 64]
-    assert decoded == [PTS[40], PTS[48], PTS[56], PTS[64]]
+    with CompressedVideo(path, tokenizer=tokenizer) as video:
+        assert len(list(video.frames(start, stop))) == stop - start
+    return read_groups, [PTS.index(pts) for pts in decoded]
+
+
+def test_only_what_is_needed_is_read_and_decoded(encoded, tokenizer, monkeypatch):
+    assert decoded_from(encoded, tokenizer, 66, 70, monkeypatch) == ([64], [64])
+    with monkeypatch.context() as patch:
+        patch.setattr(LatentFrame, "stands_alone", property(lambda self: self.starts_group))
+        assert decoded_from(encoded, tokenizer, 60, 66, monkeypatch) == ([48, 64], [48, 56, 64])
+        assert decoded_from(encoded, tokenizer, 50, 53, monkeypatch) == ([48], [48])
+    with monkeypatch.context() as patch:
+        patch.setattr(LatentFrame, "stands_alone", property(lambda self: True))
+        assert decoded_from(encoded, tokenizer, 60, 66, monkeypatch) == ([48, 64], [56, 64])
+
+
+def test_groups_stand_alone(encoded, tokenizer, whole):
+    """A file without the groups before gives the same frames."""
+    for number, start in enumerate((0.0, 0.65, 1.29)):
+        path = encoded.with_name(f"{number}.vtok")
+        result = cut_file(encoded, path, start_seconds=start)
+        with CompressedVideo(path, tokenizer=tokenizer) as video:
+            frames = list(video)
+        assert result.num_frames == NUM_FRAMES - 16 * number
+        for a, b in zip(frames, whole[16 * number :], strict=True):
+            assert all(np.array_equal(getattr(a, plane), getattr(b, plane)) for plane in "yuv")
 
 
 def test_damage_elsewhere_does_not_matter(encoded, tokenizer, whole):

@@ -81,11 +81,7 @@ def test_lost_groups_are_held_pictures_and_time_goes_on(lost, encoded, whole, ti
     for t in lost_frames:
         source = max((g for g in good if g < t), default=good[0])
         assert np.array_equal(frames[t].y, frames[source].y)
-    # Frames behind a gap are close to those of the sound file, and from the third latent frame on nearly the same.
-    difference = np.abs(luma(frames) - luma(whole)).max((1, 2))
-    undisturbed = [t for t in good if not any(t - 16 <= x < t for x in lost_frames)]
-    assert difference[good].max() <= 40
-    assert difference[undisturbed].max(initial=0) <= 3
+    assert np.array_equal(luma(frames)[good], luma(whole)[good])
 
 
 def test_parts_of_a_damaged_file(encoded, tiny_tokenizer):
@@ -121,7 +117,7 @@ def test_codes_that_do_not_decode_are_a_gap_too(encoded, tiny_tokenizer):
     )
     frames, num_held, faults = recovered(encoded, tiny_tokenizer)
     assert (len(frames), num_held) == (NUM_FRAMES, 16)
-    assert faults[-1].startswith("codes of frames 32 to 47 have CRC-32")
+    assert faults[-1].startswith("codes or motion of frames 32 to 47 have CRC-32")
 
 
 def test_gaps_that_cannot_be_believed_are_left_out(encoded, tiny_tokenizer):
@@ -219,22 +215,7 @@ def test_a_header_that_is_damaged_is_replaced_by_its_copy(tiny_tokenizer, tmp_pa
     assert len(faults) == 1
 
 
-def test_a_group_keeps_whether_the_networks_begin_anew(encoded, whole, tiny_tokenizer):
-    data = encoded.read_bytes()
-    parts = [(chunk.kind.encode(), chunk.payload) for chunk in read_chunks(data)]
-    encoded.write_bytes(
-        chunks.pack_preamble()
-        + b"".join(chunks.pack_chunk(kind, i, part, is_restart=i == 3) for i, (kind, part) in enumerate(parts))
-    )
-    with CompressedVideo(encoded, tokenizer=tiny_tokenizer) as video:
-        restarted = list(video)
-        part = list(video.frames(40, 60))
-    assert np.array_equal(luma(restarted[:32]), luma(whole[:32]))
-    assert not np.array_equal(luma(restarted[32:40]), luma(whole[32:40]))
-    assert np.array_equal(luma(restarted[40:60]), luma(part))
-    frames, *_ = recovered(encoded, tiny_tokenizer)
-    assert np.array_equal(luma(frames), luma(restarted))
-    assert VideoGroup.from_bytes(parts[1][1]).is_restart is False
+def test_of_an_empty_file_nothing_is_recovered(encoded, tiny_tokenizer):
     encoded.write_bytes(b"")
     with pytest.raises(TruncatedError):
         RecoveredVideo(encoded, tokenizer=tiny_tokenizer)

@@ -61,7 +61,7 @@ def test_tokens_of_an_open_video_are_its_latent_frames_and_no_network_runs(tiny_
     source = write_source(tmp_path / "in.mp4", make_frames(21, 24, 40))
     encode_file(source, tmp_path / "in.vtok", tokenizer=tiny_tokenizer, keyframe_seconds=0.6)
     with CompressedVideo(tmp_path / "in.vtok", tokenizer=tiny_tokenizer) as video:
-        expected = [latent.codes for latent in video.latent_frames()]
+        expected = [latent.tokens.codes for latent in video.latent_frames()]
     monkeypatch.delattr(ChunkDecoder, "decode")
     monkeypatch.setattr(tiny_tokenizer.networks, "forward", None)
     with vtok.open(tmp_path / "in.vtok", tokenizer=tiny_tokenizer) as video:

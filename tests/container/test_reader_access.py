@@ -175,7 +175,7 @@ def test_the_writer_refuses_what_the_reader_would():
     refused("1 to 256", pts=(), num_latent_frames=0)
     refused("1 to 256", pts=tuple(range(257)), num_latent_frames=33)
     refused("64 bits", pts=(2**63,), num_latent_frames=1)
-    refused("CRC of a group", codes_crc32=-1)
+    refused("CRC of a group", tokens_crc32=-1)
     refused("make the groups shorter", coded=bytes(64 << 20))
 
 

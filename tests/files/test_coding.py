@@ -14,6 +14,7 @@ from support.sources import make_frames, read, write_source
 from support.videos import ROOT
 from vtok.codec.chunk_coder import ChunkDecoder, ChunkEncoder
 from vtok.codec.compressed_video import CompressedVideo
+from vtok.codec.token_reader import TokenReader
 from vtok.container.reader import ContainerReader
 from vtok.errors import (
     ChecksumError,
@@ -80,21 +81,23 @@ def test_decoded_frames_are_those_of_the_networks(tokenizer, tmp_path):
     with VideoReader(source) as reader:
         encoder = ChunkEncoder(tokenizer.pretrained, reader.info, 8.0)
         decoder = ChunkDecoder(tokenizer.pretrained, reader.info, 8.0)
-    codes = [encoder.encode(frames[i : i + 8]) for i in (0, 8, 16)]
-    expected = [f for i, c in zip((0, 8, 16), codes, strict=True) for f in decoder.decode(c, range(i, min(i + 8, 20)))]
+    tokens = [encoder.encode(frames[i : i + 8]) for i in (0, 8, 16)]
+    expected = [f for i, t in zip((0, 8, 16), tokens, strict=True) for f in decoder.decode(t, range(i, min(i + 8, 20)))]
     with CompressedVideo(tmp_path / "out.vtok", tokenizer=tokenizer) as video:
         for a, b in zip(video, expected, strict=True):
             assert a.pts == b.pts
             assert np.array_equal(a.y, b.y)
             assert np.array_equal(a.v, b.v)
     with CompressedVideo(tmp_path / "out.vtok", tokenizer=tokenizer) as video:
-        stored = [latent.codes for latent in video.latent_frames()]
-    assert all(np.array_equal(a, b) for a, b in zip(stored, codes, strict=True))
-    assert len(np.unique(stored[0])) > 5
+        stored = [latent.tokens for latent in video.latent_frames()]
+    for a, b in zip(stored, tokens, strict=True):
+        assert np.array_equal(a.codes, b.codes)
+        assert np.array_equal(a.motion.fields, b.motion.fields)
+        assert np.array_equal(a.motion.is_predicted, b.motion.is_predicted)
+    assert len(np.unique(stored[0].codes)) > 5
 
 
-def test_group_length_changes_codes_by_a_step_at_most(tokenizer, tmp_path):
-    """Encoders begin anew with the choice among about equally good codes, not with the networks' past."""
+def test_groups_begin_alike_wherever_they_begin(tokenizer, tmp_path):
     source = write_source(tmp_path / "in.mp4", make_frames(40, 24, 40))
     codes = {}
     for seconds in (0.1, 0.7, 4):
@@ -105,11 +108,20 @@ def test_group_length_changes_codes_by_a_step_at_most(tokenizer, tmp_path):
             lengths = [group.num_frames for group in reader]
         assert lengths == {0.1: [8] * 5, 0.7: [16, 16, 8], 4: [40]}[seconds]
         with CompressedVideo(path, tokenizer=tokenizer) as video:
-            codes[seconds] = np.stack([latent.codes.astype(int) for latent in video.latent_frames()])
+            codes[seconds] = np.stack([latent.tokens.codes for latent in video.latent_frames()])
     assert np.array_equal(codes[0.7][:2], codes[4][:2])
-    for seconds in (0.1, 0.7):
-        assert np.abs(codes[seconds] - codes[4]).max() == 1
-        assert (codes[seconds] == codes[4]).mean() > 0.9
+    assert np.array_equal(codes[0.7][::2], codes[0.1][::2])
+
+
+def test_independent_chunks_decode_alone(tokenizer, tmp_path):
+    source = write_source(tmp_path / "in.mp4", make_frames(24, 24, 40))
+    encode_file(source, tmp_path / "one.vtok", tokenizer=tokenizer, independent=True)
+    encode_file(source, tmp_path / "three.vtok", tokenizer=tokenizer, keyframe_seconds=0.1)
+    tokens = [TokenReader(tmp_path / name, tokenizer=tokenizer) for name in ("one.vtok", "three.vtok")]
+    assert not np.asarray(tokens[0].predicted).any()
+    assert np.array_equal(tokens[0], tokens[1])
+    assert np.array_equal(tokens[0].motion, tokens[1].motion)
+    assert [reader.num_groups for reader in tokens] == [1, 3]
 
 
 def test_same_input_gives_the_same_bytes(tokenizer, tmp_path):

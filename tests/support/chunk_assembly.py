@@ -34,7 +34,7 @@ class Group(NamedTuple):
     first_frame: int
     num_frames: int
     num_latent_frames: int
-    codes_crc32: int
+    tokens_crc32: int
     first_pts: int
     pts_bytes: bytes
     coded: bytes
@@ -47,7 +47,7 @@ class Group(NamedTuple):
 
     def to_bytes(self):
         pts_length = len(self.pts_bytes) if self.pts_length is None else self.pts_length
-        counts = (self.first_frame, self.num_frames, self.num_latent_frames, self.codes_crc32)
+        counts = (self.first_frame, self.num_frames, self.num_latent_frames, self.tokens_crc32)
         return with_crc(GROUP_FIELDS.pack(*counts, pts_length, self.first_pts)) + self.pts_bytes + self.coded
 
 

@@ -22,7 +22,7 @@ HEADER = FileHeader(
     num_codebooks=12,
     frames_per_latent=8,
     patch_size=8,
-    entropy_coder="prior-1",
+    entropy_coder="prior-2",
     time_base=Fraction(1, 90000),
     average_rate=Fraction(30000, 1001),
     sample_aspect_ratio=Fraction(4, 3),
@@ -44,7 +44,7 @@ def groups_of(lists_of_pts):
                 first_frame=first_frame,
                 pts=tuple(pts),
                 num_latent_frames=-(-len(pts) // 8),
-                codes_crc32=zlib.crc32(bytes([i % 256])),
+                tokens_crc32=zlib.crc32(bytes([i % 256])),
                 coded=random.Random(i).randbytes(10 * i),
             )
         )
@@ -113,9 +113,8 @@ def as_ours(groups):
             first_frame=g.first_frame,
             pts=tuple(g.pts),
             num_latent_frames=g.num_latent_frames,
-            codes_crc32=g.codes_crc32,
+            tokens_crc32=g.tokens_crc32,
             coded=g.coded,
-            is_restart=g.is_restart,
         )
         for g in groups
     ]

@@ -210,7 +210,7 @@ BAD_FILES = {
         "FormatError", "has no end", with_second_group(pts_bytes=b"\x82" + b"\x80" * 9 + b"\0\0\1")
     ),
     "pts_over_64_bits": BadFile("FormatError", "exceeds 64 bits", with_second_group(first_pts=2**63 - 3)),
-    "codes_crc_wrong": BadFile("ChecksumError", "codes of frames 8 to 11", with_second_group(codes_crc32=1), "decoder"),
+    "codes_crc_wrong": BadFile("ChecksumError", "codes or motion of frames 8 to 11", with_second_group(tokens_crc32=1), "decoder"),
     "entropy_bytes_missing": BadFile(
         "TruncatedError", "payload of 1 bytes", with_coded(lambda coded: coded[:1]), "decoder"
     ),
@@ -218,7 +218,7 @@ BAD_FILES = {
         "FormatError", "whole words of 4 bytes", with_coded(lambda coded: coded + b"\0"), "decoder"
     ),
     "entropy_words_changed": BadFile(
-        "ChecksumError", "codes of frames 8 to 11", with_coded(lambda coded: coded[:-8] + b"\1" * 8), "decoder"
+        "ChecksumError", "codes or motion of frames 8 to 11", with_coded(lambda coded: coded[:-8] + b"\1" * 8), "decoder"
     ),
     "more_channels_than_model": BadFile(
         "FormatError", "13 coded channels declared", with_coded(lambda coded: b"\x0d\0" + coded[2:]), "decoder"

@@ -29,9 +29,8 @@ class Group(NamedTuple):
     first_frame: int
     pts: list[int]
     num_latent_frames: int
-    codes_crc32: int
+    tokens_crc32: int
     coded: bytes
-    is_restart: bool
 
 
 class Packet(NamedTuple):
@@ -236,8 +235,8 @@ def read_group(chunk: Chunk, header: dict) -> Group:
     require(latents * header["num_codebooks"] * rows * columns <= 2**29, "codes of a group")
     require(36 + pts_length <= len(payload), "length of the timestamps")
     pts = read_pts(payload[36 : 36 + pts_length], first_pts, frames)
-    coded, is_restart = payload[36 + pts_length :], bool(chunk.flags & 0x10000)
-    return Group(chunk.sequence, chunk.offset, first_frame, pts, latents, codes_crc, coded, is_restart)
+    coded = payload[36 + pts_length :]
+    return Group(chunk.sequence, chunk.offset, first_frame, pts, latents, codes_crc, coded)
 
 
 def read_pts(data: bytes, first_pts: int, num_frames: int) -> list[int]:

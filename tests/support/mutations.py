@@ -141,7 +141,7 @@ def a_group_edited(parts, rng, **values):
 
 
 def a_number_of_a_group(parts, rng):
-    name = rng.choice(["first_frame", "num_frames", "num_latent_frames", "codes_crc32", "first_pts", "pts_length"])
+    name = rng.choice(["first_frame", "num_frames", "num_latent_frames", "tokens_crc32", "first_pts", "pts_length"])
     a_group_edited(parts, rng, **{name: lambda old: changed_number(old, rng)})
 
 

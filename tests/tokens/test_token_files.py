@@ -110,7 +110,7 @@ def test_what_a_model_generates_becomes_a_video(generated, tiny_tokenizer, tmp_p
         ({"fps": None, "time_base": [1, 25], "pts": np.array(PTS, float)}, "pts is float64 .* numbers .any length"),
         ({"frames_of_latent": [8, 8, 8, 8]}, r"frames_of_latent is int64 \[4\]: must be whole numbers \[5\]"),
         ({"frames_of_latent": [8, 8, 8, 8, 9]}, "must be 1 to 8"),
-        ({"is_restart": np.array([None] * 5)}, "is_restart is object"),
+        ({"starts_group": np.array([None] * 5)}, "starts_group is object"),
     ],
 )
 def test_a_wrong_array_gets_one_line(changes, message, generated, tiny_tokenizer, tmp_path):

@@ -59,7 +59,7 @@ def codes_sha256(video):
     """SHA-256 of the codes of all groups in order, uint8 `[T, n, H, W]`."""
     digest = hashlib.sha256()
     for latent in video.latent_frames():
-        digest.update(latent.codes.tobytes())
+        digest.update(latent.tokens.codes.tobytes())
     return digest.hexdigest()
 
 
@@ -100,7 +100,7 @@ class Maker:
         path, target = self.folder / "moving.vtok", self.folder / "still.vtok"
         path.write_bytes(self.encoded(24, 16, 16, chunks_per_group=3))
         with CompressedVideo(path, tokenizer=self.tiny) as video, path.open("rb") as file, target.open("wb") as out:
-            codes = [latent.codes.copy() for latent in video.latent_frames()]
+            codes = [latent.tokens.codes.copy() for latent in video.latent_frames()]
             codes[1][::2] = codes[0][::2]
             codes[2] = codes[1]
             reader = ContainerReader(file)

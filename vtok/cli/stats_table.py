@@ -59,6 +59,10 @@ def _code_rows(codes: CodeUsage, stats: FileStats) -> list[Row]:
         ("codes", f"{codes.num_codes}, {100 * codes.zero_share:.1f} % zero"),
         ("bits per code", f"{codes.bits_per_code:.4f} stored, {codes.entropy_bits_per_code:.4f} channel entropy"),
         (
+            "motion",
+            f"{codes.num_motion_bytes} bytes, {100 * codes.num_motion_bytes / stats.num_bytes:.1f} % of the file",
+        ),
+        (
             "range coder",
             f"{codes.num_coded_bytes} bytes, {100 * codes.saved_share:.2f} % less than raw codes; "
             f"{100 * (8 * codes.num_coded_bytes / max(codes.ideal_bits, 1) - 1):.2f} % above the ideal",
@@ -66,7 +70,7 @@ def _code_rows(codes: CodeUsage, stats: FileStats) -> list[Row]:
         (
             "groups of frames",
             f"{len(codes.groups)}; {min(per_frame):.2f} to {max(per_frame):.2f} kbit per frame, "
-            f"mean {8e-3 * codes.num_coded_bytes / stats.num_frames:.2f}",
+            f"mean {8e-3 * (codes.num_coded_bytes + codes.num_motion_bytes) / stats.num_frames:.2f}",
         ),
         ("channels in use", f"{codes.num_used_channels} of {len(codes.channel_entropy_bits)}"),
         ("entropy by channel", _by_octave(codes.channel_entropy_bits) + "  bits, from 1, 2, 4, 8, ... on"),

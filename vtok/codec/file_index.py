@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from vtok.container.audio_index import AudioLocation, bytes_around, locate_audio, read_packets
 from vtok.container.reader import ContainerReader, FileHeader, GroupLocation, Index, VideoGroup
+from vtok.entropy.group_payload import ENTROPY_CODER, LENGTH, motion_length
 from vtok.errors import ConfigError, FormatError
 from vtok.system.sources import ByteSource
 from vtok.video.times import Span
@@ -235,6 +236,19 @@ class FileIndex(GroupSource):
         with suppress(FormatError):  # the next frame's group may be damaged, though this frame is not
             return max(0, self._pts_of(index + 1) - self._pts_of(index))
         return 0
+
+    @property
+    def num_motion_bytes(self) -> int | None:
+        """Number of bytes of motion in the file; None if its entropy coder is not that of this version.
+
+        Raises:
+            FormatError: The beginning of a group is damaged.
+        """
+        if self.header.entropy_coder != ENTROPY_CODER:
+            return None
+        with self._reader() as reader:
+            starts = (reader.read_coded_start(location, LENGTH.size) for location in self.locations)
+            return sum(motion_length(start) for start in starts)
 
     @cached_property
     def latent_starts(self) -> list[int]:

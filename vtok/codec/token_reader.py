@@ -4,18 +4,18 @@
     tokens.shape                # (T, n, H, W)
     tokens[-1]                  # uint8 [n, H, W]
     tokens[10:20:2]             # uint8 [5, n, H, W]
+    tokens.motion[-1]           # int16 [8, 2, rows, columns], vectors in quarters of a pixel
+    tokens.predicted[-1]        # bool [rows, columns]
 
 A latent frame is found by its group. Groups (of four seconds by default) are decoded as a whole and checked against the
 CRC of their codes, and the last ones stay in memory. No file is kept open, so readers may be used by several threads,
 inherited by forked processes, and pickled.
 """
 
-import math
-import operator
 from collections import OrderedDict
-from collections.abc import Iterator
+from functools import cached_property
 from threading import Lock
-from typing import Any, NamedTuple, SupportsIndex
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,11 +24,13 @@ from vtok.codec.chunk_tokens import ChunkTokens
 from vtok.codec.file_index import FileIndex
 from vtok.codec.file_model import card_of, model_of
 from vtok.codec.group_decoder import decode_group
+from vtok.codec.latent_array import Array, LatentArray
 from vtok.entropy.exact_prior import ExactPrior
 from vtok.entropy.frame_coder import Codes
 from vtok.errors import naming
 from vtok.model.tokenizer import VideoTokenizer
 from vtok.system.sources import ByteSource, Readable
+from vtok.video.motion import NUM_FIELDS, motion_size
 from vtok.video.times import exact_seconds
 
 
@@ -66,8 +68,8 @@ class GroupCache:
         return GroupCache, (self.size,)
 
 
-class TokenReader:
-    """The codes of a `.vtok` file by latent frame, read on demand.
+class TokenReader(LatentArray):
+    """The codes of a `.vtok` file by latent frame, read on demand, and beside them the motion.
 
     Making a reader reads the header and the index. The model's prior is loaded when codes are first read, once per
     process.
@@ -94,7 +96,6 @@ class TokenReader:
     """
 
     dtype = np.dtype(np.uint8)
-    ndim = 4
 
     def __init__(
         self,
@@ -116,37 +117,29 @@ class TokenReader:
         height, width = latent_size(self.header.height, self.header.width)
         self.shape = (index.latent_starts[-1], self.header.num_codebooks, height, width)
 
-    def __len__(self) -> int:
-        return self.shape[0]
+    def entry(self, tokens: ChunkTokens) -> Codes:
+        """The codes of a latent frame, uint8 `[n, H, W]`."""
+        return tokens.codes
 
-    @property
-    def nbytes(self) -> int:
-        """Number of bytes of all codes as one array."""
-        return math.prod(self.shape)
+    def tokens_of(self, index: int) -> ChunkTokens:
+        """The codes and the motion of latent frame `index`, from 0; they must not be changed."""
+        place, frame_in_group = self._place(index)
+        return self.group(place).tokens[frame_in_group // self.header.frames_per_latent]
+
+    @cached_property
+    def motion(self) -> LatentArray:
+        """The vectors of the latent frames, int16 `[T, 8, 2, rows, columns]`; see `docs/tokens.md`."""
+        return MotionFields(self)
+
+    @cached_property
+    def predicted(self) -> LatentArray:
+        """Which blocks are predicted from the latent frame before, bool `[T, rows, columns]`."""
+        return PredictedBlocks(self)
 
     @property
     def num_frames(self) -> int:
         """Number of frames that the latent frames stand for."""
         return self.index.num_frames
-
-    def __getitem__(self, key: SupportsIndex | slice) -> Codes:
-        """Latent frame `key`, uint8 `[n, H, W]`, or a slice, `[T, n, H, W]`; negative numbers count from the end."""
-        if isinstance(key, slice):
-            return self._read(range(len(self))[key])
-        index = operator.index(key)
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"latent frame {index} of a file of {len(self)} latent frames")
-        frame: Codes = self._read(range(index % len(self), index % len(self) + 1))[0]
-        return frame
-
-    def __iter__(self) -> Iterator[Codes]:
-        """All latent frames in order, uint8 `[n, H, W]` each, in the memory of one group."""
-        return (self[i] for i in range(len(self)))
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        if copy is False:
-            raise ValueError("codes are decoded: they cannot be had without a copy")
-        return self[:].astype(dtype or self.dtype, copy=False)
 
     def between_seconds(self, start: float, end: float | None = None) -> Codes:
         """Codes uint8 `[T, n, H, W]` of the latent frames that have a frame which begins in a stretch of time.
@@ -159,7 +152,8 @@ class TokenReader:
             ConfigError: There are no such latent frames, or a time is negative or not finite.
         """
         frames = self.index.frame_range(exact_seconds(start), None if end is None else exact_seconds(end))
-        return self[self.latent_of_frame(frames[0]) : self.latent_of_frame(frames[-1]) + 1]
+        codes: Codes = self[self.latent_of_frame(frames[0]) : self.latent_of_frame(frames[-1]) + 1]
+        return codes
 
     def latent_of_frame(self, index: int) -> int:
         """The latent frame that stands for frame `index`.
@@ -204,13 +198,6 @@ class TokenReader:
             self._cache.put(self.index, place, group)
         return group
 
-    def _read(self, indices: range) -> Codes:
-        codes = np.empty((len(indices), *self.shape[1:]), np.uint8)
-        for row, index in zip(codes, indices, strict=True):
-            place, frame_in_group = self._place(index)
-            row[:] = self.group(place).tokens[frame_in_group // self.header.frames_per_latent].codes
-        return codes
-
     def _place(self, index: int) -> tuple[int, int]:
         """The group that latent frame `index` is in, and the number of its first frame in that group."""
         if not 0 <= index < len(self):
@@ -221,3 +208,38 @@ class TokenReader:
     def _prior(self) -> ExactPrior:
         with naming(self.path):
             return model_of(self.header, self._tokenizer).exact_prior
+
+
+class _BesideCodes(LatentArray):
+    """An array of the same file that is read with the codes."""
+
+    def __init__(self, reader: TokenReader) -> None:
+        self._reader = reader
+        header = reader.header
+        self.shape = (len(reader), *self._prefix, *motion_size(header.height, header.width))
+
+    _prefix: tuple[int, ...] = ()
+
+    def tokens_of(self, index: int) -> ChunkTokens:
+        return self._reader.tokens_of(index)
+
+
+class MotionFields(_BesideCodes):
+    """The vectors of the latent frames of a file, int16 `[T, 8, 2, rows, columns]`; see `ChunkMotion.fields`."""
+
+    dtype = np.dtype(np.int16)
+    _prefix = (NUM_FIELDS, 2)
+
+    def entry(self, tokens: ChunkTokens) -> Array:
+        """The vectors of a latent frame, int16 `[8, 2, rows, columns]`."""
+        return tokens.motion.fields
+
+
+class PredictedBlocks(_BesideCodes):
+    """Which blocks of the latent frames of a file are predicted, bool `[T, rows, columns]`."""
+
+    dtype = np.dtype(np.bool_)
+
+    def entry(self, tokens: ChunkTokens) -> Array:
+        """Which blocks of a latent frame are predicted, bool `[rows, columns]`."""
+        return tokens.motion.is_predicted

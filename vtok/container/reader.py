@@ -213,6 +213,18 @@ class ContainerReader:
             except FormatError as error:
                 raise type(error)(f"{head.place}: {error}") from None
 
+    def read_coded_start(self, location: GroupLocation, num_bytes: int) -> bytes:
+        """The first of a group's entropy-coded bytes, without a check of the CRC that covers them.
+
+        Raises:
+            FormatError: The fixed part is damaged, or there is no group.
+        """
+        start = GROUP_HEAD_BYTES + self.read_group_head(location).pts_length
+        with self._position_kept():
+            head = self._chunks_at(location.byte_offset, location.sequence).read_head()
+            self._file.seek(start, 1)
+            return self._file.read(max(0, min(num_bytes, head.length - start)))
+
     def _parse_group(self, head: ChunkHead, payload: bytes) -> VideoGroup:
         try:
             group = VideoGroup.from_bytes(payload)

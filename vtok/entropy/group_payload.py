@@ -35,13 +35,23 @@ class GroupPayload(NamedTuple):
         Raises:
             FormatError: The declared length is not there.
         """
-        if len(data) < LENGTH.size:
-            raise TruncatedError(f"{len(data)} bytes are no length of the motion")
-        (length,) = LENGTH.unpack_from(data)
+        length = motion_length(data)
         end = LENGTH.size + length
         if end > len(data):
             raise FormatError(f"{length} bytes of motion declared in {len(data)} entropy-coded bytes")
         return cls(data[LENGTH.size : end], data[end:])
+
+
+def motion_length(data: bytes) -> int:
+    """The length of the motion that the first of a group's entropy-coded bytes declare.
+
+    Raises:
+        TruncatedError: There are less than four bytes.
+    """
+    if len(data) < LENGTH.size:
+        raise TruncatedError(f"{len(data)} entropy-coded bytes are too few")
+    length: int = LENGTH.unpack_from(data)[0]
+    return length
 
 
 def check_entropy_coder(name: str) -> None:

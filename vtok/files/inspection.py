@@ -22,6 +22,7 @@ class FileInfo:
         path: The file.
         num_bytes: Size of the file.
         num_audio_bytes: Bytes of sound in the file.
+        num_motion_bytes: Bytes of motion in the file; None if that is not known.
         writer: Program and version that wrote the file.
         model_name: The model of the codes.
         model_sha256: Hash of the model's tensors.
@@ -54,6 +55,7 @@ class FileInfo:
     path: str
     num_bytes: int
     num_audio_bytes: int
+    num_motion_bytes: int | None
     writer: str
     model_name: str
     model_sha256: str
@@ -94,6 +96,9 @@ class FileInfo:
         if self.bits_per_pixel is not None:
             kbit = "" if self.kbit_per_second is None else f", {self.kbit_per_second:.1f} kbit/s"
             lines.append(f"rate      {self.bits_per_pixel:.4f} bits per pixel{kbit}")
+        if self.num_motion_bytes is not None and self.num_frames:
+            bits = 8 * self.num_motion_bytes / (self.width * self.height * self.num_frames)
+            lines.append(f"motion    {self.num_motion_bytes} bytes, {bits:.4f} bits per pixel")
         where = "at hand" if self.has_model else "not at hand: decode with tokenizer=..."
         lines += [
             f"model     {self.model_name} {self.model_sha256[:16]} ({where})",
@@ -118,13 +123,16 @@ def file_info(path: StrPath) -> FileInfo:
         index = FileIndex(held)
         header, num_frames = index.header, index.num_frames
         num_bytes, num_audio_bytes = index.num_bytes, index.num_audio_bytes
-        duration = None
+        duration = num_motion_bytes = None
+        with suppress(FormatError):
+            num_motion_bytes = index.num_motion_bytes
         with suppress(FormatError):  # of a damaged group; everything else is still known
             duration = float(index.duration) if num_frames else None
     return FileInfo(
         path=str(path),
         num_bytes=num_bytes,
         num_audio_bytes=num_audio_bytes,
+        num_motion_bytes=num_motion_bytes,
         writer=header.writer,
         model_name=header.model_name,
         model_sha256=header.model_sha256,

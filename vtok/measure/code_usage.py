@@ -23,6 +23,7 @@ class CodeUsage:
         channel_entropy_bits: Entropy of each channel `[n]`, most important first.
         channel_num_values: Number of different codes in each channel `[n]`.
         num_coded_bytes: Bytes of the entropy-coded codes in the file; raw, they would take `num_codes` bytes.
+        num_motion_bytes: Bytes of the entropy-coded motion in the file.
         saved_share: Share of the raw bytes that the range coder saved, 0 to 1.
         ideal_bits: Sum of `channel_bits`. The file stores more: flags of channels and the coder's overhead.
         channel_bits: Ideal code length under the prior of all codes of each channel `[n]`, in bits.
@@ -37,6 +38,7 @@ class CodeUsage:
     channel_entropy_bits: list[float]
     channel_num_values: list[int]
     num_coded_bytes: int
+    num_motion_bytes: int
     saved_share: float
     ideal_bits: float
     channel_bits: list[float]
@@ -67,7 +69,8 @@ class CodeHistogram:
         share = self._counts / self._counts.sum(axis=1, keepdims=True)
         entropy = -(share * np.log2(np.where(share > 0, share, 1))).sum(axis=1)
         zeros = self._counts[:, 128]
-        num_coded_bytes = sum(group.num_bytes for group in costs.groups)
+        num_motion_bytes = sum(group.num_motion_bytes for group in costs.groups)
+        num_coded_bytes = sum(group.num_bytes for group in costs.groups) - num_motion_bytes
         return CodeUsage(
             num_codes=total,
             bits_per_code=8 * num_bytes / total,
@@ -77,6 +80,7 @@ class CodeHistogram:
             channel_entropy_bits=[round(float(bits), 6) for bits in entropy],
             channel_num_values=[int(values) for values in (self._counts > 0).sum(axis=1)],
             num_coded_bytes=num_coded_bytes,
+            num_motion_bytes=num_motion_bytes,
             saved_share=1 - num_coded_bytes / total,
             ideal_bits=float(costs.channel_bits.sum()),
             channel_bits=[round(float(bits), 3) for bits in costs.channel_bits],

@@ -13,10 +13,11 @@ import warnings
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -40,12 +41,15 @@ class SkippedFile(NamedTuple):
 class TokenItem(TypedDict):
     """One window, in the form that the default collation of a `DataLoader` takes.
 
-    `tokens` is uint8 `[T, n, H, W]`; `path` and `quality` are those of the file. `first_latent` and `first_frame` are
-    the numbers of the window's first latent frame and first frame in the file. That frame begins `pts_seconds` after
-    frame 0.
+    `tokens` is uint8 `[T, n, H, W]`, `motion` is int16 `[T, 8, 2, rows, columns]` and `predicted` is bool
+    `[T, rows, columns]`, over blocks of 2 x 2 latent positions. `path` and `quality` are those of the file.
+    `first_latent` and `first_frame` are the numbers of the window's first latent frame and first frame in the file.
+    That frame begins `pts_seconds` after frame 0.
     """
 
     tokens: Tensor
+    motion: Tensor
+    predicted: Tensor
     path: str
     first_latent: int
     first_frame: int
@@ -72,7 +76,8 @@ class TokenDataset(Dataset[TokenItem]):
         stride: Latent frames from the beginning of one window to that of the next; default: `num_latents`. A rest that
             is shorter than a window is left out.
         crop: Latent rows and columns to cut out, which all files must have; default: all.
-        crop_at: Position of the crop: `random`, by seed, epoch and index; `center`; or the first row and column.
+        crop_at: Position of the crop: `random`, by seed, epoch and index; `center`; or the first row and column. It is
+            at an even row and an even column, where blocks of motion begin.
         num_channels: Number of channels to take, the most important ones first; default: all.
         seed: Seed of random crops.
         verify: Check all checksums of all files now, and leave out damaged files. Otherwise, damage after the header is
@@ -130,11 +135,13 @@ class TokenDataset(Dataset[TokenItem]):
         place = bisect_right(self._ends, index)
         file = self.files[place]
         first = self.stride * (index - (self._ends[place - 1] if place else 0))
-        rows, columns = self._part(file, index)
-        window = file[first : first + self.num_latents]
-        tokens = np.ascontiguousarray(window[:, : self.num_channels, rows, columns])
+        part = self._part(file, index)
+        blocks = tuple(slice(side.start // 2, -(-side.stop // 2)) for side in part)
+        chunks = [file.tokens_of(i) for i in range(first, first + self.num_latents)]
         return {
-            "tokens": torch.from_numpy(tokens),
+            "tokens": _stacked([chunk.codes[: self.num_channels, *part] for chunk in chunks]),
+            "motion": _stacked([chunk.motion.fields[..., *blocks] for chunk in chunks]),
+            "predicted": _stacked([chunk.motion.is_predicted[blocks] for chunk in chunks]),
             "path": str(file.path),
             "first_latent": first,
             "first_frame": file.first_frame(first),
@@ -161,6 +168,8 @@ class TokenDataset(Dataset[TokenItem]):
         else:
             for name, value in zip(("row of crop_at", "column of crop_at"), self.crop_at, strict=True):
                 check_integer(name, value, minimum=0)
+                if value % 2:
+                    raise ConfigError(f"{name} is {value}; expected an even number: blocks of motion are 2 x 2")
 
     def _add(self, path: Path, tokenizer: VideoTokenizer | None) -> None:
         """Add a file to the data set, or record why it is skipped."""
@@ -207,13 +216,13 @@ class TokenDataset(Dataset[TokenItem]):
     def _part(self, file: TokenReader, index: int) -> tuple[slice, slice]:
         """The rows and columns of a window."""
         if self.crop is None:
-            return slice(None), slice(None)
+            return slice(0, file.shape[2]), slice(0, file.shape[3])
         free = [size - crop for size, crop in zip(file.shape[2:], self.crop, strict=True)]
         if self.crop_at == "random":
             generator = np.random.default_rng([self.seed, int(self._epoch), index])
-            row, column = (int(start) for start in generator.integers(0, free, endpoint=True))
+            row, column = (2 * int(start) for start in generator.integers(0, [n // 2 for n in free], endpoint=True))
         elif isinstance(self.crop_at, str):
-            row, column = (room // 2 for room in free)
+            row, column = (room // 4 * 2 for room in free)
         else:
             row, column = self.crop_at
         return slice(row, row + self.crop[0]), slice(column, column + self.crop[1])
@@ -225,6 +234,10 @@ class TokenDataset(Dataset[TokenItem]):
         more = "; ..." if len(self.skipped) > _MOST_REASONS else ""
         total = len(self.files) + len(self.skipped)
         warnings.warn(f"{len(self.skipped)} of {total} files skipped: {reasons}{more}", stacklevel=3)
+
+
+def _stacked(arrays: list[NDArray[Any]]) -> Tensor:
+    return torch.from_numpy(np.stack(arrays))
 
 
 def find_token_files(source: StrPath | Iterable[StrPath]) -> list[Path]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from vtok.codec.chunk_coder import FRAMES_PER_CHUNK
 from vtok.entropy.frame_coder import Codes
 from vtok.errors import ConfigError, MediaError, VtokError, naming
 from vtok.system.paths import StrPath
+from vtok.video.motion import MAX_VECTOR, NUM_FIELDS, ChunkMotion, motion_size
 
 COLOR_ARRAYS = ("color_range", "color_matrix", "color_primaries", "color_transfer")
 _LARGEST_ARRAY = 1 << 26  # entries of every array but the codes: a month of timestamps
@@ -74,13 +76,33 @@ class ArrayReader:
 
     def codes(self) -> Iterator[Codes]:
         """Yield latent frames, uint8 `[n, H, W]`."""
-        with self._open("codes") as (member, shape, _):
-            size = shape[1] * shape[2] * shape[3]
+        return self._rows("codes")
+
+    def motion(self, height: int, width: int) -> Iterator[ChunkMotion]:
+        """Yield the motion of the latent frames of a video of `height` x `width` pixels; none if there is no array."""
+        num_latents, size = self.shape_of_codes()[0], motion_size(height, width)
+        if not (self.has("motion") or self.has("predicted")):
+            yield from repeat(ChunkMotion.still(height, width, is_predicted=False), num_latents)
+            return
+        for name, kind, shape in (("motion", "i", (num_latents, NUM_FIELDS, 2, *size)), ("predicted", "b", (num_latents, *size))):
+            with self._open(name) as (_, found, dtype):
+                if dtype.kind != kind or dtype.itemsize > 2 or found != shape:
+                    expected = f"int16 {list(shape)}" if kind == "i" else f"bool {list(shape)}"
+                    raise ConfigError(f"{name} is {dtype} {list(found)}: must be {expected}")
+        for fields, mask in zip(self._rows("motion"), self._rows("predicted"), strict=True):
+            if np.abs(fields.astype(np.int32)).max(initial=0) > MAX_VECTOR:
+                raise ConfigError(f"motion is from {fields.min()} to {fields.max()}: must be {-MAX_VECTOR} to {MAX_VECTOR}")
+            yield ChunkMotion(fields.astype(np.int16), mask)
+
+    def _rows(self, name: str) -> Iterator[Any]:
+        """Yield the entries of the first axis of an array."""
+        with self._open(name) as (member, shape, dtype):
+            size = math.prod(shape[1:]) * dtype.itemsize
             for _ in range(shape[0]):
                 data = member.read(size)
                 if len(data) < size:
-                    raise ConfigError("codes ends too early")
-                yield np.frombuffer(data, np.uint8).reshape(shape[1:])
+                    raise ConfigError(f"{name} ends too early")
+                yield np.frombuffer(data, dtype).reshape(shape[1:])
 
     def integers(self, name: str, shape: tuple[int, ...]) -> list[int]:
         """Read whole numbers as a flat list; -1 in `shape` stands for any length."""

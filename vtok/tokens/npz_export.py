@@ -1,15 +1,18 @@
 """Exports tokens from a `.vtok` file to NumPy's `.npz`; `docs/tokens.md` lists the arrays."""
 
+import shutil
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import SpooledTemporaryFile
 from typing import Any
 
 import numpy as np
 from numpy.lib import format as npy
 
 from vtok.codec.chunk_coder import FRAMES_PER_CHUNK
+from vtok.codec.latent_array import LatentArray
 from vtok.codec.token_reader import TokenReader
 from vtok.errors import ConfigError, TruncatedError
 from vtok.model.tokenizer import VideoTokenizer
@@ -17,6 +20,7 @@ from vtok.system.atomic import check_target, open_atomically
 from vtok.system.paths import StrPath
 from vtok.tokens.npz_arrays import COLOR_ARRAYS, TokenFileResult
 
+_MOST_IN_MEMORY = 1 << 24  # bytes
 _DATE = (1980, 1, 1, 0, 0, 0)  # constant, so that the same tokens give the same archive
 
 
@@ -57,23 +61,37 @@ def export_npz(
 
 
 def _write_codes(archive: zipfile.ZipFile, tokens: TokenReader) -> dict[str, np.ndarray[Any, Any]]:
-    """Write the codes, group by group; return the other data of the groups."""
+    """Write codes and motion, group by group; return the other data of the groups."""
     pts: list[int] = []
     frames_of_latent: list[int] = []
-    is_restart: list[bool] = []
-    with _member(archive, "codes") as member:
-        npy.write_array_header_1_0(member, {"descr": "|u1", "fortran_order": False, "shape": tokens.shape})
-        for group in map(tokens.group, range(tokens.num_groups)):
-            for i, codes in enumerate(group.codes):
-                member.write(codes.data)
-                frames_of_latent.append(min(FRAMES_PER_CHUNK, len(group.pts) - FRAMES_PER_CHUNK * i))
-                is_restart.append(group.is_restart and i == 0)
-            pts += group.pts
+    starts_group: list[bool] = []
+    # Only one member can be written at a time, so what comes after the codes waits on the disk.
+    with SpooledTemporaryFile(_MOST_IN_MEMORY) as motion, SpooledTemporaryFile(_MOST_IN_MEMORY) as predicted:
+        with _member(archive, "codes") as member:
+            _write_head(member, tokens)
+            for group in map(tokens.group, range(tokens.num_groups)):
+                for i, chunk in enumerate(group.tokens):
+                    member.write(chunk.codes.data)
+                    motion.write(chunk.motion.fields.astype("<i2").data)
+                    predicted.write(chunk.motion.is_predicted.data)
+                    frames_of_latent.append(min(FRAMES_PER_CHUNK, len(group.pts) - FRAMES_PER_CHUNK * i))
+                    starts_group.append(i == 0)
+                pts += group.pts
+        for name, array, file in (("motion", tokens.motion, motion), ("predicted", tokens.predicted, predicted)):
+            file.seek(0)
+            with _member(archive, name) as member:
+                _write_head(member, array)
+                shutil.copyfileobj(file, member)
     return {
         "pts": np.array(pts, np.int64),
         "frames_of_latent": np.array(frames_of_latent, np.uint8),
-        "is_restart": np.array(is_restart, np.bool_),
+        "starts_group": np.array(starts_group, np.bool_),
     }
+
+
+def _write_head(member: Any, array: LatentArray) -> None:
+    descr = npy.dtype_to_descr(array.dtype.newbyteorder("<"))
+    npy.write_array_header_1_0(member, {"descr": descr, "fortran_order": False, "shape": array.shape})
 
 
 def _described(tokens: TokenReader) -> dict[str, np.ndarray[Any, Any]]:

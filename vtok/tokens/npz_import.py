@@ -1,19 +1,19 @@
 """Imports tokens from an `.npz` archive into a `.vtok` file. Decoding it shows what a generative model made."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 from vtok.codec.chunk_coder import FRAMES_PER_CHUNK, latent_size
+from vtok.codec.chunk_tokens import ChunkTokens
 from vtok.codec.file_model import model_of
-from vtok.codec.group_encoder import GroupEncoder, chunks_per_group
+from vtok.codec.group_encoder import MAX_GROUP_CHUNKS, GroupEncoder, chunks_per_group
 from vtok.container.reader import FileHeader, VideoGroup
 from vtok.container.writer import ContainerWriter
 from vtok.entropy.exact_prior import ExactPrior
-from vtok.entropy.frame_coder import ENTROPY_CODER, Codes
+from vtok.entropy.group_payload import ENTROPY_CODER
 from vtok.errors import ConfigError
 from vtok.model.tokenizer import VideoTokenizer
 from vtok.system.atomic import check_target, open_atomically
@@ -38,7 +38,7 @@ def import_npz(
         source: The `.npz` file; see `docs/tokens.md` for its arrays.
         target: The file to write; its name ends in `.vtok`.
         tokenizer: Default: the one in this package that the arrays name.
-        keyframe_seconds: Length of the groups that can be decoded on their own.
+        keyframe_seconds: Length of the groups that can be decoded on their own, unless the arrays say where they begin.
         overwrite: Replace an existing target.
 
     Raises:
@@ -56,7 +56,8 @@ def import_npz(
         longest = _latents_per_group(header, layout, keyframe_seconds)
         with open_atomically(target) as file:
             writer = ContainerWriter(file, header)
-            for group in _groups(arrays.codes(), layout, longest, model.exact_prior, header.quality):
+            tokens = map(ChunkTokens, arrays.codes(), arrays.motion(header.height, header.width))
+            for group in _groups(tokens, layout, longest, model.exact_prior, header):
                 writer.write_group(group)
             totals = writer.finish(last_frame_ticks=layout.last_frame_ticks)
     return TokenFileResult(
@@ -69,32 +70,46 @@ def import_npz(
 
 
 class _Layout(NamedTuple):
-    """Timestamps, and for each latent frame the number of its first frame and whether the networks restart there."""
+    """Timestamps, and for each latent frame the number of its first frame and, if known, whether a group begins."""
 
     pts: list[int]
     starts: list[int]  # T + 1
-    is_restart: list[bool]
+    starts_group: list[bool] | None
     last_frame_ticks: int
 
     def pts_of(self, i: int) -> list[int]:
         return self.pts[self.starts[i] : self.starts[i + 1]]
 
-    def begins_group(self, i: int) -> bool:
-        """Whether a group must begin here: only its first latent frame may restart, only its last may be shorter."""
-        return self.is_restart[i] or len(self.pts_of(i - 1)) < FRAMES_PER_CHUNK
+    def begins_group(self, i: int, length: int, longest: int, *, stands_alone: bool) -> bool:
+        """Whether a group begins with latent frame `i`, after one of `length` that should have `longest`."""
+        if len(self.pts_of(i - 1)) < FRAMES_PER_CHUNK:  # only the last latent frame of a group may be shorter
+            return True
+        return self.starts_group[i] if self.starts_group else length >= longest and stands_alone
 
 
 def _groups(
-    latents: Iterable[Codes], layout: _Layout, longest: int, prior: ExactPrior, quality: float
+    chunks: Iterable[ChunkTokens], layout: _Layout, longest: int, prior: ExactPrior, header: FileHeader
 ) -> Iterator[VideoGroup]:
-    """Groups of at most `longest` latent frames."""
-    encoder, first = GroupEncoder(prior, quality), 0
-    for i, codes in enumerate(latents):
-        if encoder.num_chunks and (encoder.num_chunks == longest or layout.begins_group(i)):
-            yield replace(encoder.finish(layout.starts[first]), is_restart=layout.is_restart[first])
-            encoder, first = GroupEncoder(prior, quality), i
-        encoder.push(codes, layout.pts_of(i))
-    yield replace(encoder.finish(layout.starts[first]), is_restart=layout.is_restart[first])
+    """Groups of about `longest` latent frames, or as the layout has them."""
+
+    def new_group() -> GroupEncoder:
+        return GroupEncoder(prior, header.quality, (header.height, header.width))
+
+    encoder, first = new_group(), 0
+    for i, tokens in enumerate(chunks):
+        stands_alone = not tokens.motion.is_predicted.any()
+        if encoder.num_chunks and layout.begins_group(i, encoder.num_chunks, longest, stands_alone=stands_alone):
+            yield encoder.finish(layout.starts[first])
+            encoder, first = new_group(), i
+        if not encoder.num_chunks and not stands_alone:
+            raise ConfigError(f"predicted[{i}] has blocks that are predicted: a group begins there, which stands alone")
+        if encoder.num_chunks == MAX_GROUP_CHUNKS:
+            raise ConfigError(
+                f"predicted[{first}] to predicted[{i}] are more than {MAX_GROUP_CHUNKS} latent frames without a new group: "
+                f"let one have no predicted blocks"
+            )
+        encoder.push(tokens, layout.pts_of(i))
+    yield encoder.finish(layout.starts[first])
 
 
 def _header_from(arrays: ArrayReader) -> FileHeader:
@@ -152,11 +167,11 @@ def _layout_from(arrays: ArrayReader) -> _Layout:
         raise ConfigError(f"pts has {len(pts)} entries: must be {starts[-1]}, the sum of frames_of_latent")
     if any(later <= earlier for earlier, later in pairwise(pts)):
         raise ConfigError("pts do not rise: each must be greater than the one before")
-    restarts = [False] * num_latents
-    if arrays.has("is_restart"):
-        restarts = [bool(value) for value in arrays.integers("is_restart", (num_latents,))]
+    starts_group = None
+    if arrays.has("starts_group"):
+        starts_group = [bool(value) for value in arrays.integers("starts_group", (num_latents,))]
     ticks = arrays.integers("last_frame_ticks", ())[0] if arrays.has("last_frame_ticks") else int(arrays.has("fps"))
-    return _Layout(pts, starts, restarts, max(0, ticks))
+    return _Layout(pts, starts, starts_group, max(0, ticks))
 
 
 def _latents_per_group(header: FileHeader, layout: _Layout, keyframe_seconds: float) -> int:
