@@ -55,12 +55,14 @@ CHAPTERS = (
 IRREGULAR = [-100, 0, 33, 67, 100, 100, 350, 351, 1000, 999, 2000, 10**9]
 
 
-def codes_sha256(video):
-    """SHA-256 of the codes of all groups in order, uint8 `[T, n, H, W]`."""
-    digest = hashlib.sha256()
+def sha256_of_tokens(video):
+    """SHA-256 of the codes of all latent frames in order, and that of their motion: vectors, then flags of blocks."""
+    codes, motion = hashlib.sha256(), hashlib.sha256()
     for latent in video.latent_frames():
-        digest.update(latent.tokens.codes.tobytes())
-    return digest.hexdigest()
+        codes.update(latent.tokens.codes.tobytes())
+        motion.update(latent.tokens.motion.fields.astype("<i2").tobytes())
+        motion.update(latent.tokens.motion.is_predicted.tobytes())
+    return {"codes_sha256": codes.hexdigest(), "motion_sha256": motion.hexdigest()}
 
 
 def write_weights(path):
@@ -100,13 +102,13 @@ class Maker:
         path, target = self.folder / "moving.vtok", self.folder / "still.vtok"
         path.write_bytes(self.encoded(24, 16, 16, chunks_per_group=3))
         with CompressedVideo(path, tokenizer=self.tiny) as video, path.open("rb") as file, target.open("wb") as out:
-            codes = [latent.tokens.codes.copy() for latent in video.latent_frames()]
-            codes[1][::2] = codes[0][::2]
-            codes[2] = codes[1]
+            chunks = [latent.tokens for latent in video.latent_frames()]
+            chunks[1].codes[::2] = chunks[0].codes[::2]
+            chunks[2] = chunks[2]._replace(codes=chunks[1].codes)
             reader = ContainerReader(file)
-            writer, group = ContainerWriter(out, reader.header), GroupEncoder(self.tiny.pretrained.exact_prior, 9)
+            writer, group = ContainerWriter(out, reader.header), GroupEncoder(self.tiny.pretrained.exact_prior, 9, (16, 16))
             pts = next(iter(reader)).pts
-            for number, each in enumerate(codes):
+            for number, each in enumerate(chunks):
                 group.push(each, list(pts[8 * number : 8 * number + 8]))
             writer.write_group(group.finish(0))
             writer.finish()
@@ -219,7 +221,7 @@ def described(path):
     model = None if path.stem == "pretrained" else WEIGHTS.name
     tokenizer = VideoTokenizer.from_pretrained(*([WEIGHTS] if model else []))
     with CompressedVideo(path, tokenizer=tokenizer) as video:
-        codes = codes_sha256(video)
+        tokens = sha256_of_tokens(video)
     with path.open("rb") as file:
         items = list(ContainerReader(file).items())
     pts = [value for item in items if isinstance(item, VideoGroup) for value in item.pts]
@@ -233,7 +235,7 @@ def described(path):
         "model_sha256": tokenizer.weights_sha256,
         "num_frames": len(pts),
         "pts": pts,
-        "codes_sha256": codes,
+        **tokens,
     } | (sound if packets else {})
 
 
