@@ -350,16 +350,16 @@ def search_clips(folder: Path, config: ClipCacheConfig, pool: Executor, advance:
 
 def _search_clip(luma: Plane, lagrangians: tuple[float, ...]) -> NDArray[np.int8]:
     """The motion of one clip `[t, s, s]`, without its last incomplete chunk, int8 as in `ClipBatch.fields`."""
-    from vtok.motion.search import search_alignment, search_prediction  # loads OpenCV
+    from vtok.motion.search import MotionSearch  # loads OpenCV
 
-    fields = []
+    search, fields = MotionSearch(*luma.shape[1:]), []
     for lagrangian in lagrangians:
         for start in range(0, len(luma) - FRAMES_PER_CHUNK + 1, FRAMES_PER_CHUNK):
             chunk = luma[start : start + FRAMES_PER_CHUNK]
-            alignment = search_alignment(chunk, lagrangian)
+            alignment = search.alignment(chunk, lagrangian)
             prediction = np.zeros_like(alignment[0])
             if start:
-                prediction, _ = search_prediction(chunk[ANCHOR], luma[start - 1], lagrangian)
+                prediction, _ = search.prediction(chunk[ANCHOR], luma[start - 1], alignment, lagrangian)
             fields.append(np.concatenate([alignment, prediction[None]]).clip(-127, 127).astype(np.int8))
     return np.stack(fields).reshape(len(lagrangians), -1, *fields[0].shape)
 
