@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from support.training_runs import events
 from vtok.errors import ConfigError
 from vtok.networks import latent_model
 from vtok.networks.latent_model import LatentModel
@@ -54,22 +55,31 @@ def test_motion_is_cropped_and_mirrored_with_the_pixels(predictive):
     clips, fields = cache.planes(0, len(cache)).y, cache.fields(0, len(cache))
     seen = set()
     for luma, motion in zip(batch.planes.y, batch.fields, strict=True):
+        # The end of a video is played back and forth, so several places may have the same pixels.
+        candidates = []
         for clip, chunk, row, column in np.ndindex(len(cache), 3, 2, 2):
             rows, columns = slice(16 * row, 16 * row + 16), slice(16 * column, 16 * column + 16)
             pixels = clips[clip, 8 * chunk : 8 * chunk + 8, rows, columns]
-            sign = torch.tensor([1, 1]) if torch.equal(luma, pixels) else torch.tensor([-1, 1])
-            if torch.equal(luma, pixels) or torch.equal(luma, pixels.flip(-1)):
-                expected = fields[clip, :, chunk : chunk + 1, :, :, row : row + 1, column : column + 1]
-                assert torch.equal(motion, expected * sign.view(2, 1, 1))
-                seen.add(int(sign[0]))
+            expected = fields[clip, :, chunk : chunk + 1, :, :, row : row + 1, column : column + 1]
+            if torch.equal(luma, pixels):
+                candidates.append((1, expected))
+            elif torch.equal(luma, pixels.flip(-1)):
+                candidates.append((-1, expected * torch.tensor([-1, 1]).view(2, 1, 1)))
+        signs = {sign for sign, expected in candidates if torch.equal(motion, expected)}
+        assert signs
+        seen |= signs
     assert seen == {1, -1}
 
 
 def test_the_loss_falls_and_the_weights_go_on(predictive, tmp_path):
     _, config, caches = predictive
     run = TrainingRun(config, tmp_path / "run", train=caches["train"], validation=caches["validation"])
-    losses = [run._train_step(step / 30).loss.mean() for step in range(30)]
-    assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
+    run._validate()
+    for _ in range(40):
+        run._train_step(0.1)
+    run._validate()
+    before, after = (event["mean_log_cost"] for event in events(tmp_path / "run", "validation"))
+    assert after < before
     run.save()
     weights = tmp_path / "run" / "weights.safetensors"
     again = TrainingRun(
