@@ -12,20 +12,22 @@ Tables are a constant of the format: once files exist, do not write them again.
 import sys
 from collections import defaultdict
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vtok.entropy import motion_contexts
+from vtok.entropy import motion_field
 from vtok.entropy.motion_coder import MotionWalk
-from vtok.entropy.motion_contexts import UnitFacts
+from vtok.entropy.motion_contexts import UnitFacts, state_tables
 from vtok.entropy.motion_layout import Indices, Integers
 from vtok.entropy.motion_symbols import Numbers, SymbolCounter
 from vtok.entropy.motion_tables import (
     FIRST_EQUAL,
     FIRST_HORIZONTAL,
     FIRST_MASK,
+    FIRST_MASK_KIND,
     FIRST_RANK,
     FIRST_STATE,
     FIRST_UNIFORM,
@@ -43,6 +45,15 @@ SCORE_STEP = 1.25  # of the logarithm of odds, between two levels
 KINDS = ((2048, 64, 1984), (3968, 64, 64), (8, 4032, 56), (8, 248, 3840))
 SMOOTHING = 0.01  # share of the distribution that every table is mixed with
 EXTRA_COUNTS = 20  # as many symbols of that distribution are added, for rare tables
+
+NUM_SYMBOLS_FROM = (
+    (FIRST_EQUAL, 2),
+    (FIRST_MASK_KIND, 3),
+    (FIRST_MASK, 2),
+    (FIRST_STATE, NUM_STATES),
+    (FIRST_RANK, 3),
+    (FIRST_HORIZONTAL, NUM_CLASSES),
+)
 
 Motions = list[ChunkMotion]
 
@@ -96,17 +107,16 @@ def walk(groups: list[Motions], symbols: SymbolCounter) -> None:
 def fitted_scores(groups: list[Motions]) -> NDArray[np.int32]:
     """Weights of features, `[3, 3, 8]`: those of logistic regressions, in sixteenths of a level."""
     recorder = ScoreRecorder()
-    original = UnitFacts.tables
 
     def recording(
-        facts: UnitFacts, number: int, units: Indices, near: Integers, states: Integers, num_known: int
+        facts: UnitFacts, scores: Integers, number: int, units: Indices, near: Integers, share: tuple[Integers, int]
     ) -> Integers:
-        recorder.expect((facts.kind, number), facts.features(units, near, states, num_known))
-        return original(facts, number, units, near, states, num_known)
+        features = [*facts.facts[:, units], share[0], np.full(len(units), share[1], np.int32)]
+        recorder.expect((facts.kind, number), np.stack(features))
+        return state_tables(facts, scores, number, units, near, share)
 
-    UnitFacts.tables = recording  # type: ignore[method-assign]
-    walk(groups, recorder)
-    UnitFacts.tables = original  # type: ignore[method-assign]
+    with patch.object(motion_field, "state_tables", recording):
+        walk(groups, recorder)
     scores = np.zeros(SCORE_WEIGHTS.shape, np.int32)
     for key, rows in sorted(recorder.rows.items()):
         scores[key] = np.rint(_regression(np.concatenate(rows, axis=1)) * 16 / SCORE_STEP)
@@ -127,7 +137,7 @@ def _regression(rows: Integers) -> NDArray[np.float64]:
         value.backward()  # type: ignore[no-untyped-call]
         return value
 
-    optimizer.step(loss)
+    optimizer.step(loss)  # type: ignore[no-untyped-call]
     fitted: NDArray[np.float64] = weights.detach().numpy()
     return fitted
 
@@ -136,9 +146,7 @@ def rows_of(counts: NDArray[np.int64]) -> list[list[int]]:
     """The rows of all tables but the uniform ones, from counts of symbols."""
     rows = [list(row) for row in KINDS]
     for table in range(FIRST_EQUAL, FIRST_UNIFORM):
-        num = 2 if table < FIRST_MASK and table < FIRST_EQUAL + 4 else 3 if table < FIRST_MASK else 2
-        if table >= FIRST_STATE:
-            num = NUM_STATES if table < FIRST_RANK else 3 if table < FIRST_HORIZONTAL else NUM_CLASSES
+        _, num = max(pair for pair in NUM_SYMBOLS_FROM if pair[0] <= table)
         rows.append(_row(counts[table, :num].astype(np.float64)))
     return rows
 
@@ -171,7 +179,7 @@ def main() -> None:
     """Fit and write."""
     groups = motions_of(Path(sys.argv[1]))
     scores = fitted_scores(groups)
-    motion_contexts.SCORE_WEIGHTS[:] = scores
+    SCORE_WEIGHTS[:] = scores
     counter = SymbolCounter()
     walk(groups, counter)
     OUTPUT.write_text(module_text(scores, rows_of(counter.counts)), encoding="utf-8")

@@ -15,6 +15,7 @@ from vtok.entropy.motion_tables import (
     NUM_SPREADS,
     NUM_VOTES,
     SCORE_WEIGHTS,
+    SECOND_MASK,
 )
 from vtok.video.motion import MAX_VECTOR, NUM_FIELDS, Mask
 
@@ -30,7 +31,8 @@ _MAX_SIZE = 7
 _VOTES = np.array([2] * NUM_ADJACENT + [1] * (len(NEIGHBOURS) - NUM_ADJACENT) + [1], np.int32)[:, None]
 _FIRST_IS_BEST = np.arange(len(_VOTES), dtype=np.int32)[::-1, None]
 _EARLIER = np.tri(len(_VOTES), k=-1, dtype=np.bool_)[:, :, None]
-_FIRST_PASS_MASK_LEVELS = np.array([0, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 3, 3], np.int32)
+_SIGNS = np.array([0, -1, 1], np.int32)  # of states
+_MASK_LEVELS = np.array([0, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 3, 3], np.int32)
 
 # Number of bits of 0 to 4092 (sums and differences of components)
 NUM_BITS = np.array([n.bit_length() for n in range(4 * MAX_VECTOR + 1)], np.int32)
@@ -68,32 +70,37 @@ class UnitFacts(NamedTuple):
         kind = 0 if k == 0 else 1 if k < NUM_FIELDS - 1 else 2
         return cls(kind, before, np.stack(facts).astype(np.int32))
 
-    def features(self, units: Indices, near: Integers, states: Integers, num_known: int) -> Integers:
-        """What scores are made of, `[7, num]`: facts; changed neighbours; eighths of known units that are changed."""
-        share = 8 * np.count_nonzero(states) // max(num_known, 1)
-        features = np.empty((len(self.facts) + 2, len(units)), np.int32)
-        features[:-2] = self.facts[:, units]
-        features[-2] = np.count_nonzero(near, axis=0)
-        features[-1] = share
-        return features
+    def scores(self) -> Integers:
+        """What the facts add to the scores of units in each pass, `[3, n]`."""
+        weights = SCORE_WEIGHTS[self.kind]
+        scores: Integers = weights[:, : len(self.facts)] @ self.facts + weights[:, -1:]
+        return scores
 
-    def tables(self, number: int, units: Indices, near: Integers, states: Integers, num_known: int) -> Integers:
-        """Tables of states `[num]` of the `units` of a pass.
 
-        Args:
-            number: Which pass.
-            units: Numbers of the units, `[num]`.
-            near: States of their neighbours, `[8, num]`.
-            states: States of all units `[n + 1]`. Unknown ones are `EQUAL`, here and in `near`.
-            num_known: How many of them are known.
-        """
-        weights = SCORE_WEIGHTS[self.kind, number]
-        score = weights[:-1] @ self.features(units, near, states, num_known) + weights[-1]
-        before = self.before[units]
-        # Merged ones count -1, split ones +1; there is no multiplication, as 0 is `EQUAL`.
-        splits = (near == SPLIT).sum(0) - (near == MERGED).sum(0) + (before == SPLIT) - (before == MERGED)
-        tables: Integers = FIRST_STATE + NUM_SPLITS * np.clip(score >> 4, 0, NUM_SCORES - 1) + np.sign(splits) + 1
-        return tables
+def near_facts(near: Integers, states: Integers, num_known: int) -> tuple[Integers, int]:
+    """Two more facts of units: how many neighbours are changed, `[num]`; eighths of all known units that are.
+
+    Args:
+        near: States of the units' neighbours, `[8, num]`.
+        states: States of all units `[n + 1]`. Unknown ones are `EQUAL`, here and in `near`.
+        num_known: How many of them are known.
+    """
+    num_changed: Integers = (near > EQUAL).sum(0, dtype=np.int32)
+    return num_changed, 8 * int(np.count_nonzero(states)) // max(num_known, 1)
+
+
+def state_tables(
+    facts: UnitFacts, scores: Integers, number: int, units: Indices, near: Integers, share: tuple[Integers, int]
+) -> Integers:
+    """Tables of states `[num]` of the `units` of pass `number`, from `UnitFacts.scores` and `near_facts`."""
+    of_changed, of_share = SCORE_WEIGHTS[facts.kind, number, -3:-1].tolist()
+    score = scores[number, units] + of_changed * share[0] + of_share * share[1]
+    level = np.minimum(np.maximum(score, 0) >> 4, NUM_SCORES - 1)
+    # Merged units count -1, split ones 1.
+    before = facts.before[units]
+    splits = 2 * (near == SPLIT).sum(0, dtype=np.int32) - share[0] + _SIGNS[before]
+    tables: Integers = FIRST_STATE + 1 + NUM_SPLITS * level + np.sign(splits)
+    return tables
 
 
 class VectorGuess(NamedTuple):
@@ -138,7 +145,7 @@ class VectorGuess(NamedTuple):
         order[first, places] = 0
         second = order.argmax(0)
         num = (most > 0).astype(np.int32) + (order[second, places] > 0)
-        level = np.clip((most >> 4) - 1 >> 1, 0, NUM_VOTES - 1)
+        level = np.minimum(np.maximum((most >> 4) - 1, 0) >> 1, NUM_VOTES - 1)
         rank_tables = FIRST_RANK + level + np.where(num < 2, 0, 2 * NUM_VOTES if of_split else NUM_VOTES)
         candidates = np.stack([near[:, first, places], near[:, second, places]])
         return cls(candidates, num, rank_tables, *_base_and_spread(near, is_known, places))
@@ -155,7 +162,7 @@ def _base_and_spread(near: Integers, is_known: Bools, places: Indices) -> tuple[
     ordered = np.sort(np.where(counts, near, NO_VECTOR), axis=1)
     base = ordered[:, num - 1 >> 1, places] + ordered[:, num >> 1, places] >> 1
     spread = NUM_BITS[ordered[:, num - 1, places] - ordered[:, 0]]
-    return base, np.clip(spread - 1, 0, NUM_SPREADS - 1)
+    return base, np.minimum(np.maximum(spread - 1, 0), NUM_SPREADS - 1)
 
 
 def mask_tables(before: Mask, known: Mask | None) -> Integers:
@@ -166,12 +173,14 @@ def mask_tables(before: Mask, known: Mask | None) -> Integers:
         known: The mask with the flags of the first pass only; None in the first pass.
     """
     if known is not None:
-        return FIRST_MASK + _FIRST_PASS_MASK_LEVELS[-1] + 1 + sum(_around(known)[:NUM_ADJACENT]) + before
-    return FIRST_MASK + _FIRST_PASS_MASK_LEVELS[4 * before + sum(_around(before))]
+        tables: Integers = SECOND_MASK + _around(known)[:NUM_ADJACENT].sum(0) + before
+    else:
+        tables = FIRST_MASK + _MASK_LEVELS[_around(before).sum(0) + 4 * before]
+    return tables
 
 
-def _around(mask: Mask) -> list[Integers]:
-    """Each neighbour's flag, 0 beyond the edge, eight times `[rows, columns]`."""
+def _around(mask: Mask) -> Integers:
+    """Each neighbour's flag, 0 beyond the edge, `[8, rows, columns]`."""
     rows, columns = mask.shape
     padded = np.pad(mask, 1).astype(np.int32)
-    return [padded[1 + y : 1 + y + rows, 1 + x : 1 + x + columns] for y, x in NEIGHBOURS]
+    return np.stack([padded[1 + y : 1 + y + rows, 1 + x : 1 + x + columns] for y, x in NEIGHBOURS])

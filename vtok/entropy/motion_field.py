@@ -12,6 +12,8 @@ from vtok.entropy.motion_contexts import (
     Bools,
     UnitFacts,
     VectorGuess,
+    near_facts,
+    state_tables,
 )
 from vtok.entropy.motion_layout import BLOCKS, Indices, Integers, MotionLayout
 from vtok.entropy.motion_symbols import MotionSymbols, code_uniform
@@ -69,11 +71,12 @@ class FieldWalk:
     def _code_states(self, facts: UnitFacts) -> Integers:
         """States of units, `[n + 1]`; what is beyond the frame is `EQUAL`."""
         states = np.zeros(self._layout.num_units + 1, np.int32)
-        known, num_known = self._known_states(), 0
+        known, num_known, scores = self._known_states(), 0, facts.scores()
         for number, units in enumerate(self._layout.passes):
             if len(units):
                 near = states[self._layout.neighbours[:, units]]
-                tables = facts.tables(number, units, near, states, num_known)
+                share = near_facts(near, states, num_known)
+                tables = state_tables(facts, scores, number, units, near, share)
                 states[units] = self._symbols.code(tables, NUM_STATES, None if known is None else known[units])
                 num_known += len(units)
         return states
@@ -119,12 +122,12 @@ class FieldWalk:
             is_first, is_second = (guess.candidates == known).all(1) & (np.arange(2)[:, None] < num)
             ranks[is_second] = 1
             ranks[is_first] = 0
-        some = np.flatnonzero(num)
+        some = num.nonzero()[0]
         if len(some):
             tables = guess.rank_tables[some]
             ranks[some] = self._symbols.code(tables, NO_CANDIDATE + 1, None if known is None else ranks[some])
-        vectors = np.where(ranks == 0, guess.candidates[0], guess.candidates[1])
-        others = np.flatnonzero(ranks == NO_CANDIDATE)
+        vectors: Integers = np.where(ranks == 0, guess.candidates[0], guess.candidates[1])
+        others = (ranks == NO_CANDIDATE).nonzero()[0]
         if len(others):
             base = guess.base[:, others]
             differences = None if known is None else known[:, others] - base
@@ -137,20 +140,18 @@ class FieldWalk:
 
     def _code_differences(self, spread: Integers, known: Integers | None, *, of_split: bool) -> Integers:
         """Differences `[2, num]`: a class with the sign for each component, then the rest of the magnitudes."""
-        sizes, classes = None, (None, None)
-        if known is not None:
-            sizes = abs(known)
-            num_bits = NUM_BITS[sizes]
-            classes = np.where(sizes > 0, 2 * num_bits - (known > 0), 0)
+        sizes = None if known is None else abs(known)
+        classes = [None, None] if known is None else list(2 * NUM_BITS[abs(known)] - (known > 0))
         first_table = FIRST_HORIZONTAL + NUM_SPREADS * of_split
         horizontal = self._symbols.code(first_table + spread[0], NUM_CLASSES, classes[0])
         first_table = FIRST_VERTICAL + NUM_SPREADS * np.minimum(horizontal + 1 >> 1, 2)
         vertical = self._symbols.code(first_table + spread[1], NUM_CLASSES, classes[1])
-        coded = np.stack([horizontal, vertical])
+        coded = np.array([horizontal, vertical])
         num_bits = coded + 1 >> 1
         num_low = np.maximum(num_bits - 1, 0)
         low = code_uniform(
             self._symbols, num_low.ravel(), None if sizes is None else (sizes & (1 << num_low) - 1).ravel()
         )
         magnitudes = np.where(num_bits > 0, (1 << num_low) + low.reshape(coded.shape), 0)
-        return np.where(coded % 2 == 1, magnitudes, -magnitudes)
+        differences: Integers = np.where(coded % 2 == 1, magnitudes, -magnitudes)
+        return differences

@@ -1,8 +1,8 @@
 """The frequency tables of motion. They are part of the format, not of a model, and never change.
 
-Each row of `vtok.entropy.motion_statistics` has one number per symbol, summing to 4096: frequencies are 4096 times that.
-The coder has 32 symbols for all tables. Those that a table does not have get frequency 1, at the cost of its largest
-(the first of them). The last five tables give 1 to 5 bits that are equally probable.
+Each row of `vtok.entropy.motion_statistics` has one number per symbol, summing to 4096: a frequency is 4096 times
+that. The coder has 32 symbols for all tables. Those that a table does not have get frequency 1, at the cost of its
+largest (the first of them). The last five tables give 1 to 5 bits that are equally probable.
 """
 
 import numpy as np
@@ -25,7 +25,8 @@ NUM_SPREADS = 6  # levels of how much near vectors differ
 FIRST_KIND = 0  # kind of a chunk: of the chunk before (there is none, or its kind)
 FIRST_EQUAL = 4  # is a field as expected: the first; another after one that is; after one that is not; the last
 FIRST_MASK_KIND = 8  # kind of a mask: that of the chunk before
-FIRST_MASK = 11  # flag of a mask: four levels in the first pass, six in the second
+FIRST_MASK = 11  # flag of a mask in the first pass: four levels of the mask before
+SECOND_MASK = 15  # flag of a mask in the second pass: neighbours that are set, and one if it was set before
 FIRST_STATE = 21  # state of a unit: levels of score and of splits
 FIRST_RANK = FIRST_STATE + NUM_SCORES * NUM_SPLITS  # rank of a vector: one candidate, two, two in a split unit; votes
 FIRST_HORIZONTAL = FIRST_RANK + 3 * NUM_VOTES  # class of a difference: is it in a split unit; spread
