@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from vtok.networks.motion import _AddWhereSampled, _grid, align, displace, estimate_bits, mask, restore
 from vtok.networks.planes import Planes
 from vtok.video.motion import motion_size

@@ -135,6 +135,7 @@ class LatentModelConfig:
 
 _DISTORTION_WEIGHT = 100.0  # of the objective, in whose units lambda is
 _SEARCH_FACTOR = 22.0
+FINER_START = 1.25  # factor on the gains in the first chunk of a group, before training
 _BITS_OF_ONE = 4.5  # of a code of one, its place among zeros included
 
 
@@ -167,6 +168,11 @@ class LatentModel(nn.Module):
         with torch.no_grad():
             steps = torch.linspace(math.log(config.coarsest_step), math.log(config.finest_step), qualities)
             self.log_gain.rows.copy_(-steps[:, None].expand(-1, n))
+        # Later chunks inherit from the first of a group, so it is worth more bits.
+        self.log_gain_at_start = QualityTable(qualities, n) if config.is_predictive else None
+        if self.log_gain_at_start is not None:
+            with torch.no_grad():
+                self.log_gain_at_start.rows.fill_(math.log(FINER_START))
         self.prior = Prior(
             num_channels=n,
             groups=config.prior_groups,
@@ -215,24 +221,29 @@ class LatentModel(nn.Module):
             parts.append(cells_to_planes(cells, len(quality)))
         return Planes(*(torch.cat(planes, dim=1) for planes in zip(*parts, strict=True))), state or []
 
-    def encode_chunk(self, chunk: Planes, prediction: Planes, quality: Tensor) -> Tensor:
+    def encode_chunk(self, chunk: Planes, prediction: Planes, quality: Tensor, *, starts_group: bool = False) -> Tensor:
         """Encode one aligned chunk of each video with a predictive model.
 
         Args:
             chunk: The chunk, luma `[b, 8, 8 H, 8 W]`.
             prediction: The prediction of each of its frames, luma `[b, 1, 8 H, 8 W]`; zero where there is none.
             quality: Qualities `[b]`.
+            starts_group: Whether the chunks are the first of their groups, which are quantized more finely.
 
         Returns:
             Latents in units of one code step, not yet rounded, float32 `[b, n, 1, H, W]`.
         """
         left = Planes(*(a - b for a, b in zip(chunk, prediction, strict=True)))
         latents, _ = self.analysis(self.transform, planes_to_blocks(left), quality, None, frame_to_blocks(prediction))
-        return latents.float().unsqueeze(2) * self._gain(quality)
+        return latents.float().unsqueeze(2) * self._gain(quality, starts_group=starts_group)
 
-    def decode_chunk(self, codes: Tensor, prediction: Planes, quality: Tensor) -> Planes:
+    def decode_chunk(self, codes: Tensor, prediction: Planes, quality: Tensor, *, starts_group: bool = False) -> Planes:
         """Centred codes `[b, n, 1, H, W]` to the aligned chunk; the inverse of `encode_chunk`, up to rounding."""
-        latents = (codes / self._gain(quality)).squeeze(2).contiguous(memory_format=torch.channels_last)
+        latents = (
+            (codes / self._gain(quality, starts_group=starts_group))
+            .squeeze(2)
+            .contiguous(memory_format=torch.channels_last)
+        )
         cells, _ = self.synthesis(self.transform, latents, quality, None, frame_to_blocks(prediction))
         return cells_to_planes(cells, len(quality))
 
@@ -284,8 +295,11 @@ class LatentModel(nn.Module):
         """
         return _SEARCH_FACTOR * self.lagrangian(quality).sqrt()
 
-    def _gain(self, quality: Tensor) -> Tensor:
-        gain: Tensor = self.log_gain(quality).exp()
+    def _gain(self, quality: Tensor, *, starts_group: bool = False) -> Tensor:
+        log_gain: Tensor = self.log_gain(quality)
+        if starts_group and self.log_gain_at_start is not None:
+            log_gain = log_gain + self.log_gain_at_start(quality)
+        gain = log_gain.exp()
         return gain[:, :, None, None, None]
 
 

@@ -16,6 +16,7 @@ https://doi.org/10.1109/TIP.2003.819433.)
 """
 
 from collections.abc import Iterable
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -102,18 +103,21 @@ def _planes(parts: Iterable[Tensor]) -> Planes:
 
 def _still(frames: Tensor, *, inverse: bool = True) -> Tensor:
     """The Haar transform of still frames `[b, 8, c, h, w]`, or its inverse."""
-    x = list(frames.unbind(1))
-    if not inverse:
-        for level in LEVELS:
-            for anchor, moved in (STEPS[k] for k in level):
-                x[moved] = x[moved] - x[anchor]
-                x[anchor] = x[anchor] + UPDATE * x[moved]
-        return torch.stack(x, dim=1)
-    for level in reversed(LEVELS):
-        for anchor, moved in (STEPS[k] for k in level):
-            x[anchor] = x[anchor] - UPDATE * x[moved]
-            x[moved] = x[moved] + x[anchor]
-    return torch.stack(x, dim=1)
+    matrix = _haar(frames.device)[1 if inverse else 0]
+    with torch.autocast(frames.device.type, enabled=False):
+        return (matrix @ frames.flatten(2)).view_as(frames)
+
+
+@cache
+def _haar(device: torch.device) -> tuple[Tensor, Tensor]:
+    """The lifting steps without motion as a matrix `[8, 8]`, and its inverse."""
+    with torch.inference_mode(False):  # an inference tensor could not be used in training later
+        rows = list(torch.eye(8, dtype=torch.float64, device="cpu"))
+        for anchor, moved in (STEPS[k] for level in LEVELS for k in level):
+            rows[moved] = rows[moved] - rows[anchor]
+            rows[anchor] = rows[anchor] + UPDATE * rows[moved]
+        matrix = torch.stack(rows)
+        return matrix.float().to(device), torch.linalg.inv(matrix).float().to(device)
 
 
 def _analyse(frames: Tensor, vectors: Tensor) -> Tensor:

@@ -87,9 +87,11 @@ def code_predicted(model: LatentModel, planes: Planes, motion: VideoMotion, qual
         chunk = planes.frames(number * PATCH, (number + 1) * PATCH)
         allowed = VideoMotion(motion.fields[:, number], motion.is_predicted[:, number])
         aligned, prediction, taken = choose_motion(model, chunk, reference, allowed, quality)
-        latents.append(model.encode_chunk(aligned, prediction, quality))
+        starts = reference is None
+        latents.append(model.encode_chunk(aligned, prediction, quality, starts_group=starts))
         codes.append(model.quantizer(latents[-1]))
-        decoded.append(restore(model.decode_chunk(codes[-1], prediction, quality), taken.fields[:, :-1]))
+        chunk = model.decode_chunk(codes[-1], prediction, quality, starts_group=starts)
+        decoded.append(restore(chunk, taken.fields[:, :-1]))
         reference = _as_put_out(decoded[-1].frames(PATCH - 1, PATCH))
         chosen.append(taken)
     video = Planes(*(torch.cat(parts, dim=1) for parts in zip(*decoded, strict=True)))

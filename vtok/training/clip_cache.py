@@ -335,10 +335,8 @@ class ClipCache:
 
 def search_clips(folder: Path, config: ClipCacheConfig, pool: Executor, advance: Callable[[], object]) -> None:
     """Search the motion of all clips in a cache's folder, and keep it there as `motion.npy`."""
-    frame_bytes = 3 * config.size**2 // 2
-    clips = np.memmap(folder / "clips.bin", np.uint8, "r").reshape(-1, config.num_frames, frame_bytes)
-    luma = clips[..., : config.size**2].reshape(-1, config.num_frames, config.size, config.size)
-    jobs = [pool.submit(_search_clip, np.array(clip), config.motion_lagrangians) for clip in luma]
+    num_clips = len(_luma_of_clips(folder, config))
+    jobs = [pool.submit(_search_clip, folder, config, number) for number in range(num_clips)]
     fields = []
     for job in jobs:
         fields.append(job.result())
@@ -348,20 +346,29 @@ def search_clips(folder: Path, config: ClipCacheConfig, pool: Executor, advance:
     write_atomically(folder / MOTION, data.getbuffer())
 
 
-def _search_clip(luma: Plane, lagrangians: tuple[float, ...]) -> NDArray[np.int8]:
-    """The motion of one clip `[t, s, s]`, without its last incomplete chunk, int8 as in `ClipBatch.fields`."""
-    from vtok.motion.search import search_alignment, search_prediction  # loads OpenCV
+def _luma_of_clips(folder: Path, config: ClipCacheConfig) -> Plane:
+    """The luma of all clips in a cache's folder, uint8 `[N, t, s, s]`."""
+    flat = np.memmap(folder / "clips.bin", np.uint8, "r")
+    clips = flat.reshape(-1, config.num_frames, 3 * config.size**2 // 2)
+    return clips[..., : config.size**2].reshape(-1, config.num_frames, config.size, config.size)
 
-    fields = []
-    for lagrangian in lagrangians:
-        for start in range(0, len(luma) - FRAMES_PER_CHUNK + 1, FRAMES_PER_CHUNK):
-            chunk = luma[start : start + FRAMES_PER_CHUNK]
-            alignment = search_alignment(chunk, lagrangian)
-            prediction = np.zeros_like(alignment[0])
+
+def _search_clip(folder: Path, config: ClipCacheConfig, number: int) -> NDArray[np.int8]:
+    """The motion of one clip without its last incomplete chunk, int8 as in `ClipBatch.fields`."""
+    from vtok.motion.search import MotionSearch  # loads OpenCV
+
+    luma = np.array(_luma_of_clips(folder, config)[number])
+    search = MotionSearch(config.size, config.size)
+    fields = np.zeros(motion_shape(config), np.int8)
+    for place, lagrangian in enumerate(config.motion_lagrangians):
+        for chunk, start in enumerate(range(0, len(luma) - FRAMES_PER_CHUNK + 1, FRAMES_PER_CHUNK)):
+            frames = luma[start : start + FRAMES_PER_CHUNK]
+            alignment = search.alignment(frames, lagrangian)
+            fields[place, chunk, :-1] = alignment.clip(-127, 127)
             if start:
-                prediction, _ = search_prediction(chunk[ANCHOR], luma[start - 1], lagrangian)
-            fields.append(np.concatenate([alignment, prediction[None]]).clip(-127, 127).astype(np.int8))
-    return np.stack(fields).reshape(len(lagrangians), -1, *fields[0].shape)
+                prediction, _ = search.prediction(frames[ANCHOR], luma[start - 1], alignment, lagrangian)
+                fields[place, chunk, -1] = prediction.clip(-127, 127)
+    return fields
 
 
 def motion_shape(config: ClipCacheConfig) -> tuple[int, ...]:

@@ -194,7 +194,7 @@ class TrainingRun:
         A predictive model leaves out what another needs only to carry state, as at the start of a video.
         """
         tensors, given = self.model.state_dict(), split_tensors(load_weights(weights)[0])[0]
-        names = ("synthesis.blend.", "from_prediction.", "from_motion.")
+        names = ("synthesis.blend.", "from_prediction.", "from_motion.", "log_gain_at_start.")
         new = {name: tensor for name, tensor in tensors.items() if any(part in name for part in names)}
         if self.config.model.is_predictive:
             given = {name: tensor for name, tensor in given.items() if not name.startswith("synthesis.blend.")}
