@@ -104,7 +104,7 @@ def test_only_what_is_needed_is_read_and_decoded(encoded, tokenizer, monkeypatch
 
 def test_groups_stand_alone(encoded, tokenizer, whole):
     """A file without the groups before gives the same frames."""
-    for number, start in enumerate((0.0, 0.65, 1.29)):
+    for number, start in enumerate((0.0, 0.7, 1.35)):
         path = encoded.with_name(f"{number}.vtok")
         result = cut_file(encoded, path, start_seconds=start)
         with CompressedVideo(path, tokenizer=tokenizer) as video:

@@ -33,15 +33,19 @@ def video(num_frames, info):
 
 
 def encode(tokenizer, info, frames, arithmetic):
-    """Codes `[T, n, H, W]`."""
-    encoder = ChunkEncoder(tokenizer.pretrained, info, 5, arithmetic)
-    return np.stack([encoder.encode(frames[i : i + 8]) for i in range(0, len(frames), 8)])
+    """The tokens of chunks that are not predicted: a difference of one level would lead to others."""
+    encoder = ChunkEncoder(tokenizer.pretrained, info, 5, arithmetic, independent=True)
+    return [encoder.encode(frames[i : i + 8]) for i in range(0, len(frames), 8)]
 
 
-def decode(tokenizer, info, codes, arithmetic):
+def codes_of(tokens):
+    return np.stack([each.codes for each in tokens])
+
+
+def decode(tokenizer, info, tokens, arithmetic):
     """All samples, one after the other."""
-    decoder = ChunkDecoder(tokenizer.pretrained, info, 5, arithmetic)
-    frames = [frame for i, c in enumerate(codes) for frame in decoder.decode(c, range(8 * i, 8 * i + 8))]
+    decoder = ChunkDecoder(tokenizer.pretrained, info, 5, arithmetic, independent=True)
+    frames = [frame for i, each in enumerate(tokens) for frame in decoder.decode(each, range(8 * i, 8 * i + 8))]
     return np.concatenate([plane.ravel() for frame in frames for plane in (frame.y, frame.u, frame.v)])
 
 
@@ -55,12 +59,12 @@ def test_strips_give_the_codes_and_pixels_of_the_whole_up_to_rounding(
     arithmetic = choose_arithmetic("cpu", precision)
     info = VideoInfo(width=69, height=height, time_base=Fraction(1, 25))
     frames = video(24, info)
-    codes = encode(tiny_tokenizer, info, frames, arithmetic)
-    decoded = decode(tiny_tokenizer, info, codes, arithmetic)
+    tokens = encode(tiny_tokenizer, info, frames, arithmetic)
+    decoded = decode(tiny_tokenizer, info, tokens, arithmetic)
     small_strips()
     for whole, of_strips in (
-        (codes, encode(tiny_tokenizer, info, frames, arithmetic)),
-        (decoded, decode(tiny_tokenizer, info, codes, arithmetic)),
+        (codes_of(tokens), codes_of(encode(tiny_tokenizer, info, frames, arithmetic))),
+        (decoded, decode(tiny_tokenizer, info, tokens, arithmetic)),
     ):
         differences = np.abs(whole.astype(int) - of_strips)
         assert differences.max() <= 1

@@ -44,8 +44,15 @@ def latent_size(height: int, width: int) -> tuple[int, int]:
 
 class _Coder:
     def __init__(
-        self, model: PretrainedModel, info: VideoInfo, quality: float, arithmetic: Arithmetic | None
+        self,
+        model: PretrainedModel,
+        info: VideoInfo,
+        quality: float,
+        arithmetic: Arithmetic | None,
+        *,
+        independent: bool,
     ) -> None:
+        self._independent = independent
         self._arithmetic = arithmetic or choose_arithmetic("cpu")
         self._num_threads = torch.get_num_threads()  # for any thread that calls later; see `vtok.system.threads`
         self._model = model.on(self._arithmetic.device)
@@ -80,12 +87,19 @@ class ChunkDecoder(_Coder):
         info: Size and range of the frames.
         quality: 1 to 9.
         arithmetic: Device and number format of the networks; default: those of `choose_arithmetic("cpu")`.
+        independent: Whether no chunk is predicted; then the first of a group is like the others.
     """
 
     def __init__(
-        self, model: PretrainedModel, info: VideoInfo, quality: float, arithmetic: Arithmetic | None = None
+        self,
+        model: PretrainedModel,
+        info: VideoInfo,
+        quality: float,
+        arithmetic: Arithmetic | None = None,
+        *,
+        independent: bool = False,
     ) -> None:
-        super().__init__(model, info, quality, arithmetic)
+        super().__init__(model, info, quality, arithmetic, independent=independent)
         reach = self._model.config.synthesis_reach
         self._strips = strips(*self._size, reach, bfloat16=self._arithmetic.bfloat16)
         self.reference: Samples | None = None
@@ -128,13 +142,14 @@ class ChunkDecoder(_Coder):
 
     def _synthesised(self, codes: Codes, prediction: Planes) -> Planes:
         """The aligned chunk, luma `[1, 8, 8 H, 8 W]`."""
+        starts_group = self.reference is None and not self._independent
         whole: Planes | None = None
         for strip in self._strips:
             stored = torch.from_numpy(codes[:, strip.outer]).to(self._arithmetic.device)
             centred = self._model.quantizer.from_uint8(stored)[None, :, None]
             seen = Planes(*(p[:, :, strip.seen(side)] for p, side in zip(prediction, _SIDES, strict=True)))
             with self._arithmetic.autocast():
-                part = self._model.decode_chunk(centred, seen, self._quality)
+                part = self._model.decode_chunk(centred, seen, self._quality, starts_group=starts_group)
             if len(self._strips) == 1:
                 return part
             if whole is None:
@@ -179,9 +194,9 @@ class ChunkEncoder(_Coder):
     ) -> None:
         from vtok.motion.search import MotionSearch  # OpenCV takes a fifth of a second to load, and only encoders need it
 
-        super().__init__(model, info, quality, arithmetic)
+        super().__init__(model, info, quality, arithmetic, independent=independent)
         self._strips = strips(*self._size, self._model.config.analysis_reach, bfloat16=self._arithmetic.bfloat16)
-        self._decoder = None if independent else ChunkDecoder(model, info, quality, arithmetic)
+        self._decoder = ChunkDecoder(model, info, quality, arithmetic, independent=independent)
         self._coded: tuple[ChunkTokens, Planes] | None = None  # the last chunk and its prediction, not yet decoded
         rows, columns = self._size
         self._alignment_search = MotionSearch(rows * PATCH, columns * PATCH)
@@ -191,8 +206,7 @@ class ChunkEncoder(_Coder):
     def start_group(self) -> None:
         """Encode the next chunk regardless of earlier ones."""
         self._coded = None
-        if self._decoder:
-            self._decoder.start_group()
+        self._decoder.start_group()
 
     def search(self, frames: Sequence[Frame]) -> SearchedChunk:
         """Find the motion in 1 to 8 frames; may run in another thread than `encode`, ahead of it."""
@@ -214,14 +228,15 @@ class ChunkEncoder(_Coder):
         chunk = self._planes([torch.from_numpy(plane)[None] for plane in searched.samples])
         chosen, motion = choose_motion(self._model, chunk, moved, fields, self._quality)
         prediction = self._prediction(moved, motion.is_predicted)
+        starts_group = moved is None and not self._independent
         del chunk, moved
-        tokens = ChunkTokens(self._codes_of(chosen, prediction), motion)
+        tokens = ChunkTokens(self._codes_of(chosen, prediction, starts_group=starts_group), motion)
         self._coded = tokens, prediction
         return tokens
 
     def _moved(self, searched: SearchedChunk, fields: Vectors) -> Planes | None:
         """Decode the last frame, and find from where it moved; its field is put into `fields`. None without it."""
-        if self._decoder is None:
+        if self._independent:
             return None
         if self._coded:
             self._decoder.reconstruct(*self._coded)
@@ -234,7 +249,7 @@ class ChunkEncoder(_Coder):
         )
         return self._decoder.moved(fields[-1])
 
-    def _codes_of(self, chunk: Planes, prediction: Planes) -> Codes:
+    def _codes_of(self, chunk: Planes, prediction: Planes, *, starts_group: bool) -> Codes:
         codes = np.empty((self._model.config.num_channels, *self._size), np.uint8)
         quantizer = self._model.quantizer
         for strip in self._strips:
@@ -243,7 +258,7 @@ class ChunkEncoder(_Coder):
                 for planes in (chunk, prediction)
             )
             with self._arithmetic.autocast():
-                latents = self._model.encode_chunk(*parts, self._quality)
+                latents = self._model.encode_chunk(*parts, self._quality, starts_group=starts_group)
             wanted = latents[0, :, 0, strip.wanted_of_seen(1)]
             chosen = prefer_cheap_codes(wanted, quantizer(wanted), None)
             codes[:, strip.inner] = quantizer.to_uint8(chosen).cpu().numpy()

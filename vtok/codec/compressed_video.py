@@ -94,7 +94,9 @@ class CompressedVideo(Closing):
 
     def decoded(self, latents: Iterable[LatentFrame], *, overlapped: bool = True) -> Iterator[Frame]:
         """Yield the frames of successive latent frames, decoded by the networks; `overlapped` reads latents ahead."""
-        decoder = ChunkDecoder(self.model, self.info, self.header.quality, self._arithmetic)
+        decoder = ChunkDecoder(
+            self.model, self.info, self.header.quality, self._arithmetic, independent=self.header.independent
+        )
         with ahead(_beside_networks(latents), depth=DEPTH) if overlapped else nullcontext(latents) as waiting:
             for latent in waiting:
                 if latent.starts_group:

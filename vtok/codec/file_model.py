@@ -62,7 +62,14 @@ def _check(header: FileHeader, model: PretrainedModel) -> None:
         raise FormatError(f"quality {header.quality:g} declared; expected 1 to {highest}")
 
 
-def new_header(model: PretrainedModel, info: VideoInfo, quality: float, extras: Extras | None = None) -> FileHeader:
+def new_header(
+    model: PretrainedModel,
+    info: VideoInfo,
+    quality: float,
+    extras: Extras | None = None,
+    *,
+    independent: bool = False,
+) -> FileHeader:
     """Return the header of a file that `model` is about to write."""
     extras = extras or Extras()
     return FileHeader(
@@ -75,6 +82,7 @@ def new_header(model: PretrainedModel, info: VideoInfo, quality: float, extras: 
         frames_per_latent=model.networks.time_factor,
         patch_size=model.networks.space_factor,
         entropy_coder=ENTROPY_CODER,
+        independent=independent,
         time_base=info.time_base,
         average_rate=info.average_rate,
         sample_aspect_ratio=info.sample_aspect_ratio,

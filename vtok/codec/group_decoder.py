@@ -36,6 +36,8 @@ def decode_group(
         size=(header.height, header.width),
         channel_bits=channel_bits,
     )
+    if header.independent and any(chunk.motion.is_predicted.any() for chunk in tokens):
+        raise FormatError("a latent frame is predicted, and the header says that none is")
     crc = 0
     for chunk in tokens:
         crc = chunk.crc32(crc)

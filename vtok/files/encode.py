@@ -210,7 +210,8 @@ def write_encoded(
         _opened_target(target) as file,
     ):
         part = SourcePart(reader, sound, options.start_seconds, options.end_seconds)
-        writer = ContainerWriter(file, new_header(model, part.info, options.quality, part.extras))
+        header = new_header(model, part.info, options.quality, part.extras, independent=options.independent)
+        writer = ContainerWriter(file, header)
         first_pts = last_pts = None
         advance = progress(part.info) if progress else None
         with closing(coded(part, advance or (lambda frames: None))) as items:
