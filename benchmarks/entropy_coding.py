@@ -27,11 +27,12 @@ from vtok.benchmark.clips import find_clips, make_reference
 from vtok.cli.benchmark import parse_integers
 from vtok.codec.chunk_coder import FRAMES_PER_CHUNK, ChunkEncoder
 from vtok.codec.group_encoder import MAX_GROUP_CHUNKS
-from vtok.entropy.frame_coder import Codes
+from vtok.codec.chunk_tokens import ChunkTokens
 from vtok.entropy.tables import probabilities_of
 from vtok.media.reader import VideoReader
 from vtok.media.writer import VideoWriter
 from vtok.model.tokenizer import VideoTokenizer
+from vtok.networks.motion import VideoMotion
 from vtok.system.memory import keep_freed_memory
 from vtok.video.frame import Frame, VideoInfo
 
@@ -39,15 +40,15 @@ NUM_TABLE_FRAMES = 16  # of each video that tables are learned from
 Histograms = NDArray[np.int64]  # [n, 256]
 
 
-def code_frames(tokenizer: VideoTokenizer, info: VideoInfo, frames: list[Frame], quality: int) -> list[Codes]:
-    """The codes `[n, H, W]` of each latent frame."""
+def code_frames(tokenizer: VideoTokenizer, info: VideoInfo, frames: list[Frame], quality: int) -> list[ChunkTokens]:
+    """The tokens of each chunk."""
     encoder = ChunkEncoder(tokenizer.pretrained, info, quality)
     return [encoder.encode(chunk) for chunk in chunks_of(frames)]
 
 
-def histograms(codes: list[Codes]) -> Histograms:
+def histograms(tokens: list[ChunkTokens]) -> Histograms:
     """How often each channel takes each value."""
-    stacked = np.stack(codes, axis=1).reshape(len(codes[0]), -1)
+    stacked = np.stack([each.codes for each in tokens], axis=1).reshape(len(tokens[0].codes), -1)
     return np.stack([np.bincount(channel, minlength=256) for channel in stacked])
 
 
@@ -64,13 +65,17 @@ def entropy_bits(counts: Histograms) -> float:
 
 
 @torch.inference_mode()
-def float_prior_bits(tokenizer: VideoTokenizer, codes: list[Codes], quality: int) -> float:
+def float_prior_bits(tokenizer: VideoTokenizer, tokens: list[ChunkTokens], quality: int) -> float:
     """Code length under the prior in floating point."""
     model = tokenizer.pretrained.networks
-    centred = model.quantizer.from_uint8(torch.from_numpy(np.stack(codes, axis=1)))[None]
-    location, log2_scale = model.prior(centred, torch.tensor([float(quality)]))
+    centred = model.quantizer.from_uint8(torch.from_numpy(np.stack([each.codes for each in tokens], axis=1)))[None]
+    fields, masks = (
+        torch.from_numpy(np.stack(parts))[None]
+        for parts in zip(*((each.motion.fields, each.motion.is_predicted) for each in tokens), strict=True)
+    )
+    location, log2_scale = model.prior(centred, torch.tensor([float(quality)]), VideoMotion(fields, masks))
     total = 0.0
-    for t in range(len(codes)):  # in double precision, one latent frame at a time
+    for t in range(len(tokens)):  # in double precision, one latent frame at a time
         distance = (centred[:, :, t] - location[:, :, t]).abs().double()
         # Not `Prior.bits`, whose probabilities have a floor, for training.
         total -= float(probabilities_of(model.prior, distance, log2_scale[:, :, t].double()).log2().sum())
@@ -118,17 +123,17 @@ def entropy_coding(
             make_reference(clip, reference, num_frames=frames, max_width=max_width)
             compress(reference, compressed)
             for place, quality in enumerate(chosen):
-                codes, coded = through_files(
+                tokens, coded = through_files(
                     tokenizer, reference, quality, Path(folder), frames, clocks[quality], timed_video=compressed
                 )
-                counts, kinds = histograms(codes), num_bytes[quality]
+                counts, kinds = histograms(tokens), num_bytes[quality]
                 kinds["raw"] += counts.sum()
                 if learned is not None:
                     kinds["frozen"] += static_bits(counts, learned[place]) / 8
                 kinds["ideal"] += entropy_bits(counts) / 8
-                kinds["float"] += float_prior_bits(tokenizer, codes, quality) / 8
+                kinds["float"] += float_prior_bits(tokenizer, tokens, quality) / 8
                 kinds["exact"] += coded
-            num_frames += FRAMES_PER_CHUNK * len(codes)
+            num_frames += FRAMES_PER_CHUNK * len(tokens)
     console = Console(width=120)
     console.print(_bytes_table(num_bytes))
     console.print(_time_table(clocks, num_frames))

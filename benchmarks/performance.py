@@ -121,10 +121,12 @@ def measure_networks(tokenizer: VideoTokenizer, runs: int, peer_python: str | No
     encoder, decoder = ChunkEncoder(model, info, 5), ChunkDecoder(model, info, 5)
     for _ in range(runs + 1):
         start = perf_counter()
-        codes = [encoder.encode(frames[i : i + 8]) for i in (0, 8)]
+        tokens = [encoder.encode(frames[i : i + 8]) for i in (0, 8)]
+        encoder.start_group()
         encoding.append(Run(perf_counter() - start, 0, 0))
         start = perf_counter()
-        for each in codes:
+        decoder.start_group()
+        for each in tokens:
             decoder.decode(each, range(8))
         decoding.append(Run(perf_counter() - start, 0, 0))
     return {

@@ -13,7 +13,8 @@ from unittest import mock
 import numpy as np
 
 from vtok.codec.chunk_coder import FRAMES_PER_CHUNK, ChunkDecoder, ChunkEncoder
-from vtok.entropy.frame_coder import Codes, PriorGroupDecoder, PriorGroupEncoder
+from vtok.codec.chunk_tokens import ChunkTokens
+from vtok.entropy.frame_coder import PriorGroupDecoder, PriorGroupEncoder
 from vtok.entropy.integer_products import entropy_coding_threads
 from vtok.entropy.tables import PassDecoder, PassEncoder
 from vtok.media.reader import VideoReader
@@ -98,8 +99,8 @@ def through_files(
     clock: Clock,
     arithmetic: Arithmetic | None = None,
     timed_video: Path | None = None,
-) -> tuple[list[Codes], int]:
-    """What `vtok encode` and `vtok decode` do, added to `clock`; returns all codes and the number of coded bytes.
+) -> tuple[list[ChunkTokens], int]:
+    """What `vtok encode` and `vtok decode` do, added to `clock`; returns all tokens and the number of the codes' bytes.
 
     The reading of `timed_video` is counted in place of that of `video`, if it is given.
     """
@@ -108,31 +109,31 @@ def through_files(
     if timed_video:
         info, frames = read_video(video, num_frames)
     chunks = list(chunks_of(frames))
-    prior, codes = tokenizer.pretrained.exact_prior, []
+    prior, tokens = tokenizer.pretrained.exact_prior, []
     encoder, group = ChunkEncoder(tokenizer.pretrained, info, quality, arithmetic), PriorGroupEncoder(prior, quality)
     with clock.splitting(PassEncoder, "push", "range encoding", "prior (encoder)"):
         for chunk in chunks:
             with clock.counting("analysis"):
-                codes.append(encoder.encode(chunk))
+                tokens.append(encoder.encode(chunk))
             with clock.counting("prior (encoder)"), num_threads(entropy_coding_threads()):
-                group.push(codes[-1])
+                group.push(*tokens[-1])
         with clock.counting("range encoding"):
             payload = group.finish()
-    _, height, width = codes[0].shape
-    coded = PriorGroupDecoder(prior, quality, payload, num_latent_frames=len(codes), height=height, width=width)
+    _, height, width = tokens[0].codes.shape
+    coded = PriorGroupDecoder(prior, quality, payload, num_latent_frames=len(tokens), height=height, width=width)
     decoder = ChunkDecoder(tokenizer.pretrained, info, quality, arithmetic)
     with clock.splitting(PassDecoder, "pull", "range decoding", "prior (decoder)"), ExitStack() as stack:
         with clock.counting("write video"):
             writer = stack.enter_context(VideoWriter(folder / "decoded.mp4", info, codec="libx264"))
-        for chunk, expected in zip(chunks, codes, strict=True):
+        for chunk, expected in zip(chunks, tokens, strict=True):
             with clock.counting("prior (decoder)"), num_threads(entropy_coding_threads()):
-                pulled = coded.pull()
+                pulled = coded.pull(expected.motion)
             with clock.counting("synthesis"):
-                frames = decoder.decode(pulled, [frame.pts for frame in chunk])
+                frames = decoder.decode(ChunkTokens(pulled, expected.motion), [frame.pts for frame in chunk])
             with clock.counting("write video"):
                 for frame in frames:
                     writer.write(frame)
-            assert np.array_equal(pulled, expected)
+            assert np.array_equal(pulled, expected.codes)
         with clock.counting("write video"):
             stack.close()
-    return codes, len(payload)
+    return tokens, len(payload)

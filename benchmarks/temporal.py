@@ -19,8 +19,9 @@ from stages import chunks_of
 
 from vtok.benchmark.clips import find_clips, make_reference
 from vtok.codec.chunk_coder import FRAMES_PER_CHUNK, ChunkDecoder, ChunkEncoder
+from vtok.codec.chunk_tokens import ChunkTokens
+from vtok.codec.group_encoder import GroupEncoder
 from vtok.entropy.exact_prior import ExactPrior
-from vtok.entropy.frame_coder import Codes, PriorGroupEncoder
 from vtok.media.reader import VideoReader
 from vtok.model.tokenizer import VideoTokenizer
 from vtok.video.frame import Frame, VideoInfo
@@ -37,22 +38,22 @@ def coded(
         ChunkEncoder(tokenizer.pretrained, info, quality),
         ChunkDecoder(tokenizer.pretrained, info, quality),
     )
-    codes = [encoder.encode(chunk) for chunk in chunks_of(frames)]
+    tokens = [encoder.encode(chunk) for chunk in chunks_of(frames)]
     decoded = [
         frame
-        for each, chunk in zip(codes, chunks_of(frames), strict=True)
+        for each, chunk in zip(tokens, chunks_of(frames), strict=True)
         for frame in decoder.decode(each, [frame.pts for frame in chunk])
     ]
     prior = tokenizer.pretrained.exact_prior
-    return decoded, (group_bytes(prior, quality, codes[:1]), group_bytes(prior, quality, codes))
+    return decoded, (group_bytes(prior, quality, info, tokens[:1]), group_bytes(prior, quality, info, tokens))
 
 
-def group_bytes(prior: ExactPrior, quality: float, codes: list[Codes]) -> int:
-    """What latent frames take as one group."""
-    group = PriorGroupEncoder(prior, quality)
-    for each in codes:
-        group.push(each)
-    return len(group.finish())
+def group_bytes(prior: ExactPrior, quality: float, info: VideoInfo, tokens: list[ChunkTokens]) -> int:
+    """What chunks take as one group."""
+    group = GroupEncoder(prior, quality, (info.height, info.width))
+    for each in tokens:
+        group.push(each, [0])
+    return len(group.finish(0).coded)
 
 
 def still(first: Frame, noise: float) -> Iterator[Frame]:

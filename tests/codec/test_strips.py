@@ -10,6 +10,7 @@ from vtok.codec import strips as strips_module
 from vtok.codec.chunk_coder import ChunkDecoder, ChunkEncoder
 from vtok.codec.strips import strips
 from vtok.networks.arithmetic import choose_arithmetic
+from vtok.networks.latent_model import no_prediction
 from vtok.networks.planes import Planes
 from vtok.video.frame import Frame, VideoInfo
 
@@ -74,17 +75,18 @@ def test_strips_give_the_codes_and_pixels_of_the_whole_up_to_rounding(
 def test_the_networks_see_as_many_rows_as_they_say(tiny_tokenizer):
     model, quality = tiny_tokenizer.networks.double(), torch.tensor([5.0], dtype=torch.float64)
     model.transform.scale = torch.ones_like(model.transform.scale)
-    planes = Planes(*(torch.randn(1, 16, *size, dtype=torch.float64) for size in ((160, 16), (80, 8), (80, 8))))
+    planes = Planes(*(torch.randn(1, 8, *size, dtype=torch.float64) for size in ((160, 16), (80, 8), (80, 8))))
     planes.y.requires_grad_()
-    latents, _ = model.encode(planes, quality)
-    latents[:, :, 1, 10].sum().backward()
+    nothing = no_prediction(planes)
+    latents = model.encode_chunk(planes, nothing, quality)
+    latents[:, :, 0, 10].sum().backward()
     seen = planes.y.grad.abs().sum((0, 1, 3)).view(20, 8).sum(1).nonzero().flatten()
     reach = model.config.analysis_reach
     assert seen.tolist() == list(range(10 - reach, 10 + reach + 1))
 
     codes = latents.detach().requires_grad_()
-    decoded, _ = model.decode(codes, quality)
-    decoded.y[:, 8:, 80:88].sum().backward()
+    decoded = model.decode_chunk(codes, nothing, quality)
+    decoded.y[:, :, 80:88].sum().backward()
     seen = codes.grad.abs().sum((0, 1, 2, 4)).nonzero().flatten()
     reach = model.config.synthesis_reach
     assert seen.tolist() == list(range(10 - reach, 10 + reach + 1))

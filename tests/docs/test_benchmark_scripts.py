@@ -18,8 +18,8 @@ from vtok.video.frame import Frame
 
 def test_every_step_is_counted_once(tiny_tokenizer, tmp_path):
     video, clock = write_video(tmp_path / "in.mp4", num_frames=24), stages.Clock()
-    codes, num_bytes = stages.through_files(tiny_tokenizer, video, 5, tmp_path, 20, clock)
-    assert len(codes) == 3
+    tokens, num_bytes = stages.through_files(tiny_tokenizer, video, 5, tmp_path, 20, clock)
+    assert len(tokens) == 3
     assert num_bytes > 0
     for command, steps in stages.STEPS.items():
         assert all(clock.wall[step] > 0 for step in steps)
@@ -44,9 +44,10 @@ def test_codes_are_those_of_one_video_and_reading_is_timed_of_another(tiny_token
 
     alone, _ = stages.through_files(tiny_tokenizer, videos[0], 5, tmp_path, 16, stages.Clock())
     monkeypatch.setattr("stages.read_video", slowly)
-    codes, _ = stages.through_files(tiny_tokenizer, videos[0], 5, tmp_path, 16, clock, timed_video=videos[1])
+    tokens, _ = stages.through_files(tiny_tokenizer, videos[0], 5, tmp_path, 16, clock, timed_video=videos[1])
     assert clock.wall["read video"] == 2
-    assert np.array_equal(codes, alone)
+    for a, b in zip(tokens, alone, strict=True):
+        assert np.array_equal(a.codes, b.codes)
 
 
 def test_a_step_within_another_is_taken_from_it(monkeypatch):

@@ -1,7 +1,5 @@
 """The pretrained kind of model: the transform, causality, streaming, and what the prior may look at."""
 
-import math
-
 import pytest
 import torch
 
@@ -11,12 +9,10 @@ from vtok.networks.klt import (
     BlockTransform,
     blocks_to_cells,
     cells_to_planes,
-    frame_of_cells,
     pad_to_blocks,
     planes_to_blocks,
 )
-from vtok.networks.latent_model import LatentModel, LatentModelConfig
-from vtok.networks.latent_networks import ChunkBlend
+from vtok.networks.latent_model import FINER_START, LatentModel, LatentModelConfig, no_prediction
 from vtok.networks.planes import Planes
 from vtok.networks.prior import MIN_PROBABILITY, Distribution, checkerboard
 
@@ -93,38 +89,47 @@ def test_untrained_model_is_its_linear_transform():
     model = LatentModel(LatentModelConfig(num_channels=20, dim=16, refine_dim=8, guide_dim=4, prior_groups=(20,)))
     planes = random_planes(8, 16, 16)
     quality = torch.tensor([9.0])
-    latents, _ = model.encode(planes, quality)
-    decoded, _ = model.decode(latents, quality)
+    latents = model.encode(planes, quality)
+    decoded = model.decode(latents, quality)
     matrix = model.transform.synthesis @ model.transform.analysis
     expected = torch.einsum("kc,bchw->bkhw", matrix, planes_to_blocks(planes))
     torch.testing.assert_close(planes_to_blocks(decoded), expected, atol=1e-4, rtol=1e-4)
 
 
 @torch.no_grad()
-def test_streaming_equals_one_shot_exactly(tiny_tokenizer):
+def test_chunks_are_independent(tiny_tokenizer):
     model = tiny_tokenizer.networks
-    planes, quality = random_planes(32, 24, 16), torch.tensor([4.0])
-    whole, _ = model.encode(planes, quality)
+    planes, quality = random_planes(32, 24, 16, b=2), torch.tensor([4.0, 7.5])
+    whole = model.encode(planes, quality)
     codes = model.quantizer(whole)
-    decoded, _ = model.decode(codes, quality)
-    states = [None, None]
-    for i in range(4):
-        latents, states[0] = model.encode(planes.frames(8 * i, 8 * i + 8), quality, states[0])
-        assert torch.equal(latents, whole[:, :, i : i + 1])
-        out, states[1] = model.decode(codes[:, :, i : i + 1], quality, states[1])
+    decoded = model.decode(codes, quality)
+    for i in (3, 0, 2):
+        assert torch.equal(model.encode(planes.frames(8 * i, 8 * i + 8), quality), whole[:, :, i : i + 1])
+        out = model.decode(codes[:, :, i : i + 1], quality)
         assert torch.equal(out.y, decoded.frames(8 * i, 8 * i + 8).y)
-    # Without the state it is another video: the test would notice if it were dropped.
-    fresh, _ = model.encode(planes.frames(24, 32), quality)
-    assert not torch.equal(fresh, whole[:, :, 3:])
 
 
 @torch.no_grad()
-def test_training_mode_computes_the_same_at_once(tiny_tokenizer):
-    model = tiny_tokenizer.networks
-    planes, quality = random_planes(32, 24, 16, b=2), torch.tensor([4.0, 7.5])
-    one_by_one, _ = model.encode(planes, quality)
-    at_once, _ = model.train().encode(planes, quality)
-    torch.testing.assert_close(at_once, one_by_one, atol=1e-4, rtol=1e-4)
+def test_the_first_chunk_of_a_group_is_quantized_more_finely(tiny_tokenizer):
+    model, quality = tiny_tokenizer.networks, torch.tensor([4.0])
+    chunk = random_planes(8, 24, 16)
+    finer, plain = (model.encode_chunk(chunk, no_prediction(chunk), quality, starts_group=x) for x in (True, False))
+    torch.testing.assert_close(finer, plain * FINER_START)
+    back = model.decode_chunk(finer, no_prediction(chunk), quality, starts_group=True)
+    torch.testing.assert_close(back.y, model.decode_chunk(plain, no_prediction(chunk), quality).y, atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_what_is_predicted_need_not_be_coded(tiny_tokenizer):
+    """A chunk that is its prediction has latents of zero, as far as the networks are their linear part."""
+    torch.manual_seed(0)
+    model, quality = LatentModel(LatentModelConfig(num_channels=20, dim=16, prior_groups=(20,))), torch.tensor([5.0])
+    frame = random_planes(1, 24, 16)
+    chunk = Planes(*(plane.expand(-1, 8, -1, -1) for plane in frame))
+    assert not model.encode_chunk(chunk, frame, quality).any()
+    decoded = model.decode_chunk(torch.zeros(1, 20, 1, 3, 2), frame, quality)
+    for a, b in zip(decoded, chunk, strict=True):
+        torch.testing.assert_close(a, b)
 
 
 def pass_order(model, t, h, w):
@@ -167,44 +172,3 @@ def test_prior_bits_are_a_probability_distribution(tiny_tokenizer):
     assert torch.equal(bits.argmin(0), torch.tensor([3000, 3000, 2992, 3100]))
 
 
-def test_the_blend_moves_the_first_frames_of_a_chunk_towards_the_one_before():
-    blend, quality = ChunkBlend(4, 6, 9), torch.tensor([2.0, 5.0])
-    cells, features = torch.randn(2 * 3, CELL_VALUES, 4, 6), torch.randn(2 * 3, 4, 4, 6)
-    same, last = blend(cells, features, quality, None)
-    assert torch.equal(same, cells)  # at first it does nothing
-    assert torch.equal(last, frame_of_cells(cells, 7).view(2, 3, 24, 4, 6)[:, -1])
-    with torch.no_grad():
-        blend.leave.bias[24:] = 1.0  # the gate of the long fade
-    blended, _ = blend(cells, features, quality, None)
-    videos, before = blended.view(2, 3, CELL_VALUES, 4, 6), cells.view(2, 3, CELL_VALUES, 4, 6)
-    torch.testing.assert_close(videos[:, 0], before[:, 0])  # nothing comes before the first chunk
-    for chunk in (1, 2):
-        end = frame_of_cells(before[:, chunk - 1], 7)
-        jump = end - frame_of_cells(before[:, chunk], 0)
-        torch.testing.assert_close(frame_of_cells(videos[:, chunk], 0), end)
-        for t in range(8):
-            expected = frame_of_cells(before[:, chunk], t) + jump * (7 - t) / 7
-            torch.testing.assert_close(frame_of_cells(videos[:, chunk], t), expected)
-    with torch.no_grad():
-        blend.log_strength.rows[1] = math.log(0.5)  # of quality 2
-    weaker = blend(cells, features, quality, None)[0].view(2, 3, CELL_VALUES, 4, 6)
-    torch.testing.assert_close(weaker[0], (videos + before)[0] / 2)
-    torch.testing.assert_close(weaker[1], videos[1])
-
-
-def test_a_frame_of_cells_has_the_samples_of_one_frame():
-    planes = Planes(*(torch.zeros_like(p) for p in random_planes(8, 16, 16)))
-    for plane in planes:
-        plane[0, 5] = 1
-    cells = blocks_to_cells(planes_to_blocks(planes))
-    assert [int((frame_of_cells(cells, t) != 0).sum()) for t in range(8)] == [0] * 5 + [24 * 16] + [0] * 2
-
-
-def test_frames_depend_on_as_many_latent_frames_as_the_model_says(tiny_tokenizer):
-    model, quality = tiny_tokenizer.networks.double(), torch.tensor([5.0], dtype=torch.float64)
-    model.transform.scale = torch.ones_like(model.transform.scale)
-    codes = torch.randn(1, 12, 7, 3, 3, dtype=torch.float64, requires_grad=True)
-    decoded, _ = model.decode(codes, quality)
-    decoded.y[:, 48:].sum().backward()
-    seen = codes.grad.abs().sum((0, 1, 3, 4)).nonzero().flatten().tolist()
-    assert seen == list(range(6 - model.config.synthesis_memory, 7))

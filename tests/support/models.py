@@ -20,7 +20,6 @@ def new_tiny_tokenizer(*, refine_dim: int = 8, **latent_options: Any) -> VideoTo
         latent_options={
             "refine_dim": refine_dim,
             "guide_dim": 4,
-            "is_predictive": True,
             "prior_groups": (4, 12),
             "prior_context_dim": 8,
             "prior_group_dim": 8,

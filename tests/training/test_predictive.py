@@ -1,6 +1,4 @@
-"""Training of predictive models: motion in the cache and its crops, a falling loss, packs with motion."""
-
-from dataclasses import replace
+"""Training with motion: motion in the cache and its crops, a falling loss, packs with motion."""
 
 import clip_pack
 import numpy as np
@@ -8,27 +6,18 @@ import pytest
 import torch
 
 from support.training_runs import events
-from vtok.errors import ConfigError
-from vtok.networks import latent_model
+from vtok.model.weights import save_weights
 from vtok.networks.latent_model import LatentModel
-from vtok.networks.objective import code_predicted
 from vtok.training.clip_cache import build_clip_cache, find_videos, motion_shape
 from vtok.training.config import load_config
 from vtok.training.loop import TrainingRun
 from vtok.training.motion import motion_at
 
-MOTION = """
-[model]
-blend_dim = 0
-is_predictive = true
-"""
-
-
 @pytest.fixture(scope="module")
 def predictive(folders, tmp_path_factory):
     """A configuration with motion, and its caches."""
     root, folder = folders[0], tmp_path_factory.mktemp("predictive")
-    text = (root / "tiny.toml").read_text().replace("[model]", MOTION).replace("num_frames = 16", "num_frames = 24")
+    text = (root / "tiny.toml").read_text().replace("num_frames = 16", "num_frames = 24")
     text = text.replace("[cache]\n", "[cache]\nmotion_lagrangians = [4.0, 40.0]\n")
     text = text.replace("[validation_cache]\n", "[validation_cache]\nmotion_lagrangians = [4.0, 40.0]\n")
     (folder / "predictive.toml").write_text(text)
@@ -89,24 +78,19 @@ def test_the_loss_falls_and_the_weights_go_on(predictive, tmp_path):
     assert all(torch.equal(loaded[name].half(), tensor.half()) for name, tensor in saved.items())
 
 
-def test_weights_without_motion_become_those_of_a_predictive_model(folders, predictive, tmp_path, monkeypatch):
-    _, plain, caches = folders
-    before = TrainingRun(plain, tmp_path / "plain", train=caches["train"], validation=caches["validation"])
-    before.save()
+def test_weights_without_motion_become_those_with(predictive, tmp_path):
+    """Models were once without motion; their blocks had a tap for the state too."""
     _, config, caches = predictive
-    monkeypatch.setattr(latent_model, "FINER_START", 1.0)
-    weights = tmp_path / "plain" / "weights.safetensors"
-    run = TrainingRun(config, tmp_path / "run", train=caches["train"], validation=caches["validation"], weights=weights)
-    # Without a prediction, the first chunk is coded as the first of a video was.
-    planes, fields, quality = caches["train"].planes(0, 2), caches["train"].fields(0, 2), torch.tensor([2.0, 8.0])
-    never = torch.zeros(2, 3, dtype=torch.bool)
-    motion = motion_at(run.model, caches["train"].motion_lagrangians, 0 * fields, quality, never)
-    loaded = LatentModel(plain.model)
-    loaded.load_state_dict({name: tensor.half().float() for name, tensor in before.average.tensors.items()})
-    with torch.no_grad():
-        coded = code_predicted(run.model, planes, motion, quality)
-        latents, _ = loaded.encode(planes.frames(0, 8), quality)
-    torch.testing.assert_close(coded.latents[:, :, :1], latents, rtol=1e-4, atol=1e-4)
+    before = TrainingRun(config, tmp_path / "a", train=caches["train"], validation=caches["validation"])
+    names = ("from_prediction.", "from_motion.", "log_gain_at_start.")
+    old = {k: x for k, x in before.average.tensors.items() if not any(part in k for part in names)}
+    old = {k: torch.cat([x + 1, x], dim=1) if k.endswith("temporal.weight") else x for k, x in old.items()}
+    weights = tmp_path / "old.safetensors"
+    save_weights(weights, old | {"synthesis.blend.leave.bias": torch.ones(3)}, {})
+    run = TrainingRun(config, tmp_path / "b", train=caches["train"], validation=caches["validation"], weights=weights)
+    loaded, initial = run.model.state_dict(), before.average.tensors
+    assert all(torch.equal(loaded[k], initial[k]) for k in old)
+    assert not loaded["prior.from_motion.weight"].any()
 
 
 def test_other_vectors_for_other_qualities(predictive):
@@ -116,13 +100,6 @@ def test_other_vectors_for_other_qualities(predictive):
     assert motion.fields[0].eq(0).all()
     assert motion.fields[1].eq(1).all()
     assert motion.is_predicted.shape == (2, 3, 2, 2)
-
-
-def test_motion_needs_a_predictive_model(predictive, tmp_path):
-    _, config, caches = predictive
-    config = replace(config, model=replace(config.model, is_predictive=False))
-    with pytest.raises(ConfigError, match="a predictive model needs lagrangians"):
-        TrainingRun(config, tmp_path, train=caches["train"], validation=caches["validation"])
 
 
 def test_packs_carry_motion(predictive, tmp_path):

@@ -9,7 +9,6 @@ import av
 import numpy as np
 import pytest
 import torch
-from blend_strength import MAX_STRENGTH, STRENGTHS, TARGET, blend_strength, change_ratio
 
 from support.models import new_tiny_tokenizer
 from support.training_runs import TINY, events, new_run, write_video
@@ -156,45 +155,12 @@ def test_a_run_can_leave_all_but_the_prior_alone(folders, tmp_path, prior_only):
     assert all(name.startswith("prior.") for name in changed) == prior_only
 
 
-def test_weights_without_a_blend_can_be_gone_on_from(folders, tmp_path):
-    without = replace(folders[1], model=replace(folders[1].model, blend_dim=0))
-    run = new_run((folders[0], without, folders[2]), tmp_path / "a")
+def test_weights_of_other_sizes_are_refused(folders, tmp_path):
+    run = new_run(folders, tmp_path / "a")
     run.save()
-    weights = tmp_path / "a" / "weights.safetensors"
-    assert not any("blend" in name for name in run.average.tensors)
-    other = new_run(folders, tmp_path / "b", weights=weights)
-    assert other.model.synthesis.blend.leave.weight.abs().sum() == 0
+    wider = replace(folders[1], model=replace(folders[1].model, dim=24))
     with pytest.raises(ConfigError, match="weights of other sizes"):
-        new_run((folders[0], without, folders[2]), tmp_path / "c", weights=_saved(other))
-
-
-def _saved(run):
-    run.save()
-    return run.folder / "weights.safetensors"
-
-
-def test_blends_are_made_strong_enough_for_frames_to_change_evenly(folders, tmp_path):
-    run = new_run(folders, tmp_path)
-    run.average.tensors["synthesis.blend.leave.bias"][24:] = 0.3
-    weights = _saved(run)
-    before = load_weights(weights)[0]
-    (tmp_path / "cache").symlink_to(folders[0] / "cache")
-    blend_strength(tmp_path)
-    after = load_weights(weights)[0]
-    assert [name for name in after if not torch.equal(before[name], after[name])] == [STRENGTHS]
-    strengths = after[STRENGTHS].float().exp()
-    assert ((strengths >= 1) & (strengths <= MAX_STRENGTH)).all()
-    assert strengths.max() > 1
-    tokenizer = VideoTokenizer.from_pretrained(weights)  # its hash is on the card
-    assert tokenizer.weights_sha256 == json.loads((tmp_path / "weights.json").read_text())["tensors_sha256"]
-    model = tokenizer.networks
-    planes = unpack_i420(folders[2]["train"].clips[:], 32)
-    quality = torch.full((len(planes.y),), 2.0)
-    with torch.no_grad():
-        codes = model.quantizer(model.encode(planes, quality)[0])
-        set_by_run = change_ratio(model, [codes], 2)
-        model.synthesis.blend.log_strength.rows.zero_()
-        assert abs(set_by_run - TARGET) < abs(change_ratio(model, [codes], 2) - TARGET)
+        new_run((folders[0], wider, folders[2]), tmp_path / "b", weights=tmp_path / "a" / "weights.safetensors")
 
 
 def test_muon_update_is_orthogonal_and_follows_the_gradient():

@@ -2,7 +2,7 @@
 
 A pack is a folder of `train.av1` and `validation.av1`, which hold clips one after the other, each as its own AV1
 stream, and `pack.json`, which has the number of bytes of each clip and says what the caches were made from. The motion
-of clips that have it is in `train.motion.xz` and `validation.motion.xz`.
+of the clips is in `train.motion.xz` and `validation.motion.xz`.
 """
 
 import hashlib
@@ -87,8 +87,7 @@ def _pack_cache(cache_folder: Path, path: Path, *, crf: int, limit: int) -> tupl
         raise ConfigError(f"{path}: not one clip fits into {limit} bytes at crf {crf}; take more megabytes")
     data = b"".join(streams[number] for number in chosen)
     write_atomically(path, data)
-    if cache.motion_lagrangians:
-        write_atomically(path.with_name(f"{path.stem}{MOTION_SUFFIX}"), b"".join(motion[number] for number in chosen))
+    write_atomically(path.with_name(f"{path.stem}{MOTION_SUFFIX}"), b"".join(motion[number] for number in chosen))
     manifest = {
         "made_from": json.loads((cache_folder / "cache.json").read_text())["made_from"],
         "clips_per_video": _clips_per_video(cache, chosen),
@@ -102,11 +101,8 @@ def _pack_cache(cache_folder: Path, path: Path, *, crf: int, limit: int) -> tupl
 
 
 def _motion_of(cache: ClipCache) -> list[bytes]:
-    """The motion of each clip, compressed; empty if the cache has none."""
-    fields = cache.fields(0, len(cache))
-    if fields is None:
-        return [b""] * len(cache)
-    return [lzma.compress(each.numpy().tobytes()) for each in fields]
+    """The motion of each clip, compressed."""
+    return [lzma.compress(each.numpy().tobytes()) for each in cache.fields(0, len(cache))]
 
 
 def _evenly_chosen(sizes: list[int], limit: int) -> list[int]:
@@ -181,8 +177,7 @@ def unpack(folder: Path, caches: Path, *, num_workers: int | None = None) -> dic
                     if clip.shape != shape:
                         raise MediaError(f"{folder / split}.av1: a clip is {clip.shape}; expected {shape}")
                     file.write(clip.tobytes())
-            if config.get("motion_lagrangians"):
-                _unpack_motion(folder / f"{split}{MOTION_SUFFIX}", entry, cache)
+            _unpack_motion(folder / f"{split}{MOTION_SUFFIX}", entry, cache)
             # The hash keeps a run from taking these clips for all clips of the videos.
             made_from = entry["made_from"] | {"pack": entry["sha256"]}
             meta = {"made_from": made_from, "clips_per_video": entry["clips_per_video"]}

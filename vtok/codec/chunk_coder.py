@@ -18,7 +18,7 @@ from torch import Tensor
 
 from vtok.codec.chunk_tokens import ChunkTokens
 from vtok.codec.motion_choice import choose_motion
-from vtok.codec.strips import strips
+from vtok.codec.strips import Strip, strips
 from vtok.entropy.frame_coder import Codes
 from vtok.errors import ConfigError
 from vtok.model.pretrained_model import PretrainedModel
@@ -147,9 +147,10 @@ class ChunkDecoder(_Coder):
         for strip in self._strips:
             stored = torch.from_numpy(codes[:, strip.outer]).to(self._arithmetic.device)
             centred = self._model.quantizer.from_uint8(stored)[None, :, None]
-            seen = Planes(*(p[:, :, strip.seen(side)] for p, side in zip(prediction, _SIDES, strict=True)))
             with self._arithmetic.autocast():
-                part = self._model.decode_chunk(centred, seen, self._quality, starts_group=starts_group)
+                part = self._model.decode_chunk(
+                    centred, _rows(prediction, strip), self._quality, starts_group=starts_group
+                )
             if len(self._strips) == 1:
                 return part
             if whole is None:
@@ -253,16 +254,18 @@ class ChunkEncoder(_Coder):
         codes = np.empty((self._model.config.num_channels, *self._size), np.uint8)
         quantizer = self._model.quantizer
         for strip in self._strips:
-            parts = (
-                Planes(*(p[:, :, strip.seen(side)] for p, side in zip(planes, _SIDES, strict=True)))
-                for planes in (chunk, prediction)
-            )
+            seen, predicted = (_rows(planes, strip) for planes in (chunk, prediction))
             with self._arithmetic.autocast():
-                latents = self._model.encode_chunk(*parts, self._quality, starts_group=starts_group)
+                latents = self._model.encode_chunk(seen, predicted, self._quality, starts_group=starts_group)
             wanted = latents[0, :, 0, strip.wanted_of_seen(1)]
             chosen = prefer_cheap_codes(wanted, quantizer(wanted), None)
             codes[:, strip.inner] = quantizer.to_uint8(chosen).cpu().numpy()
         return codes
+
+
+def _rows(planes: Planes, strip: Strip) -> Planes:
+    """The part of planes that the networks see for a strip."""
+    return Planes(*(plane[:, :, strip.seen(side)] for plane, side in zip(planes, _SIDES, strict=True)))
 
 
 def _whole_blocks(planes: Sequence[Plane], size: tuple[int, int], side: int) -> Plane:

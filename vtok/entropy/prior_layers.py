@@ -34,7 +34,6 @@ def prior_layers(prior: Prior, largest_companded: int) -> list[Terms]:
     starts = torch.cat(
         [torch.zeros(1, len(prior.from_start.weight)).double(), _half(prior.from_start.weight)[..., 0, 0].T]
     )
-    assert prior.from_motion is not None
     inputs = prior.from_previous, prior.from_before, prior.from_start, prior.from_motion
     bias = torch.stack([_half(layer.bias) for layer in inputs]).sum(0)
     context = Terms(

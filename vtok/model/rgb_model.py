@@ -7,14 +7,14 @@ from vtok.errors import ConfigError
 from vtok.networks.klt import PATCH, pad_to_blocks
 from vtok.networks.latent_model import LatentModel, LatentModelConfig
 from vtok.networks.losses import LossBreakdown, Reconstruction
-from vtok.networks.objective import ObjectiveConfig, balance, code, evaluate
+from vtok.networks.objective import Coded, ObjectiveConfig, balance, evaluate
 from vtok.networks.planes import Planes
 
 DEFAULT_QUALITY = 5.0
 
 
 class RgbModel(LatentModel):
-    """A `LatentModel` that takes and returns RGB video `[b, 3, t, h, w]` in [-1, 1].
+    """A `LatentModel` that takes and returns RGB video `[b, 3, t, h, w]` in [-1, 1], in chunks without motion.
 
     Qualities are 1 to 9, or None for `DEFAULT_QUALITY`; others raise ConfigError.
 
@@ -37,8 +37,7 @@ class RgbModel(LatentModel):
 
     def to_latents(self, video: Tensor, quality: float | None) -> Tensor:
         """Return the latents of video of any size, in units of one code step."""
-        latents, _ = self.encode(pad_to_blocks(Planes.from_rgb(video)), self._qualities(quality, video))
-        return latents
+        return self.encode(pad_to_blocks(Planes.from_rgb(video)), self._qualities(quality, video))
 
     def to_codes(self, latents: Tensor) -> Tensor:
         """Return the codes `[b, n, T, H, W]` of latents, uint8."""
@@ -50,13 +49,16 @@ class RgbModel(LatentModel):
 
     def to_video(self, latents: Tensor, quality: float | None) -> Tensor:
         """Return the video of latents, in whole blocks."""
-        planes, _ = self.decode(latents, self._qualities(quality, latents))
-        return planes.to_rgb()
+        return self.decode(latents, self._qualities(quality, latents)).to_rgb()
 
     def reconstruct(self, source: Tensor, target: Tensor | None, quality: float | None) -> Reconstruction:
         """Code `source`; with a `target` of the same shape, also compute the training loss."""
         qualities = self._qualities(quality, source)
-        coded = code(self, Planes.from_rgb(source), qualities)
+        planes = Planes.from_rgb(source)
+        t, h, w = planes.y.shape[1:]
+        latents = self.encode(pad_to_blocks(planes), qualities)
+        rounded = self.quantizer(latents)
+        coded = Coded(latents, rounded, self.decode(rounded, qualities).crop(h, w).frames(0, t))
         video, codes = coded.decoded.to_rgb(), self.quantizer.to_uint8(coded.codes.detach())
         if target is None:
             return Reconstruction(video, codes)

@@ -98,15 +98,6 @@ def cells_to_planes(cells: Tensor, b: int) -> Planes:
     return Planes(plane(y, 4), plane(u / CHROMA_WEIGHT, 2), plane(v / CHROMA_WEIGHT, 2))
 
 
-def frame_of_cells(cells: Tensor, frame: int) -> Tensor:
-    """The samples of one of the eight frames in cells `[b, 192, 2H, 2W]`: luma, then chroma, `[b, 24, 2H, 2W]`."""
-    planes, start = [], 0
-    for size in (16, 4, 4):
-        planes.append(cells[:, start + frame * size : start + (frame + 1) * size])
-        start += PATCH * size
-    return torch.cat(planes, dim=1)
-
-
 def spread_over_cells(channels: Tensor) -> Tensor:
     """Channels `[b, 4 c, H, W]`, the four cells of a block one after the other, as `[b, c, 2H, 2W]`.
 

@@ -1,13 +1,12 @@
 """The pretrained model in one piece: planes to latents, latents to codes, codes to planes, and the prior over codes."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Any, Self
 
 import torch
-from einops import rearrange
 from torch import Tensor, nn
 
 from vtok.errors import ConfigError
@@ -19,7 +18,7 @@ from vtok.networks.klt import (
     frame_to_blocks,
     planes_to_blocks,
 )
-from vtok.networks.latent_networks import AnalysisNetwork, State, SynthesisNetwork
+from vtok.networks.latent_networks import AnalysisNetwork, SynthesisNetwork
 from vtok.networks.layers import QualityTable
 from vtok.networks.planes import Planes
 from vtok.networks.prior import Prior
@@ -29,7 +28,6 @@ from vtok.networks.quantizer import ResidualLFQ
 _BOUNDS = {
     "num_channels": (1, BLOCK_VALUES),
     "num_stages": (1, 8),
-    "blend_dim": (0, 1 << 16),
     "num_qualities": (2, 1 << 16),
     "prior_near_channels": (0, BLOCK_VALUES),
     "prior_near_context": (0, 1 << 16),
@@ -49,7 +47,6 @@ class LatentModelConfig:
         num_synthesis_blocks: Residual blocks of the decoder.
         refine_dim: Width of the decoder's refinement on the half-size grid.
         guide_dim: Number of channels that the refinement gets from the latent grid.
-        blend_dim: Width of the network that blends the ends of chunks; 0 leaves the ends as they are.
         num_qualities: Number of trained operating points.
         finest_step: Step of the quantizer at the highest quality before training, in units of the orthonormal
             transform.
@@ -65,8 +62,6 @@ class LatentModelConfig:
         prior_near_context: Number of channels that the hidden layer of the prior's temporal context sees around a
             position.
         prior_num_single_pass: Number of the prior's last groups that are coded in one pass.
-        is_predictive: Whether chunks are aligned by their motion and predicted from the frame before them (see
-            `vtok.networks.motion`); then networks carry nothing from chunk to chunk.
     """
 
     num_channels: int = 384
@@ -76,7 +71,6 @@ class LatentModelConfig:
     num_synthesis_blocks: int = 3
     refine_dim: int = 96
     guide_dim: int = 32
-    blend_dim: int = 0
     num_qualities: int = 9
     finest_step: float = 0.13
     coarsest_step: float = 3.2
@@ -89,7 +83,6 @@ class LatentModelConfig:
     prior_near_channels: int = 384
     prior_near_context: int = 160
     prior_num_single_pass: int = 0
-    is_predictive: bool = False
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -99,8 +92,6 @@ class LatentModelConfig:
         ends = self.prior_groups
         if not ends or any(not isinstance(end, int) or end <= start for start, end in pairwise((0, *ends))):
             raise ConfigError(f"prior_groups is {ends!r}; expected increasing integers above 0, ends of groups")
-        if self.is_predictive and self.blend_dim:
-            raise ConfigError(f"blend_dim is {self.blend_dim}; expected 0 for a predictive model")
 
     @classmethod
     def from_json(cls, config: Mapping[str, Any]) -> Self:
@@ -111,7 +102,9 @@ class LatentModelConfig:
             ConfigError: A field is outside its allowed set.
         """
         values: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in config.items()
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in config.items()
+            if (key, value) not in _RETIRED
         }
         return cls(**values)
 
@@ -121,17 +114,14 @@ class LatentModelConfig:
         return self.num_analysis_blocks
 
     @property
-    def synthesis_memory(self) -> int:
-        """Number of latent frames before a latent frame that its frames depend on."""
-        # Each residual block sees one latent frame before, and the blend sees the decoded frame before.
-        return self.num_synthesis_blocks + (1 if self.blend_dim else 0)
-
-    @property
     def synthesis_reach(self) -> int:
         """Number of rows and columns of latents around a block that it depends on."""
-        # The three convolutions of the refinement and the one of the blend see four half-size cells.
+        # The three convolutions of the refinement see three half-size cells.
         return self.num_synthesis_blocks + 2
 
+
+# Fields of weights from when there were models of other kinds, which had other values.
+_RETIRED = (("blend_dim", 0), ("is_predictive", True))
 
 _DISTORTION_WEIGHT = 100.0  # of the objective, in whose units lambda is
 _SEARCH_FACTOR = 22.0
@@ -150,18 +140,9 @@ class LatentModel(nn.Module):
         self.config = config
         n, qualities = config.num_channels, config.num_qualities
         self.transform = BlockTransform(n)
-        self.analysis = AnalysisNetwork(
-            n, config.dim, config.num_analysis_blocks, qualities, is_predictive=config.is_predictive
-        )
+        self.analysis = AnalysisNetwork(n, config.dim, config.num_analysis_blocks, qualities)
         self.synthesis = SynthesisNetwork(
-            n,
-            config.dim,
-            config.num_synthesis_blocks,
-            config.refine_dim,
-            config.guide_dim,
-            config.blend_dim,
-            qualities,
-            is_predictive=config.is_predictive,
+            n, config.dim, config.num_synthesis_blocks, config.refine_dim, config.guide_dim, qualities
         )
         self.quantizer = ResidualLFQ(num_stages=config.num_stages)
         self.log_gain = QualityTable(qualities, n)
@@ -169,10 +150,9 @@ class LatentModel(nn.Module):
             steps = torch.linspace(math.log(config.coarsest_step), math.log(config.finest_step), qualities)
             self.log_gain.rows.copy_(-steps[:, None].expand(-1, n))
         # Later chunks inherit from the first of a group, so it is worth more bits.
-        self.log_gain_at_start = QualityTable(qualities, n) if config.is_predictive else None
-        if self.log_gain_at_start is not None:
-            with torch.no_grad():
-                self.log_gain_at_start.rows.fill_(math.log(FINER_START))
+        self.log_gain_at_start = QualityTable(qualities, n)
+        with torch.no_grad():
+            self.log_gain_at_start.rows.fill_(math.log(FINER_START))
         self.prior = Prior(
             num_channels=n,
             groups=config.prior_groups,
@@ -183,7 +163,6 @@ class LatentModel(nn.Module):
             near_context=config.prior_near_context,
             num_single_pass=config.prior_num_single_pass,
             num_qualities=qualities,
-            sees_motion=config.is_predictive,
         )
 
     @torch.no_grad()
@@ -196,33 +175,29 @@ class LatentModel(nn.Module):
         highest = self.quantizer.max_code / (headroom * self.transform.scale)
         self.log_gain.rows.copy_(torch.minimum(self.log_gain.rows, highest.log()))
 
-    def encode(self, planes: Planes, quality: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """Whole blocks of planes to latents in units of one code step, not yet rounded.
+    def encode(self, planes: Planes, quality: Tensor) -> Tensor:
+        """Encode chunks one by one, without motion: their codes alone are enough to decode them.
 
         Args:
             planes: Planes with luma `[b, 8 T, 8 H, 8 W]`.
             quality: Qualities `[b]`.
-            state: The state that the last call returned, to go on from there; None at the start of a video.
 
         Returns:
-            Latents `[b, n, T, H, W]`, float32, and the new state.
+            Latents `[b, n, T, H, W]` in units of one code step, not yet rounded, float32.
         """
-        parts = []
-        for part in self._portions(planes):
-            latents, state = self.analysis(self.transform, planes_to_blocks(part), quality, state)
-            parts.append(_unfold(latents, len(quality)))
-        return torch.cat(parts, dim=2) * self._gain(quality), state or []
+        chunks = (planes.frames(start, start + PATCH) for start in range(0, planes.y.shape[1], PATCH))
+        return torch.cat([self.encode_chunk(chunk, no_prediction(chunk), quality) for chunk in chunks], dim=2)
 
-    def decode(self, codes: Tensor, quality: Tensor, state: State | None = None) -> tuple[Planes, State]:
-        """Centred codes (or latents in units of one code step) `[b, n, T, H, W]` to whole blocks of planes."""
-        latents, parts = codes / self._gain(quality), []
-        for part in (latents,) if self.training else torch.split(latents, 1, dim=2):
-            cells, state = self.synthesis(self.transform, _fold(part), quality, state)
-            parts.append(cells_to_planes(cells, len(quality)))
-        return Planes(*(torch.cat(planes, dim=1) for planes in zip(*parts, strict=True))), state or []
+    def decode(self, codes: Tensor, quality: Tensor) -> Planes:
+        """Centred codes (or latents in units of one code step) `[b, n, T, H, W]` of `encode` to whole blocks of planes."""
+        b, _, _, h, w = codes.shape
+        sizes = (h * PATCH, w * PATCH), *[(h * PATCH // 2, w * PATCH // 2)] * 2
+        nothing = Planes(*(torch.zeros(b, 1, *size, device=codes.device) for size in sizes))
+        chunks = [self.decode_chunk(part, nothing, quality) for part in torch.split(codes, 1, dim=2)]
+        return Planes(*(torch.cat(planes, dim=1) for planes in zip(*chunks, strict=True)))
 
     def encode_chunk(self, chunk: Planes, prediction: Planes, quality: Tensor, *, starts_group: bool = False) -> Tensor:
-        """Encode one aligned chunk of each video with a predictive model.
+        """Encode one aligned chunk of each video.
 
         Args:
             chunk: The chunk, luma `[b, 8, 8 H, 8 W]`.
@@ -234,7 +209,7 @@ class LatentModel(nn.Module):
             Latents in units of one code step, not yet rounded, float32 `[b, n, 1, H, W]`.
         """
         left = Planes(*(a - b for a, b in zip(chunk, prediction, strict=True)))
-        latents, _ = self.analysis(self.transform, planes_to_blocks(left), quality, None, frame_to_blocks(prediction))
+        latents: Tensor = self.analysis(self.transform, planes_to_blocks(left), quality, frame_to_blocks(prediction))
         return latents.float().unsqueeze(2) * self._gain(quality, starts_group=starts_group)
 
     def decode_chunk(self, codes: Tensor, prediction: Planes, quality: Tensor, *, starts_group: bool = False) -> Planes:
@@ -244,7 +219,7 @@ class LatentModel(nn.Module):
             .squeeze(2)
             .contiguous(memory_format=torch.channels_last)
         )
-        cells, _ = self.synthesis(self.transform, latents, quality, None, frame_to_blocks(prediction))
+        cells = self.synthesis(self.transform, latents, quality, frame_to_blocks(prediction))
         return cells_to_planes(cells, len(quality))
 
     @torch.no_grad()
@@ -272,16 +247,6 @@ class LatentModel(nn.Module):
         # Block vectors are scaled so that a plain sum has the weights of the planes, twice those of the objective.
         return 0.5 * _DISTORTION_WEIGHT * error + self.lagrangian(quality)[:, None, None] * bits
 
-    def _portions(self, planes: Planes) -> Iterator[Planes]:
-        """Yield the planes that the networks see at once: all in training, else one latent frame at a time.
-
-        Convolutions of another batch size may round differently. One at a time, a whole video and a stream of its
-        chunks give the same bits.
-        """
-        step = planes.y.shape[1] if self.training else PATCH
-        for start in range(0, planes.y.shape[1], step):
-            yield planes.frames(start, start + step)
-
     def lagrangian(self, quality: Tensor) -> Tensor:
         """Lambda `[b]` at `quality [b]`: the distortion that a bit per pixel may cost."""
         low, high = math.log(self.config.coarsest_lambda), math.log(self.config.finest_lambda)
@@ -297,17 +262,12 @@ class LatentModel(nn.Module):
 
     def _gain(self, quality: Tensor, *, starts_group: bool = False) -> Tensor:
         log_gain: Tensor = self.log_gain(quality)
-        if starts_group and self.log_gain_at_start is not None:
+        if starts_group:
             log_gain = log_gain + self.log_gain_at_start(quality)
         gain = log_gain.exp()
         return gain[:, :, None, None, None]
 
 
-def _fold(video: Tensor) -> Tensor:
-    """`[b, c, T, H, W]` as `[b * T, c, H, W]`, channels last: the fastest layout for dense convolutions."""
-    return video.transpose(1, 2).flatten(0, 1).contiguous(memory_format=torch.channels_last)
-
-
-def _unfold(frames: Tensor, b: int) -> Tensor:
-    """The inverse of `_fold`."""
-    return rearrange(frames, "(b T) c H W -> b c T H W", b=b)
+def no_prediction(chunk: Planes) -> Planes:
+    """The prediction of chunks, luma `[b, 8, h, w]`, that have none: luma `[b, 1, h, w]`, zero."""
+    return Planes(*(torch.zeros_like(plane[:, :1]) for plane in chunk))

@@ -146,7 +146,7 @@ def _synthesise(bands: Tensor, vectors: Tensor) -> Tensor:
 def _put(x: list[Tensor], level: tuple[int, ...], anchors: Tensor, moved: Tensor) -> None:
     """Put the frames of a level's steps, `[b * steps, c, h, w]`, to their places."""
     for frames, i in ((anchors, 0), (moved, 1)):
-        for k, frame in zip(level, frames.unflatten(0, (-1, len(level))).unbind(1), strict=True):
+        for k, frame in zip(level, frames.view(-1, len(level), *frames.shape[1:]).unbind(1), strict=True):
             x[STEPS[k][i]] = frame
 
 

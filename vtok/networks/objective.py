@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vtok.networks.klt import PATCH, pad_to_blocks
+from vtok.networks.klt import PATCH
 from vtok.networks.latent_model import LatentModel
 from vtok.networks.motion import VideoMotion, align, displace, estimate_bits, mask, restore
 from vtok.networks.planes import Planes
@@ -64,20 +64,11 @@ class Coded(NamedTuple):
     motion: VideoMotion | None = None  # that was chosen
 
 
-def code(model: LatentModel, planes: Planes, quality: Tensor) -> Coded:
-    """Code `planes`, luma `[b, t, h, w]` of any size, at `quality [b]`."""
-    t, h, w = planes.y.shape[1:]
-    latents, _ = model.encode(pad_to_blocks(planes), quality)
-    codes = model.quantizer(latents)
-    decoded, _ = model.decode(codes, quality)
-    return Coded(latents, codes, decoded.crop(h, w).frames(0, t))
-
-
 def code_predicted(model: LatentModel, planes: Planes, motion: VideoMotion, quality: Tensor) -> Coded:
     """Code videos as a decoder will see them: each chunk is predicted from the last decoded frame before it.
 
     Args:
-        model: A predictive model.
+        model: The model.
         planes: Videos of whole blocks, luma `[b, 8 T, 8 H, 8 W]`.
         motion: The vectors of the chunks, and where they may be predicted; `choose_motion` decides.
         quality: Qualities `[b]`.
@@ -105,7 +96,7 @@ def choose_motion(
     """Decide by estimated cost whether each chunk is aligned, and which of its blocks are predicted.
 
     Args:
-        model: A predictive model.
+        model: The model.
         chunk: A chunk of each video, luma `[b, 8, 8 H, 8 W]`.
         reference: The last decoded frames before, luma `[b, 1, 8 H, 8 W]`; None at the start.
         motion: Vectors `[b, 8, 2, rows, columns]`, and where blocks may be predicted, `[b, rows, columns]`.
@@ -246,10 +237,8 @@ class Objective(nn.Module):
         self.model, self.config = model, config
 
     def forward(
-        self, planes: Planes, quality: Tensor, noise_seeds: Sequence[int] = (), motion: VideoMotion | None = None
+        self, planes: Planes, quality: Tensor, motion: VideoMotion, noise_seeds: Sequence[int] = ()
     ) -> Outcome:
         """Code `planes` and compare the result with them; `evaluate` explains the other arguments."""
-        coded = (
-            code(self.model, planes, quality) if motion is None else code_predicted(self.model, planes, motion, quality)
-        )
+        coded = code_predicted(self.model, planes, motion, quality)
         return evaluate(self.model, coded, planes, quality, self.config, noise_seeds=noise_seeds)

@@ -2,7 +2,7 @@
 
 The prior gives every code a location and a scale of a symmetric distribution over integers. It looks at:
 
-* the two previous latent frames at and around the position;
+* the two previous latent frames at and around the position, and the motion (`motion_maps`);
 * all channel groups before the code's own, in a 3x3 neighbourhood (groups go from the most to the least important);
 * the code's own group in two passes over a checkerboard: in the second pass, the four neighbours of the first.
 
@@ -123,7 +123,6 @@ class Prior(nn.Module):
             position.
         num_single_pass: Number of last groups that are coded in one pass.
         num_qualities: Number of rows of the quality tables.
-        sees_motion: Whether the temporal context sees the motion of the chunks; see `motion_maps`.
     """
 
     def __init__(
@@ -139,7 +138,6 @@ class Prior(nn.Module):
         near_context: int = 160,
         num_single_pass: int = 0,
         num_qualities: int = 9,
-        sees_motion: bool = False,
     ) -> None:
         super().__init__()
         self.groups = (*tuple(end for end in groups if end < num_channels), num_channels)
@@ -147,7 +145,7 @@ class Prior(nn.Module):
         self.from_previous = NearConv2d(self.context_channels[0], context_dim, near_channels)
         self.from_before = conv(self.context_channels[1], context_dim, 1)
         self.from_start = conv(2, context_dim, 1)
-        self.from_motion = zero_conv(NUM_MOTION_MAPS, context_dim, 1) if sees_motion else None
+        self.from_motion = zero_conv(NUM_MOTION_MAPS, context_dim, 1)
         self.context_quality = QualityTable(num_qualities, context_dim)
         self.context_hidden = NearConv2d(context_dim, context_dim, near_context)
         starts = (0, *self.groups[:-1])
@@ -184,7 +182,7 @@ class Prior(nn.Module):
         Args:
             codes: Centred codes (0 is zero), `[b, n, T, H, W]`, integers in a float tensor.
             quality: Qualities `[b]`.
-            motion: The motion of the chunks, for a prior that sees it.
+            motion: The motion of the chunks; None if nothing moves and nothing is predicted.
         """
         b, _n, t, h, w = codes.shape
         previous, before = (_delay(codes, steps) for steps in (1, 2))
@@ -224,8 +222,9 @@ class Prior(nn.Module):
     ) -> Tensor:
         x = self.from_previous(previous[:, : self.context_channels[0]])
         x = x + self.from_before(before[:, : self.context_channels[1]]) + self.from_start(started)
-        if self.from_motion is not None and motion is not None:
-            x = x + self.from_motion(motion)
+        bias = self.from_motion.bias
+        assert bias is not None
+        x = x + (bias[:, None, None] if motion is None else self.from_motion(motion))
         x = F.relu6(x + self.context_quality(quality)[:, :, None, None])
         return F.relu6(self.context_hidden(x))
 

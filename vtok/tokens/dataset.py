@@ -136,12 +136,12 @@ class TokenDataset(Dataset[TokenItem]):
         file = self.files[place]
         first = self.stride * (index - (self._ends[place - 1] if place else 0))
         part = self._part(file, index)
-        blocks = tuple(slice(side.start // 2, -(-side.stop // 2)) for side in part)
+        rows, columns = (slice(side.start // 2, -(-side.stop // 2)) for side in part)
         chunks = [file.tokens_of(i) for i in range(first, first + self.num_latents)]
         return {
             "tokens": _stacked([chunk.codes[: self.num_channels, *part] for chunk in chunks]),
-            "motion": _stacked([chunk.motion.fields[..., *blocks] for chunk in chunks]),
-            "predicted": _stacked([chunk.motion.is_predicted[blocks] for chunk in chunks]),
+            "motion": _stacked([chunk.motion.fields[..., rows, columns] for chunk in chunks]),
+            "predicted": _stacked([chunk.motion.is_predicted[rows, columns] for chunk in chunks]),
             "path": str(file.path),
             "first_latent": first,
             "first_frame": file.first_frame(first),

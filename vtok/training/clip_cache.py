@@ -30,7 +30,7 @@ from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor
 
-from vtok.errors import MediaError, writing
+from vtok.errors import ConfigError, MediaError, writing
 from vtok.networks.planes import Planes
 from vtok.system.atomic import write_atomically
 from vtok.system.paths import VIDEO_SUFFIXES
@@ -56,8 +56,7 @@ class ClipCacheConfig:
         max_downscale: Largest factor of scaling down, which hides the artefacts of the source's codec and gives finer
             detail.
         seed: Seed of all draws. The same videos and configuration give the same cache.
-        motion_lagrangians: The motion of each clip is searched with each of these (see `vtok.motion.search`); none for
-            models that are not predictive.
+        motion_lagrangians: The motion of each clip is searched with each of these (see `vtok.motion.search`).
     """
 
     num_frames: int = 48
@@ -67,7 +66,11 @@ class ClipCacheConfig:
     crops_per_scale: int = 4
     max_downscale: float = 3.0
     seed: int = 0
-    motion_lagrangians: tuple[float, ...] = ()
+    motion_lagrangians: tuple[float, ...] = (14.0, 60.0)
+
+    def __post_init__(self) -> None:
+        if not self.motion_lagrangians:
+            raise ConfigError("motion_lagrangians is empty; expected at least one")
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
@@ -114,9 +117,8 @@ def build_clip_cache(
         with writing(file.name):
             file.flush()
             os.fsync(file.fileno())  # before a manifest exists, which marks the clips as complete
-        if config.motion_lagrangians:
-            task = progress.add_task("searching motion", total=sum(int(str(count)) for _, count in sources))
-            search_clips(folder, config, pool, lambda: progress.advance(task))
+        task = progress.add_task("searching motion", total=sum(int(str(count)) for _, count in sources))
+        search_clips(folder, config, pool, lambda: progress.advance(task))
     write_atomically(manifest, json.dumps({"made_from": description, "clips_per_video": sources}).encode())
     return ClipCache(folder)
 
@@ -214,11 +216,11 @@ class ClipBatch(NamedTuple):
     Attributes:
         planes: Planes of float32 in about [-1, 1], luma `[b, t, h, w]`.
         fields: Their motion for each lagrangian of the cache, as in `vtok.video.motion.ChunkMotion`, int8 `[b,
-            lagrangians, t / 8, 8, 2, rows, columns]`; None if the cache has none.
+            lagrangians, t / 8, 8, 2, rows, columns]`.
     """
 
     planes: Planes
-    fields: Tensor | None
+    fields: Tensor
 
 
 class ClipCache:
@@ -239,7 +241,7 @@ class ClipCache:
         self.device = torch.device("cpu")
         self._packed = torch.from_numpy(self.clips)
         self.motion_lagrangians = config.motion_lagrangians
-        self._fields = torch.from_numpy(np.load(folder / MOTION, "c")) if config.motion_lagrangians else None
+        self._fields = torch.from_numpy(np.load(folder / MOTION, "c"))
 
     def __len__(self) -> int:
         return len(self.clips)
@@ -253,16 +255,16 @@ class ClipCache:
         moved.device = device
         if device.type == "cuda" and self.clips.nbytes <= torch.cuda.mem_get_info(device)[0] // 2:
             moved._packed = self._packed.to(device)
-            moved._fields = None if self._fields is None else self._fields.to(device)
+            moved._fields = self._fields.to(device)
         return moved
 
     def planes(self, start: int, stop: int) -> Planes:
         """Whole clips `start` to `stop` (exclusive) as float `Planes` on the cache's device."""
         return unpack_i420(self._packed[start:stop].to(self.device), self.size)
 
-    def fields(self, start: int, stop: int) -> Tensor | None:
+    def fields(self, start: int, stop: int) -> Tensor:
         """The motion of whole clips `start` to `stop` (exclusive); see `ClipBatch`."""
-        return None if self._fields is None else self._fields[start:stop].to(self.device)
+        return self._fields[start:stop].to(self.device)
 
     def batch(
         self,
@@ -276,7 +278,7 @@ class ClipCache:
     ) -> "ClipBatch":
         """A random batch: random clips, a random range of frames, a random crop, mirrored at random.
 
-        With motion, ranges start at chunks and crops at blocks of the motion.
+        Ranges start at chunks and crops at blocks of the motion.
 
         Args:
             rng: Source of all draws, which are those of the whole batch for any `share`.
@@ -286,38 +288,26 @@ class ClipCache:
             flip: Mirror half of the clips.
             share: Numbers of the clips to return; default: all.
         """
-        frames, pixels = (1, 2) if self._fields is None else (FRAMES_PER_CHUNK, BLOCK)
         draws = []
         for _ in range(batch_size):
             clip = int(rng.integers(len(self)))
-            start = frames * int(rng.integers(0, (self.num_frames - num_frames) // frames + 1))
-            top, left = (pixels * int(rng.integers(0, (self.size - size) // pixels + 1)) for _ in range(2))
+            start = FRAMES_PER_CHUNK * int(rng.integers(0, (self.num_frames - num_frames) // FRAMES_PER_CHUNK + 1))
+            top, left = (BLOCK * int(rng.integers(0, (self.size - size) // BLOCK + 1)) for _ in range(2))
             draws.append((clip, start, top, left, flip and rng.random() < 0.5))
         wanted = draws if share is None else [draws[number] for number in share]
         samples = [self._crop(*draw, num_frames=num_frames, size=size) for draw in wanted]
         y, u, v = (to_device(torch.stack(parts), self.device) for parts in zip(*samples, strict=True))
         planes = Planes.from_uint8(y, u, v, full_range=False)
-        if self._fields is None:
-            return ClipBatch(planes, None)
-        fields = [self._crop_motion(self._fields, *draw, num_frames=num_frames, size=size) for draw in wanted]
+        fields = [self._crop_motion(*draw, num_frames=num_frames, size=size) for draw in wanted]
         return ClipBatch(planes, to_device(torch.stack(fields), self.device))
 
     def _crop_motion(
-        self,
-        fields: Tensor,
-        clip: int,
-        start: int,
-        top: int,
-        left: int,
-        is_flipped: bool,
-        *,
-        num_frames: int,
-        size: int,
+        self, clip: int, start: int, top: int, left: int, is_flipped: bool, *, num_frames: int, size: int
     ) -> Tensor:
         """The motion of a crop, `[lagrangians, T, 8, 2, rows, columns]`, on the device of the clips."""
         chunks = slice(start // FRAMES_PER_CHUNK, (start + num_frames) // FRAMES_PER_CHUNK)
         rows, columns = (slice(n // BLOCK, n // BLOCK + -(-size // BLOCK)) for n in (top, left))
-        crop = fields[clip, :, chunks, :, :, rows, columns]
+        crop = self._fields[clip, :, chunks, :, :, rows, columns]
         if not is_flipped:
             return crop
         mirrored = crop.flip(-1)

@@ -20,7 +20,7 @@ from vtok.training.clip_cache import ClipCacheConfig
 class DataConfig:
     """A training step sees `batch_size` clips of `num_frames` frames (a multiple of 8) of `size` x `size` pixels.
 
-    With motion, `unpredicted_share` of the chunks are coded without prediction.
+    `unpredicted_share` of the chunks are coded without prediction.
     """
 
     batch_size: int

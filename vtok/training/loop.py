@@ -155,13 +155,11 @@ class TrainingRun:
         qualities = self.rng.integers(1, self.config.model.num_qualities + 1, data.batch_size)
         seeds = self.rng.integers(0, 2**63, data.batch_size)
         quality = to_device(torch.from_numpy(qualities[self._share]).float(), planes.y.device)
-        motion = None
-        if fields is not None:
-            is_free = self.rng.random((data.batch_size, fields.shape[2])) >= data.unpredicted_share
-            may_predict = to_device(torch.from_numpy(is_free[self._share]), planes.y.device)
-            motion = motion_at(self.model, self.train.motion_lagrangians, fields, quality, may_predict)
+        is_free = self.rng.random((data.batch_size, fields.shape[2])) >= data.unpredicted_share
+        may_predict = to_device(torch.from_numpy(is_free[self._share]), planes.y.device)
+        motion = motion_at(self.model, self.train.motion_lagrangians, fields, quality, may_predict)
         with self.arithmetic.autocast():
-            outcome: Outcome = self.objective(planes, quality, seeds[self._share].tolist(), motion)
+            outcome: Outcome = self.objective(planes, quality, motion, seeds[self._share].tolist())
         outcome.loss.mean().backward()  # type: ignore[no-untyped-call]
         return outcome
 
@@ -189,18 +187,17 @@ class TrainingRun:
         )
 
     def _start_from(self, weights: Path) -> None:
-        """Load weights. A blend, or inputs for motion, that their model lacks keep their initial state: nothing.
+        """Load weights. Of those of a model without motion, inputs for motion keep their initial state: nothing.
 
-        A predictive model leaves out what another needs only to carry state, as at the start of a video.
+        What such a model needs only to carry state is left out, as at the start of a video.
         """
         tensors, given = self.model.state_dict(), split_tensors(load_weights(weights)[0])[0]
-        names = ("synthesis.blend.", "from_prediction.", "from_motion.", "log_gain_at_start.")
+        names = ("from_prediction.", "from_motion.", "log_gain_at_start.")
         new = {name: tensor for name, tensor in tensors.items() if any(part in name for part in names)}
-        if self.config.model.is_predictive:
-            given = {name: tensor for name, tensor in given.items() if not name.startswith("synthesis.blend.")}
-            for name in given:
-                if name.endswith("temporal.weight"):
-                    given[name] = given[name][:, -self.config.model.dim :]
+        given = {name: tensor for name, tensor in given.items() if not name.startswith("synthesis.blend.")}
+        for name in given:
+            if name.endswith("temporal.weight"):
+                given[name] = given[name][:, -self.config.model.dim :]
         try:
             self.model.load_state_dict(new | given)
         except RuntimeError as error:
@@ -323,14 +320,8 @@ def _check(config: TrainConfig, cache: ClipCache) -> None:
         raise ConfigError(
             f"data.num_frames is {data.num_frames}; expected a multiple of 8 up to the cache's {cache.num_frames}"
         )
-    step = BLOCK if cache.motion_lagrangians else 8
-    if data.size % step or not step <= data.size <= cache.size:
-        raise ConfigError(f"data.size is {data.size}; expected a multiple of {step} up to the cache's {cache.size}")
-    if config.model.is_predictive != bool(cache.motion_lagrangians):
-        raise ConfigError(
-            f"model.is_predictive is {config.model.is_predictive} and cache.motion_lagrangians is"
-            f" {cache.motion_lagrangians}; a predictive model needs lagrangians, and no other does"
-        )
+    if data.size % BLOCK or not BLOCK <= data.size <= cache.size:
+        raise ConfigError(f"data.size is {data.size}; expected a multiple of {BLOCK} up to the cache's {cache.size}")
 
 
 @contextmanager
