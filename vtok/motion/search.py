@@ -53,8 +53,10 @@ NUM_ROUNDS = 2  # of trying what the neighbours have chosen
 NOISE_MARGIN = 0.25
 NOISE_FACTOR = 3.0
 NOISE_QUANTILE = 0.1  # the error of the quietest blocks is noise
-# A block is predicted where the prediction's error is less than this times that of the block's own mean.
+# A block is predicted where the prediction's error is less than this times that of the block's own mean, plus what the
+# means of its parts would cost to code.
 PREDICTION_FACTOR = 1.1
+MEANS_BITS = 24
 
 
 class MotionSearch:
@@ -125,7 +127,7 @@ class MotionSearch:
         rows, columns = self._blocks
         with one_thread():
             target, anchor = _smooth(frame)[::SPACING, ::SPACING], _smooth(reference)
-            limit = PREDICTION_FACTOR * self._error_of_means(target)
+            limit = PREDICTION_FACTOR * self._error_of_means(target) + lagrangian * MEANS_BITS
             if min(self._size) < MIN_SIDE:
                 field = np.zeros((2, rows, columns), np.int16)
             else:
