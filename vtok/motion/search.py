@@ -9,21 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vtok.motion.choice import Choice
 from vtok.motion.opencv import one_thread
-from vtok.motion.rates import (
-    MERGED_BITS,
-    SPLIT_BITS,
-    UNIT,
-    Floats,
-    Form,
-    expand,
-    field_bits,
-    flag_bits,
-    merged_bits,
-    neighbours,
-    split_bits,
-    sum_units,
-)
+from vtok.motion.rates import UNIT, Floats, Form, expand, field_bits, flag_bits, neighbours, sum_units
 from vtok.video.motion import (
     BLOCK,
     MAX_VECTOR,
@@ -37,18 +25,21 @@ from vtok.video.motion import (
 )
 
 Luma = NDArray[np.uint8]
+# Luma in sixteenths of a level: roundings of smoothed noise to whole levels would favour fractional vectors.
+FineLuma = NDArray[np.uint16]
+LEVEL = 16
 
+SPACING = 2  # pixels between those whose errors are looked at
+SIDE = BLOCK // SPACING
 MIN_SIDE = 16  # pixels; in less than a block there is little to find
 # What the optical flow needs to have a patch at its coarsest scale.
 MIN_FLOW_SIDE = 32
 MAX_FLOW_RATIO = 16
 NUM_ROUNDS = 2  # of trying what the neighbours have chosen
-# Camera noise has no motion, but fractional vectors blur it, and others fit it by chance. A bit must bring this much
-# more than the noise, in levels of luma, whatever the lagrangian.
-NOISE_FACTOR = 4.0
-NOISE_QUANTILE = 0.1  # the error of the quietest blocks is noise
-# A block is predicted where the prediction's error is less than this times that of the block's own mean.
+# A block is predicted where the prediction's error is less than this times that of the block's own mean, plus what the
+# means of its parts would cost to code.
 PREDICTION_FACTOR = 1.1
+MEANS_BITS = 24
 
 
 class MotionSearch:
@@ -65,10 +56,13 @@ class MotionSearch:
         rows, columns = (-(-n // UNIT) * UNIT for n in self._blocks)
         self._padded_blocks = rows, columns
         self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-        self._positions = np.mgrid[:height, :width][::-1].astype(np.float32)
-        self._maps = np.empty((2, height, width), np.float32)
+        self._positions = np.mgrid[:height:SPACING, :width:SPACING][::-1].astype(np.float32)
+        self._maps = np.empty_like(self._positions)
+        self._sampled = self._positions.shape[1], self._positions.shape[2]
         # What is outside of the frame stays zero: it has no error.
-        self._difference = np.zeros((rows * BLOCK, columns * BLOCK), np.uint8)
+        self._difference = np.zeros((rows * SIDE, columns * SIDE), np.uint16)
+        self._difference[: self._sampled[0], : self._sampled[1]] = LEVEL
+        self._pixels = self._block_sums(self._difference)  # of each block, those in the frame
         # Every fourth pixel of the flow: it is no finer than that.
         self._samples = np.ix_(
             np.arange(1, rows * BLOCK, 4).clip(max=height - 1), np.arange(1, columns * BLOCK, 4).clip(max=width - 1)
@@ -91,10 +85,16 @@ class MotionSearch:
             return fields
         with one_thread():
             smooth = [_smooth(frame) for frame in luma]
+            velocity = self._dense_flow(luma[3], luma[2])
             for k, (anchor, moved) in enumerate(STEPS):
-                fields[k] = self._field(
-                    self._proposals(luma[moved], luma[anchor]), smooth[moved], smooth[anchor], fields, k, lagrangian
-                )
+                if np.array_equal(luma[moved], luma[anchor]) and not fields.any():
+                    continue
+                if (anchor, moved) == (2, 3):
+                    flow = velocity
+                else:  # the longest way is found from the velocity; the others are short
+                    flow = self._dense_flow(luma[moved], luma[anchor], 3 * velocity if k == 0 else None)
+                target = smooth[moved][::SPACING, ::SPACING]
+                fields[k] = self._field(self._proposals(flow), target, smooth[anchor], fields, k, lagrangian)
         return fields
 
     def prediction(self, frame: Luma, reference: Luma, fields: Vectors, lagrangian: float) -> tuple[Vectors, Mask]:
@@ -111,13 +111,14 @@ class MotionSearch:
         """
         rows, columns = self._blocks
         with one_thread():
-            target, anchor = _smooth(frame), _smooth(reference)
-            limit = PREDICTION_FACTOR * self._error_of_means(target)
+            target, anchor = _smooth(frame)[::SPACING, ::SPACING], _smooth(reference)
+            limit = PREDICTION_FACTOR * self._error_of_means(target) + lagrangian * MEANS_BITS
             if min(self._size) < MIN_SIDE:
                 field = np.zeros((2, rows, columns), np.int16)
             else:
-                proposals = self._proposals(frame, reference)
-                field = self._field(proposals, target, anchor, fields, NUM_FIELDS - 1, lagrangian, limit)
+                expected = self._padded(predicted_field(fields, NUM_FIELDS - 1))
+                flow = self._dense_flow(frame, reference, self._dense(expected))
+                field = self._field(self._proposals(flow), target, anchor, fields, NUM_FIELDS - 1, lagrangian, limit)
             error = self._error(target, anchor, self._padded(field))
         return field, _choose_mask(error[:rows, :columns], limit[:rows, :columns], lagrangian)
 
@@ -127,59 +128,74 @@ class MotionSearch:
         pad = ((0, rows - field.shape[1]), (0, columns - field.shape[2]), (0, 0))
         return np.pad(field.transpose(1, 2, 0).astype(np.float32), pad, mode="edge")
 
-    def _proposals(self, moved: Luma, anchor: Luma) -> tuple[Floats, Floats]:
-        """Medians of the optical flow in each block, `[R, C, 2]`, and in each unit, `[R/2, C/2, 2]`."""
-        rows, columns = self._padded_blocks
-        bottom, right = self._flow_padding
-        first, second = moved, anchor
-        if bottom or right:
-            first, second = (np.pad(z, ((0, bottom), (0, right)), mode="edge") for z in (first, second))
-        flow = self._flow.calc(first, second, np.zeros((*first.shape, 2), np.float32))[self._samples]
-        flow = np.clip(np.rint(flow * UNITS), -MAX_VECTOR, MAX_VECTOR)
-        return _medians(flow, rows, columns), _medians(flow, rows // UNIT, columns // UNIT)
+    def _dense_flow(self, moved: Luma, anchor: Luma, initial: Floats | None = None) -> Floats:
+        """Optical flow `[height, width, 2]` in pixels: `p` of `moved` is like `p + flow` of `anchor`.
 
-    def _error(self, moved: Luma, anchor: Luma, field: Floats) -> Floats:
-        """SAD of each block `[R, C]` of `moved` from `anchor` displaced by `field [R, C, 2]`."""
+        Args:
+            moved: uint8 `[height, width]`.
+            anchor: The same.
+            initial: The flow to start from, else zero.
+        """
         height, width = self._size
-        if field.any():
-            x, y = (self._positions_displaced(axis, field[..., axis]) for axis in (0, 1))
-            warped = cv2.remap(anchor, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-        else:
-            warped = anchor
+        pad = (0, self._flow_padding[0]), (0, self._flow_padding[1])
+        if initial is None:
+            initial = np.zeros((height, width, 2), np.float32)
+        if any(self._flow_padding):
+            moved, anchor = np.pad(moved, pad, mode="edge"), np.pad(anchor, pad, mode="edge")
+            initial = np.pad(initial, (*pad, (0, 0)), mode="edge")
+        flow = np.asarray(self._flow.calc(moved, anchor, np.ascontiguousarray(initial)), np.float32)
+        return flow[:height, :width]
+
+    def _proposals(self, flow: Floats) -> tuple[Floats, Floats]:
+        """Medians of `flow [height, width, 2]` in each block, `[R, C, 2]`, and in each unit, `[R/2, C/2, 2]`."""
+        rows, columns = self._padded_blocks
+        vectors = np.clip(np.rint(flow[self._samples] * UNITS), -MAX_VECTOR, MAX_VECTOR)
+        return _medians(vectors, rows, columns), _medians(vectors, rows // UNIT, columns // UNIT)
+
+    def _dense(self, field: Floats) -> Floats:
+        """`field [R, C, 2]`, in pixels, interpolated at every pixel: `[height, width, 2]`."""
+        height, width = self._size
+        rows, columns = self._padded_blocks
+        dense = cv2.resize(field * (1 / UNITS), (columns * BLOCK, rows * BLOCK), interpolation=cv2.INTER_LINEAR)
+        return np.asarray(dense[:height, :width], np.float32)
+
+    def _error(self, moved: FineLuma, anchor: FineLuma, field: Floats) -> Floats:
+        """SAD of each block `[R, C]` of `moved` from `anchor` displaced by `field [R, C, 2]`."""
+        height, width = self._sampled
+        x, y = (self._positions_displaced(axis, field[..., axis]) for axis in (0, 1))
+        warped = cv2.remap(anchor, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
         self._difference[:height, :width] = cv2.absdiff(moved, warped)
         return self._block_sums(self._difference)
 
     def _positions_displaced(self, axis: int, field: Floats) -> Floats:
         """Coordinates `[height, width]` of pixels displaced by one component of a field, `[R, C]`."""
-        height, width = self._size
+        height, width = self._sampled
         rows, columns = self._padded_blocks
-        dense = cv2.resize(field * (1 / UNITS), (columns * BLOCK, rows * BLOCK), interpolation=cv2.INTER_LINEAR)
+        dense = cv2.resize(field * (1 / UNITS), (columns * SIDE, rows * SIDE), interpolation=cv2.INTER_LINEAR)
         return np.asarray(cv2.add(dense[:height, :width], self._positions[axis], dst=self._maps[axis]), np.float32)
 
-    def _block_sums(self, x: Luma) -> Floats:
-        """Sums over blocks of `x`, uint8 of whole units, as `[R, C]`."""
+    def _block_sums(self, x: FineLuma) -> Floats:
+        """Sums over blocks of `x`, of whole units, in levels, `[R, C]`."""
         rows, columns = self._padded_blocks
-        lines = cv2.reduce(x.reshape(-1, BLOCK), 1, cv2.REDUCE_SUM, dtype=cv2.CV_32F)
-        sums: Floats = lines.reshape(rows, BLOCK, columns).sum(1, dtype=np.float32)
-        return sums
+        lines = cv2.reduce(x.reshape(-1, SIDE), 1, cv2.REDUCE_SUM, dtype=cv2.CV_32F)
+        sums: Floats = lines.reshape(rows, SIDE, columns).sum(1, dtype=np.float32)
+        return sums * np.float32(SPACING**2 / LEVEL)
 
-    def _error_of_means(self, frame: Luma) -> Floats:
+    def _error_of_means(self, frame: FineLuma) -> Floats:
         """SAD of each block `[R, C]` of `frame` from its own mean."""
-        height, width = self._size
+        height, width = self._sampled
         self._difference[:height, :width] = frame
         size = self._difference.shape[1], self._difference.shape[0]
-        ones = np.zeros_like(self._difference)
-        ones[:height, :width] = 1
-        means = self._block_sums(self._difference) / np.maximum(self._block_sums(ones), 1)
+        means = self._block_sums(self._difference) / self._pixels.clip(1)
         dense = cv2.resize(means, size, interpolation=cv2.INTER_NEAREST)[:height, :width]
-        self._difference[:height, :width] = cv2.absdiff(frame, np.rint(dense).astype(np.uint8))
+        self._difference[:height, :width] = cv2.absdiff(frame, np.rint(dense * LEVEL).astype(np.uint16))
         return self._block_sums(self._difference)
 
     def _field(
         self,
         proposals: tuple[Floats, Floats],
-        moved: Luma,
-        anchor: Luma,
+        moved: FineLuma,
+        anchor: FineLuma,
         fields: Vectors,
         k: int,
         lagrangian: float,
@@ -194,14 +210,14 @@ class MotionSearch:
             sad = self._error(moved, anchor, field)
             return sad if limit is None else np.minimum(sad, limit)
 
-        choice = _Choice(predicted, error(predicted), lagrangian)
+        choice = Choice(predicted, error(predicted), lagrangian)
         if predicted.any():
             at_zero = error(zero)
             choice.offer_split(zero, at_zero)
             choice.offer_merged(zero[::UNIT, ::UNIT], sum_units(at_zero))
         choice.offer_merged(own_merged, sum_units(error(expand(own_merged))))
         choice.offer_split(own, error(own))
-        choice.heed_noise()
+        choice.heed_noise(self._pixels)
         choice.decide()
         for _ in range(NUM_ROUNDS):
             if not choice.forms.any():
@@ -215,81 +231,18 @@ class MotionSearch:
         best, least = predicted, float(choice.predicted_error.sum()) + lagrangian * 0.1
         coded = np.ones_like(choice.forms)
         for field, forms in ((zero, coded), (choice.field, choice.forms)):
-            cost = float(error(field).sum()) + choice.lagrangian * field_bits(field, predicted, forms)
+            margin = float(choice.margin[forms != Form.PREDICTED].sum())
+            cost = float(error(field).sum()) + margin + choice.lagrangian * field_bits(field, predicted, forms)
             if cost < least:
                 best, least = field, cost
         rows, columns = self._blocks
         return best[:rows, :columns].transpose(2, 0, 1).astype(np.int16)
 
 
-class _Choice:
-    """What units and blocks choose among the fields offered to them.
-
-    Attributes:
-        field: The choice, `[R, C, 2]`.
-        forms: The choice's form of each unit, uint8 `[R/2, C/2]`.
-        predicted_error: Error of each unit as predicted, `[R/2, C/2]`.
-        lagrangian: Error that a bit must save.
-    """
-
-    def __init__(self, predicted: Floats, error: Floats, lagrangian: float) -> None:
-        self.field = predicted
-        self.forms = np.zeros((len(predicted) // UNIT, predicted.shape[1] // UNIT), np.uint8)
-        self.predicted_error = sum_units(error)
-        self.lagrangian = lagrangian
-        self._predicted = predicted
-        self._split, self._split_error = predicted, error
-        self._merged, self._merged_error = predicted[::UNIT, ::UNIT], np.full_like(self.predicted_error, np.inf)
-
-    def offer_split(self, field: Floats, error: Floats) -> None:
-        """Let each block take its vector of `field [R, C, 2]`, whose `error [R, C]` is known."""
-        around = field if not self.forms.any() else self.field
-        cost = error + self.lagrangian * split_bits(around, self._predicted, field)
-        old = self._split_error + self.lagrangian * split_bits(around, self._predicted, self._split)
-        is_better = cost < old
-        self._split = np.where(is_better[..., None], field, self._split)
-        self._split_error = np.where(is_better, error, self._split_error)
-
-    def offer_merged(self, units: Floats, error: Floats) -> None:
-        """Let each unit take its vector of `units [R/2, C/2, 2]`, whose `error [R/2, C/2]` is known."""
-        around = expand(units) if not self.forms.any() else self.field
-        cost = error + self.lagrangian * merged_bits(around, self._predicted, units)
-        old = self._merged_error + self.lagrangian * merged_bits(around, self._predicted, self._merged)
-        is_better = cost < old
-        self._merged = np.where(is_better[..., None], units, self._merged)
-        self._merged_error = np.where(is_better, error, self._merged_error)
-
-    def heed_noise(self) -> None:
-        """Raise the lagrangian if the quietest blocks show that there is noise."""
-        error = np.minimum(self._split_error, expand(np.minimum(self._merged_error, self.predicted_error)) / 4)
-        noise = float(np.quantile(error, NOISE_QUANTILE)) / BLOCK**2
-        self.lagrangian = max(self.lagrangian, NOISE_FACTOR * noise)
-
-    def decide(self) -> None:
-        """Give each unit the form that costs least."""
-        first = not self.forms.any()
-        predicted_flag, coded_flag = flag_bits((self.forms != Form.PREDICTED).astype(np.float32))
-        if first:
-            predicted_flag, coded_flag = np.full_like(predicted_flag, 0.5), np.full_like(coded_flag, 1.5)
-        around_merged = expand(self._merged) if first else self.field
-        around_split = self._split if first else self.field
-        merged = MERGED_BITS + coded_flag + merged_bits(around_merged, self._predicted, self._merged)
-        split = SPLIT_BITS + coded_flag + sum_units(split_bits(around_split, self._predicted, self._split))
-        costs = [
-            self.predicted_error + self.lagrangian * predicted_flag,
-            self._merged_error + self.lagrangian * merged,
-            sum_units(self._split_error) + self.lagrangian * split,
-        ]
-        self.forms = np.argmin(costs, 0).astype(np.uint8)
-        forms = expand(self.forms)[..., None]
-        self.field = np.where(
-            forms == Form.PREDICTED, self._predicted, np.where(forms == Form.MERGED, expand(self._merged), self._split)
-        )
-
-
-def _smooth(frame: Luma) -> Luma:
+def _smooth(frame: Luma) -> FineLuma:
     """A little blur, so that noise does not decide, nor how much a fractional position blurs."""
-    return np.asarray(cv2.GaussianBlur(frame, (3, 3), 0, borderType=cv2.BORDER_REPLICATE), np.uint8)
+    levels = frame.astype(np.uint16) * LEVEL
+    return np.asarray(cv2.GaussianBlur(levels, (5, 5), 0, borderType=cv2.BORDER_REPLICATE), np.uint16)
 
 
 def _medians(flow: Floats, rows: int, columns: int) -> Floats:
