@@ -68,7 +68,7 @@ def assert_equal(motions, others):
         assert other.is_predicted.dtype == np.bool_
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
     size=st.sampled_from(SIZES) | st.tuples(st.integers(1, 200), st.integers(1, 200)),
@@ -200,7 +200,6 @@ def test_decoder_knows_the_number_of_chunks():
 
 
 def test_all_tables_are_there():
-    tables = coder_tables()
     assert coder_tables().num_tables == NUM_TABLES
 
 
