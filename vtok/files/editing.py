@@ -120,7 +120,7 @@ def cut_file(
         )
         packets = index.packets(span, range(first_frame, locations[end - 1].end_frame)) if header.audio else iter(())
         items = _cut(header, groups, packets, seconds)
-        return _write([source], target, header, items, last_ticks, start_seconds=float(-seconds))
+        return _write([source], target, header, items, last_ticks, overwrite=overwrite, start_seconds=float(-seconds))
 
 
 def concat_files(
@@ -165,7 +165,7 @@ def concat_files(
         chapters=tuple(chain.from_iterable(chapters)),
     )
     shown = [place.last_frame_ticks for place in places if place.last_frame_ticks]
-    return _write(sources, target, header, _joined(places, header), shown[-1] if shown else 0)
+    return _write(sources, target, header, _joined(places, header), shown[-1] if shown else 0, overwrite=overwrite)
 
 
 def _check(target: StrPath, sources: Iterable[StrPath], overwrite: bool) -> None:
@@ -181,10 +181,11 @@ def _write(
     items: Iterable[_Item],
     last_frame_ticks: int,
     *,
+    overwrite: bool,
     start_seconds: float = 0,
 ) -> EditResult:
     pts: list[int] = []  # of the first and the last frame
-    with open_atomically(target) as file:
+    with open_atomically(target, overwrite=overwrite) as file:
         writer = ContainerWriter(file, header)
         sound = AudioChunks(header.audio, header.time_base)
         for item in items:
