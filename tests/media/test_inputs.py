@@ -7,6 +7,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+from av.bitstream import BitStreamFilterContext
 
 from support.media_files import assert_one_line, color_bars, encode, make_frames, ramp, read, video_420, write
 from support.videos import truncated, write_video
@@ -97,6 +98,37 @@ def test_how_long_the_last_frame_is_shown_is_read(tmp_path):
 
 
 # -- images
+
+
+def cropped(path, source, edges):
+    """The same stream, whose decoders leave out so many samples on the left, at the top, on the right, at the bottom."""
+    with av.open(str(source)) as taken, av.open(str(path), "w") as output:
+        stream = taken.streams.video[0]
+        copied = output.add_stream_from_template(stream)
+        names = zip(("left", "top", "right", "bottom"), edges, strict=True)
+        arguments = ":".join(f"crop_{name}={samples}" for name, samples in names)
+        crop = BitStreamFilterContext(f"{stream.codec_context.name}_metadata={arguments}", stream, copied)
+        for packet in taken.demux(stream):
+            for changed in crop.filter(packet if packet.size else None):
+                changed.stream = copied
+                output.mux(changed)
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts", "a.264", "a.hevc"])
+@pytest.mark.parametrize("edges", [(8, 4, 16, 8), (8, 0, 0, 0), (2, 2, 0, 0), (40, 30, 6, 2), (0, 0, 0, 8)])
+def test_pictures_are_cropped_as_the_stream_says_to_the_last_sample(name, edges, tmp_path):
+    left, top, right, bottom = edges
+    codec = "libx265" if name == "a.hevc" else "libx264"
+    source = write_video(tmp_path / f"whole{name[1:]}", size=(96, 64), codec=codec, options={"qp": "20"})
+    reader, frames = read(cropped(tmp_path / name, source, edges))
+    _, whole = read(source)
+    assert (reader.info.width, reader.info.height) == (96 - left - right, 64 - top - bottom)
+    assert len(frames) == len(whole) == 16
+    for frame, uncropped in zip(frames, whole, strict=True):
+        np.testing.assert_array_equal(frame.y, uncropped.y[top : 64 - bottom, left : 96 - right])
+        for got, plane in ((frame.u, uncropped.u), (frame.v, uncropped.v)):
+            np.testing.assert_array_equal(got, plane[top // 2 : 32 - bottom // 2, left // 2 : 48 - right // 2])
 
 
 def numbered(folder, numbers, name="%04d.png", size=(32, 16)):

@@ -232,9 +232,10 @@ def test_older_images_stay_if_one_cannot_be_replaced(tmp_path, monkeypatch):
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         replace(source, target)
 
-    with monkeypatch.context() as patched, pytest.raises(MediaError, match="cannot be written: Input/output error"):
-        patched.setattr(os, "replace", failing)
+    monkeypatch.setattr(os, "replace", failing)
+    with pytest.raises(MediaError, match="cannot be written: Input/output error"):
         output(pattern, INFO, make_frames(INFO, range(4), seed=1), overwrite=True)
+    monkeypatch.undo()
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
     output(pattern, INFO, make_frames(INFO, range(4), seed=1), overwrite=True)
     assert all(path.read_bytes() != data for path, data in before.items())

@@ -1,4 +1,4 @@
-"""Runs tests as another user, in strict UTF-8, or with closed standard streams: `environments.py KIND PYTEST_OPTION...`.
+"""Runs pytest as another user, in strict UTF-8, or with closed standard streams: `environments.py KIND ARGUMENT...`.
 
 | kind | |
 |---|---|
@@ -74,7 +74,7 @@ class _ClosedStreams:
         sys.stdin = sys.stdout = sys.stderr = None
         for number in range(3):
             with suppress(OSError):
-                if os.readlink(f"/proc/self/fd/{number}") == os.devnull:
+                if str(Path(f"/proc/self/fd/{number}").readlink()) == os.devnull:
                     os.close(number)
 
 

@@ -136,11 +136,10 @@ def check_target(target: str | os.PathLike[str], sources: Iterable[str | os.Path
 def move_together(moves: Mapping[Path, Path], *, overwrite: bool) -> None:
     """Move complete files into place, all or none, within one file system.
 
-    After an error or a signal that Python turns into an exception, the final paths are as they were; temporary files may
-    be gone. A run that is killed (or
-    that loses its power) in these milliseconds may leave some of the new files beside some of the old ones, each of
-    them whole; the old ones that were replaced are then in a folder beside them, named `.vtok-` and 16 hexadecimal
-    digits.
+    After an error, or a signal that Python turns into an exception, the final paths are as they were; temporary files
+    may be gone. A run that is killed, or loses its power, in these milliseconds may leave some of the new files beside
+    some of the old ones, each of them whole. The old ones that were replaced are then in a folder beside them, named
+    `.vtok-` and 16 hexadecimal digits.
 
     Args:
         moves: The final path of each file by its temporary one; all final paths are in one folder.

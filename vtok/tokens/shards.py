@@ -55,8 +55,8 @@ def export_shards(
         overwrite: Replace existing shards.
 
     Raises:
-        ConfigError: The package webdataset is not installed, or there are shards already, also ones that another run made
-            meanwhile, unless `overwrite`.
+        ConfigError: The package webdataset is not installed; or `overwrite` is false, and there are shards already, or
+            in the end.
         VtokError: Of any other kind; then nothing was written and existing shards are as they were.
     """
     webdataset = _webdataset()
