@@ -138,6 +138,7 @@ class VideoWriter:
                 if unused := self._stream.codec_context.options:
                     raise ValueError(f"no option {', '.join(unused)}")
                 self._audio = AudioWriter(self._container, self.path.suffix.lower(), self._extras.audio, self.notices)
+                stack.callback(self._audio.close)
                 describe(self._container, self._extras)
                 self._container.start_encoding()
             self._stack = stack.pop_all()
@@ -211,7 +212,7 @@ class VideoWriter:
         for packet in packets:
             packet.duration = self._ticks.pop(packet.pts or 0, packet.duration or 0)
             for ready in [packet] if self._decoding_times is None else self._decoding_times.push(packet):
-                self._audio.mux(ready)
+                self._container.mux(ready)
 
     def _container_options(self) -> dict[str, str]:
         """Make MP4 and MOV keep times and colours. By default they round the start and drop partly known colours."""
@@ -269,7 +270,7 @@ class VideoWriter:
                 self._mux(self._stream.encode(None))
                 if self._decoding_times is not None:
                     for packet in self._decoding_times.finish(self._waiting.pts + self._shift + ticks):
-                        self._audio.mux(packet)
+                        self._container.mux(packet)
                 self._container.close()
                 if self._audio.refused:
                     self.notices.append(self._audio.refused)
