@@ -101,7 +101,7 @@ def test_how_long_the_last_frame_is_shown_is_read(tmp_path):
 
 
 def cropped(path, source, edges):
-    """The same stream, whose decoders leave out so many samples on the left, at the top, on the right, at the bottom."""
+    """The same stream, whose decoders leave out as many samples on the left, at the top, right and bottom."""
     with av.open(str(source)) as taken, av.open(str(path), "w") as output:
         stream = taken.streams.video[0]
         copied = output.add_stream_from_template(stream)

@@ -167,8 +167,8 @@ class AudioWriter:
 class _Trial:
     """A file of one track that nothing keeps, to learn which packets the muxer refuses.
 
-    With a single track FFmpeg writes each packet at once. In the real file packets wait for those of other tracks, so an
-    error comes with some later packet, or with the trailer, and takes all packets with it that are still waiting.
+    With a single track FFmpeg writes each packet at once. In the real file packets wait for those of other tracks, so
+    an error comes with some later packet, or with the trailer, and takes all packets with it that are still waiting.
 
     Args:
         format_name: The format of the real file.
