@@ -285,6 +285,23 @@ def test_every_container_shows_that_its_end_is_missing(suffix, codec, pixel_form
     assert reader.decode_error
 
 
+@pytest.mark.parametrize(
+    ("suffix", "codec"), [("mpg", "mpeg1video"), ("mpg", "mpeg2video"), ("vob", "mpeg2video"), ("mxf", "mpeg2video")]
+)
+@pytest.mark.parametrize("share", [0.6, 0.93, 0.96, 0.975])
+def test_program_streams_and_mxf_files_show_that_their_end_is_missing(suffix, codec, share, tmp_path):
+    whole = write_video(tmp_path / f"whole.{suffix}", codec=codec, num_frames=100, size=(160, 128))
+    reader, frames = read(whole)
+    assert (len(frames), reader.decode_error) == (100, None)
+    data = whole.read_bytes()
+    num_bytes = int(share * len(data))
+    num_bytes += 100 * (num_bytes % 2048 in (0, 1))  # a cut between two packets shows nowhere
+    (tmp_path / f"cut.{suffix}").write_bytes(data[:num_bytes])
+    reader, frames = read(tmp_path / f"cut.{suffix}")
+    assert frames
+    assert "cut short: " + ("its footer is missing" if suffix == "mxf" else "the last packet") in reader.decode_error
+
+
 @pytest.mark.parametrize("num_pages", [1, 2, 3])
 def test_an_ogg_file_cut_between_two_pages_has_no_end(num_pages, tmp_path):
     path = write_video(tmp_path / "a.ogv", codec="libvpx", container_options={"page_duration": "100000"})
