@@ -126,7 +126,7 @@ class VideoReader(Closing):
         self._frames = chain([first], decoded)
         if not self._container.format.flags & _NO_TIMESTAMPS:
             self._frames = begun_evenly(self._frames, self.info, self._notices)
-        self._timeline = Timeline(self.info, self._notices)
+        self._timeline = Timeline(self.info, self._notices, self._container.format.name)
 
     def __iter__(self) -> Iterator[Frame]:
         while (picture := next(self._frames, None)) is not None:
@@ -154,7 +154,7 @@ class VideoReader(Closing):
             raise MediaError(f"{self.name}: {_cause(error)}") from error
         self._decoding_times.restart()
         self._frames = self._decode()
-        self._timeline = Timeline(self.info, self._notices)
+        self._timeline = Timeline(self.info, self._notices, self._container.format.name)
 
     def close(self) -> None:
         """Close the file; iteration ends here."""
