@@ -7,9 +7,8 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from av.bitstream import BitStreamFilterContext
 
-from support.media_files import assert_one_line, color_bars, encode, make_frames, ramp, read, video_420, write
+from support.media_files import assert_one_line, color_bars, encode, filtered, make_frames, ramp, read, video_420, write
 from support.videos import truncated, write_video
 from vtok.errors import MediaError
 from vtok.media.pixels import rgb_from_planes
@@ -100,28 +99,16 @@ def test_how_long_the_last_frame_is_shown_is_read(tmp_path):
 # -- images
 
 
-def cropped(path, source, edges):
-    """The same stream, whose decoders leave out as many samples on the left, at the top, right and bottom."""
-    with av.open(str(source)) as taken, av.open(str(path), "w") as output:
-        stream = taken.streams.video[0]
-        copied = output.add_stream_from_template(stream)
-        names = zip(("left", "top", "right", "bottom"), edges, strict=True)
-        arguments = ":".join(f"crop_{name}={samples}" for name, samples in names)
-        crop = BitStreamFilterContext(f"{stream.codec_context.name}_metadata={arguments}", stream, copied)
-        for packet in taken.demux(stream):
-            for changed in crop.filter(packet if packet.size else None):
-                changed.stream = copied
-                output.mux(changed)
-    return path
-
-
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts", "a.264", "a.hevc"])
 @pytest.mark.parametrize("edges", [(8, 4, 16, 8), (8, 0, 0, 0), (2, 2, 0, 0), (40, 30, 6, 2), (0, 0, 0, 8)])
 def test_pictures_are_cropped_as_the_stream_says_to_the_last_sample(name, edges, tmp_path):
     left, top, right, bottom = edges
     codec = "libx265" if name == "a.hevc" else "libx264"
     source = write_video(tmp_path / f"whole{name[1:]}", size=(96, 64), codec=codec, options={"qp": "20"})
-    reader, frames = read(cropped(tmp_path / name, source, edges))
+    names = zip(("left", "top", "right", "bottom"), edges, strict=True)
+    arguments = ":".join(f"crop_{edge}={samples}" for edge, samples in names)
+    kind = "hevc" if codec == "libx265" else "h264"
+    reader, frames = read(filtered(tmp_path / name, source, f"{kind}_metadata={arguments}"))
     _, whole = read(source)
     assert (reader.info.width, reader.info.height) == (96 - left - right, 64 - top - bottom)
     assert len(frames) == len(whole) == 16

@@ -3,7 +3,7 @@
 | kind | |
 |---|---|
 | user | a user without rights; needs root, who may do everything and so finds no fault |
-| strict | a UTF-8 locale whose streams take nothing else, in a folder whose name is not UTF-8 |
+| strict | a UTF-8 locale whose streams take nothing else, in a folder whose name is not ASCII |
 | closed | the standard streams are closed, as by `<&- >&- 2>&-`; only pytest's own report is still written |
 """
 
@@ -19,7 +19,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 NOBODY = 65534
-NOT_UTF_8 = os.fsdecode(b"caf\xe9")
+NOT_ASCII = "Größe 日本"
 
 
 def as_other_user(arguments: list[str]) -> int:
@@ -48,6 +48,7 @@ def as_other_user(arguments: list[str]) -> int:
         command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", f"--basetemp={home}/tests", *arguments]
         unshared = ["unshare", "--mount", "bash", "-c", "\n".join(script), "bash", str(NOBODY), *command]
         environment = os.environ | {"HOME": str(home), "TMPDIR": str(home), "PYTHONDONTWRITEBYTECODE": "1"}
+        environment["HYPOTHESIS_STORAGE_DIRECTORY"] = f"{home}/hypothesis"
         if subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode:
             print("not run as another user: this system allows no mounts", flush=True)
             return 0
@@ -55,10 +56,10 @@ def as_other_user(arguments: list[str]) -> int:
 
 
 def in_strict_utf_8(arguments: list[str]) -> int:
-    """Run pytest in a UTF-8 locale, with files in a folder whose name cannot be printed."""
+    """Run pytest in a UTF-8 locale, with files in a folder whose name is not ASCII."""
     with tempfile.TemporaryDirectory(prefix="vtok-tests-") as folder:
         environment = os.environ | {"LC_ALL": "C.UTF-8", "PYTHONIOENCODING": "utf-8:strict"}
-        command = [sys.executable, "-m", "pytest", f"--basetemp={folder}/{NOT_UTF_8}", *arguments]
+        command = [sys.executable, "-m", "pytest", f"--basetemp={folder}/{NOT_ASCII}", *arguments]
         return subprocess.run(command, env=environment, cwd=ROOT, check=False).returncode
 
 
