@@ -13,8 +13,8 @@ PEERS_VENV := .venv-peers
 EXACT_TESTS := tests/entropy tests/networks tests/model tests/codec $(addprefix tests/,files/test_coding.py \
 	container/test_golden.py system/test_threads.py batch/test_split.py)
 # Tests about names, files and streams; with ENVIRONMENT_TESTS=tests all of them, for half an hour.
-ENVIRONMENT_TESTS ?= $(addprefix tests/,cli/test_app.py cli/test_batch_commands.py files/test_inspection_and_editing.py \
-	media/test_inputs.py system/test_atomic.py tokens)
+ENVIRONMENT_TESTS ?= $(addprefix tests/,cli/test_batch_commands.py files/test_inspection_and_editing.py \
+	media/test_outputs.py system/test_atomic.py tokens/test_token_files.py)
 
 .PHONY: demo test lint types unit environments wheel test-processors test-torch bench report model-card fuzz clean
 

@@ -19,7 +19,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 NOBODY = 65534
-NOT_ASCII = "Größe 日本"
+NOT_ASCII = "Größe-日本"
 
 
 def as_other_user(arguments: list[str]) -> int:
