@@ -54,7 +54,7 @@ def import_npz(
         header, layout = _header_from(arrays), _layout_from(arrays)
         model = model_of(header, tokenizer)
         longest = _latents_per_group(header, layout, keyframe_seconds)
-        with open_atomically(target) as file:
+        with open_atomically(target, overwrite=overwrite) as file:
             writer = ContainerWriter(file, header)
             for group in _groups(arrays.codes(), layout, longest, model.exact_prior, header.quality):
                 writer.write_group(group)
