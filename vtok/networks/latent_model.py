@@ -235,7 +235,8 @@ class LatentModel(nn.Module):
         """
         left = Planes(*(a - b for a, b in zip(chunk, prediction, strict=True)))
         latents, _ = self.analysis(self.transform, planes_to_blocks(left), quality, None, frame_to_blocks(prediction))
-        return latents.float().unsqueeze(2) * self._gain(quality, starts_group=starts_group)
+        whole: Tensor = latents.float().unsqueeze(2) * self._gain(quality, starts_group=starts_group)
+        return whole
 
     def decode_chunk(self, codes: Tensor, prediction: Planes, quality: Tensor, *, starts_group: bool = False) -> Planes:
         """Centred codes `[b, n, 1, H, W]` to the aligned chunk; the inverse of `encode_chunk`, up to rounding."""

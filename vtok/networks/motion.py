@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor
 
 from vtok.networks.planes import Planes
@@ -146,7 +147,7 @@ def _synthesise(bands: Tensor, vectors: Tensor) -> Tensor:
 def _put(x: list[Tensor], level: tuple[int, ...], anchors: Tensor, moved: Tensor) -> None:
     """Put the frames of a level's steps, `[b * steps, c, h, w]`, to their places."""
     for frames, i in ((anchors, 0), (moved, 1)):
-        for k, frame in zip(level, frames.unflatten(0, (-1, len(level))).unbind(1), strict=True):
+        for k, frame in zip(level, rearrange(frames, "(b k) c h w -> k b c h w", k=len(level)), strict=True):
             x[STEPS[k][i]] = frame
 
 
