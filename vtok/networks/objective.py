@@ -26,6 +26,8 @@ from vtok.networks.motion import VideoMotion, align, displace, estimate_bits, ma
 from vtok.networks.planes import Planes
 from vtok.networks.prior import Distribution
 
+# A block is predicted where that makes it this much cheaper: the codes of what is left help less to predict later ones.
+PREDICTION_FACTOR = 0.8
 PLANE_WEIGHTS = (0.5, 0.25, 0.25)  # of Y, U and V in the distortion
 
 
@@ -127,7 +129,7 @@ def choose_motion(
             if moved is not None:
                 left = Planes(*(a - b for a, b in zip(aligned, moved, strict=True)))
                 predicted_cost = _of_blocks(model.estimate_cost(left, quality))
-                is_predicted = motion.is_predicted & (predicted_cost < cost)
+                is_predicted = motion.is_predicted & (predicted_cost < PREDICTION_FACTOR * cost)
                 cost = torch.where(is_predicted, predicted_cost, cost)
             forms.append((cost.sum((1, 2)) + model.lagrangian(quality) * vector_bits, aligned, is_predicted))
         takes_alignment = forms[0][0] < forms[1][0]
