@@ -12,8 +12,11 @@ TORCH_VENV := .venv-torch-$(TORCH)
 PEERS_VENV := .venv-peers
 EXACT_TESTS := tests/entropy tests/networks tests/model tests/codec $(addprefix tests/,files/test_coding.py \
 	container/test_golden.py system/test_threads.py batch/test_split.py)
+# Tests about names, files and streams; with ENVIRONMENT_TESTS=tests all of them, for half an hour.
+ENVIRONMENT_TESTS ?= $(addprefix tests/,cli/test_batch_commands.py files/test_inspection_and_editing.py \
+	media/test_outputs.py system/test_atomic.py tokens/test_token_files.py)
 
-.PHONY: demo test lint types unit wheel test-processors test-torch bench report model-card fuzz clean
+.PHONY: demo test lint types unit environments wheel test-processors test-torch bench report model-card fuzz clean
 
 demo: $(VENV)/.installed
 	@mkdir -p demo
@@ -23,7 +26,7 @@ demo: $(VENV)/.installed
 	@echo "compressed: $(CURDIR)/demo/video.vtok"
 	@echo "decoded:    $(CURDIR)/demo/video.mp4"
 
-test: lint types unit wheel
+test: lint types unit environments wheel
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
@@ -35,6 +38,12 @@ types: $(VENV)/.installed-dev
 
 unit: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest
+
+# As another user than root, in a strict UTF-8 locale, and with closed standard streams.
+environments: $(VENV)/.installed-dev
+	for kind in user strict closed; do \
+		echo "$$kind"; $(BIN)/python tests/tools/environments.py $$kind $(ENVIRONMENT_TESTS) || exit 1; \
+	done
 
 # What users install: a wheel, in an environment with nothing but its requirements.
 wheel: $(VENV)/.installed-dev

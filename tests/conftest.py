@@ -39,6 +39,7 @@ def vtok(monkeypatch, capfd, tmp_path):
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["vtok", *map(str, arguments)])
+        sys.stdout.reconfigure(errors="strict")  # as in a UTF-8 locale
         capfd.readouterr()
         with pytest.raises(SystemExit) as exited:
             main()

@@ -215,6 +215,29 @@ def test_a_pipe_that_cannot_be_searched_is_named(shell, made):
         assert err.count("\n") == err.count("/dev/stdin") == 1
 
 
+@pytest.mark.parametrize(
+    "command",
+    ["stats good.mp4 pipe.vtok", "stats good.mp4 pipe", "stats pipe good.vtok", "info pipe.vtok", "verify pipe.vtok",
+     "decode pipe.vtok out.mp4", "cut pipe.vtok out.vtok", "concat pipe.vtok good.vtok out.vtok",
+     "compare pipe good.vtok out.png", "tokens export pipe.vtok out.npz"],
+)  # fmt: skip
+def test_a_named_pipe_without_a_writer_stops_nobody(command, vtok, made):
+    for name in ("pipe", "pipe.vtok"):
+        os.mkfifo(name)
+    words = [made / word if word.startswith("good") else word for word in command.split()]
+    (pipe,) = (word for word in words if str(word).startswith("pipe"))
+    assert_failed(vtok(*words), f"{pipe}: cannot seek, as a pipe; copy it to a file")
+    assert in_folder() == ["pipe", "pipe.vtok"]
+
+
+def test_a_named_pipe_is_a_source_like_standard_input(shell, tmp_path):
+    write_video(tmp_path / "a.mkv", num_frames=8)
+    os.mkfifo(tmp_path / "pipe")
+    code, out, err = shell("encode", "pipe", "a.vtok", *MODEL, redirections="& cat a.mkv > pipe; wait %1")
+    assert (code, err) == (0, "")
+    assert out.startswith("a.vtok: 8 frames")
+
+
 def test_system_errors_without_a_name_get_one():
     with pytest.raises(MediaError, match=r"^a\.vtok: cannot be read: Illegal seek$"), naming("a.vtok"):
         raise OSError(29, "Illegal seek")

@@ -1,5 +1,7 @@
 """Motion comes back as it was, costs what it should, and damaged bytes give errors of the format or some motion."""
 
+import zlib
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -66,7 +68,7 @@ def assert_equal(motions, others):
         assert other.is_predicted.dtype == np.bool_
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     seed=st.integers(0, 2**32 - 1),
     size=st.sampled_from(SIZES) | st.tuples(st.integers(1, 200), st.integers(1, 200)),
@@ -197,6 +199,21 @@ def test_decoder_knows_the_number_of_chunks():
         decoder.pull()
 
 
-def test_tables():
-    tables = coder_tables()
-    assert tables.num_tables == NUM_TABLES
+def test_all_tables_are_there():
+    assert coder_tables().num_tables == NUM_TABLES
+
+
+def test_golden_bytes():
+    """The same bytes on every machine, for ever: no random generator, only integers."""
+    rows, columns = motion_size(100, 150)
+    k, axis, y, x = np.ogrid[:NUM_FIELDS, :2, :rows, :columns]
+    rough = (k * 7919 + axis * 104729 + y * 1299709 + x * 15485863) % 1009 % 23 - 11
+    calm = np.broadcast_to((2 * axis - 1) * (k + 4), rough.shape)
+    fields = np.where((y // 2 + x // 3 + k) % 3 == 0, rough, calm)
+    fields[3] = predicted_field(fields, 3)
+    fields[5, :, 2, 3] = -MAX_VECTOR, MAX_VECTOR
+    motion = ChunkMotion(fields.astype(np.int16), np.broadcast_to((y * 3 + x * x) % 5 > 1, (1, 1, rows, columns))[0, 0])
+    motions = [ChunkMotion.still(100, 150, is_predicted=False), motion, motion]
+    data = encoded(motions)
+    assert_equal(motions, decoded(data, 3, 100, 150))
+    assert (len(data), zlib.crc32(data)) == (760, 2554417172)

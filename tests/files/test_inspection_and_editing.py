@@ -218,10 +218,31 @@ def test_damage_leaves_nothing_behind(encode, tmp_path):
     path.write_bytes(data)
     before = sorted(tmp_path.iterdir())
     for edit in (cut_file, lambda source, target: concat_files([source], target)):
-        with pytest.raises(ChecksumError, match=r"a.vtok: VGRP chunk 2 .* frames 16 to 31 are lost"):
+        with pytest.raises(ChecksumError, match=r"a.vtok: VGRP chunk 2 .* are lost\. .* decoded with recover=True$"):
             edit(path, tmp_path / "out.vtok")
         assert sorted(tmp_path.iterdir()) == before
     cut_file(path, tmp_path / "out.vtok", end_seconds=0.5)  # what is intact can be cut out
+
+
+@pytest.mark.parametrize(
+    "damage", ["a chunk is missing", "the header is damaged", "it ends in a group", "no vtok file"]
+)
+def test_every_damage_names_the_way_out(damage, encode, tmp_path):
+    path = encode("a", 40)
+    data, groups = path.read_bytes(), [group["byte_offset"] for group in file_info(path).groups]
+    path.write_bytes(
+        {
+            "a chunk is missing": data[: groups[0]] + data[groups[1] :],
+            "the header is damaged": data[:50] + b"?" + data[51:],
+            "it ends in a group": data[: groups[0] + 40],
+            "no vtok file": b"x" + data,
+        }[damage]
+    )
+    for edit in (cut_file, lambda source, target: concat_files([source], target)):
+        with pytest.raises(FormatError, match=r"^\S+a.vtok: ") as caught:
+            edit(path, tmp_path / "out.vtok")
+        assert str(caught.value).count("recover=True") == (damage != "no vtok file")
+    assert not (tmp_path / "out.vtok").exists()
 
 
 @pytest.mark.parametrize("num_bytes", [1, 60, 200])
@@ -230,7 +251,7 @@ def test_a_file_that_was_cut_off_is_not_made_a_whole_one(num_bytes, encode, tmp_
     path.write_bytes(path.read_bytes()[:-num_bytes])
     (*_, last) = file_info(path).groups
     end = last["first_frame"] / 25
-    message = rf"a.vtok: the file was cut off: parts that end at {end:g} s or earlier .* with recover=True"
+    message = rf"a.vtok: the file was cut off: parts that end at {end:g} s or earlier .* with recover=True$"
     for arguments in ({}, {"end_seconds": 1.6}, {"start_seconds": end}):
         with pytest.raises(TruncatedError, match=message):
             cut_file(path, tmp_path / "out.vtok", **arguments)

@@ -18,6 +18,9 @@ from rich.console import Console
 from support.stopped_runs import Fault, program, run
 from support.videos import write_video
 from vtok.container.verification import verify_file
+from vtok.errors import ConfigError
+from vtok.files.encode import encode_file
+from vtok.files.inspection import file_info
 from vtok.media.reader import VideoReader
 from vtok.model.tokenizer import VideoTokenizer
 from vtok.model.weights import load_weights, save_weights
@@ -176,6 +179,53 @@ def test_what_nohup_ignores_is_ignored(inputs, tmp_path):
 def _ignoring_hangups(*arguments):
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     program(*arguments)
+
+
+# -- two at once
+
+
+def test_of_runs_at_once_one_makes_the_new_file_and_the_others_say_so(inputs, tmp_path):
+    coded = inputs / "in.vtok"
+    running = [
+        subprocess.Popen([PROGRAM, *arguments, "out.vtok", "-q"], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+        for arguments in (["encode", inputs / "in.mkv"], ["cut", coded], ["cut", coded], ["concat", coded, coded])
+    ]
+    errors = [process.communicate()[1] for process in running]
+    assert sorted(process.returncode for process in running) == [0, 1, 1, 1]
+    assert sorted(map(bool, errors)) == [False, True, True, True]
+    for error in filter(None, errors):
+        assert re.fullmatch(
+            r"vtok: error: out\.vtok: exists (already|by now, [^\n]*)\. Overwrite it with --force\n", error
+        )
+    assert verify_file(tmp_path / "out.vtok").is_sound
+    assert [path.name for path in tmp_path.iterdir()] == ["out.vtok"]
+
+
+def test_a_file_that_another_run_made_meanwhile_is_not_replaced(inputs, tmp_path, tiny_tokenizer):
+    """The other run begins after this one, which must find it out in the end, and is done before it."""
+
+    def encode(quality, meanwhile=lambda: None, **options):
+        def progress(info):
+            meanwhile()
+            return lambda frames: None
+
+        return encode_file(
+            inputs / "in.mkv",
+            tmp_path / "out.vtok",
+            quality=quality,
+            tokenizer=tiny_tokenizer,
+            progress=progress,
+            **options,
+        )
+
+    with pytest.raises(
+        ConfigError, match=r"out.vtok: exists by now, for another run made it in the meantime\. Overwrite"
+    ):
+        encode(1, meanwhile=lambda: encode(9))
+    assert file_info(tmp_path / "out.vtok").quality == 9
+    encode(1, meanwhile=lambda: encode(9, overwrite=True), overwrite=True)
+    assert file_info(tmp_path / "out.vtok").quality == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["out.vtok"]
 
 
 # -- no room

@@ -5,7 +5,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from support.media_files import assert_one_line, encode, read, video_420
+from support.media_files import assert_one_line, encode, filtered, read, video_420
 from vtok.errors import MediaError
 from vtok.files.decode import decode_file
 from vtok.files.encode import encode_file
@@ -76,3 +76,22 @@ def test_gray_images_have_no_tags_of_rgb(pixel_format, suffix, tiny_tokenizer, t
     out = tmp_path / f"out.{suffix}"
     decode_file(tmp_path / "a.vtok", out, tokenizer=tiny_tokenizer)
     assert read(out)[0].info.color_matrix == 6
+
+
+@pytest.mark.parametrize("num_b_frames", [0, 1, 3])
+def test_a_change_of_the_range_alone_concerns_no_picture_before_it(num_b_frames, tmp_path):
+    """The same pictures again, of which only the parameters say something else; decoders still hold earlier ones."""
+    options = {"x264-params": f"crf=20:bframes={num_b_frames}:b-adapt=0:keyint=8:min-keyint=8:scenecut=0"}
+    tags = {"color_range": 1, "colorspace": 6}
+    path = encode(tmp_path / "a.264", "libx264", "yuv420p", video_420(24), options=options, **tags)
+    full = filtered(tmp_path / "b.264", path, "h264_metadata=video_full_range_flag=1")
+    parts = [data.split(b"\0\0\1\x67") for data in (path.read_bytes(), full.read_bytes())]  # sequence parameter sets
+    assert len(parts[0]) == len(parts[1]) == 4
+    _, before = read(path)
+    path.write_bytes(b"\0\0\1\x67".join([*parts[0][:2], *parts[1][2:]]))
+    reader, frames = read(path)
+    assert [line for line in reader.notices if "range" in line] == [
+        "colour range changes from limited to full at frame 8: converted"
+    ]
+    same = [np.array_equal(frame.y, other.y) for frame, other in zip(frames, before, strict=True)]
+    assert same == [True] * 8 + [False] * 16

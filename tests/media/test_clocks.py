@@ -180,9 +180,17 @@ def test_timestamps_that_are_missing_at_the_beginning_are_filled_in_from_the_fir
     assert list(notices.values()) == ["timestamps missing at the beginning: filled in at 25 frames/s"]
 
 
-@pytest.mark.parametrize(("suffix", "codec"), [("mpg", "mpeg2video"), ("vob", "mpeg2video"), ("ts", "mpeg2video")])
-def test_a_clock_that_does_not_start_over_is_left_alone(suffix, codec, tmp_path):
-    path = write_video(tmp_path / f"a.{suffix}", codec=codec, num_frames=101, options={"g": "12", "bf": "2"})
+@pytest.mark.parametrize(
+    ("suffix", "codec"), [("mpg", "mpeg1video"), ("mpg", "mpeg2video"), ("vob", "mpeg2video"), ("ts", "mpeg2video")]
+)
+@pytest.mark.parametrize("options", [{"g": "12", "bf": "2"}, {"g": "15", "bf": "1"}, {}])
+@pytest.mark.parametrize("num_frames", [50, 101, 152])
+def test_a_clock_that_does_not_start_over_is_left_alone(suffix, codec, options, num_frames, tmp_path):
+    path = write_video(tmp_path / f"a.{suffix}", codec=codec, num_frames=num_frames, options=options)
     reader, frames, _ = read_times(path)
     assert not any("clock" in notice for notice in reader.notices)
-    np.testing.assert_allclose(np.diff(frames)[:-6], 0.04, atol=1e-6)  # of a program stream's end FFmpeg guesses
+    steps = np.diff(frames)
+    np.testing.assert_allclose(steps[steps < 0.0799], 0.04, atol=1e-6)
+    # FFmpeg guesses times of a program stream; with MPEG-1 sometimes by a frame too late, but none is squeezed.
+    assert np.count_nonzero(steps > 0.0799) <= (codec == "mpeg1video")
+    assert frames[-1] - frames[0] == pytest.approx((num_frames - 1) / 25, abs=0.041)

@@ -8,7 +8,7 @@ import av
 import numpy as np
 import pytest
 
-from support.media_files import assert_one_line, color_bars, encode, make_frames, ramp, read, video_420, write
+from support.media_files import assert_one_line, color_bars, encode, filtered, make_frames, ramp, read, video_420, write
 from support.videos import truncated, write_video
 from vtok.errors import MediaError
 from vtok.media.pixels import rgb_from_planes
@@ -97,6 +97,25 @@ def test_how_long_the_last_frame_is_shown_is_read(tmp_path):
 
 
 # -- images
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts", "a.264", "a.hevc"])
+@pytest.mark.parametrize("edges", [(8, 4, 16, 8), (8, 0, 0, 0), (2, 2, 0, 0), (40, 30, 6, 2), (0, 0, 0, 8)])
+def test_pictures_are_cropped_as_the_stream_says_to_the_last_sample(name, edges, tmp_path):
+    left, top, right, bottom = edges
+    codec = "libx265" if name == "a.hevc" else "libx264"
+    source = write_video(tmp_path / f"whole{name[1:]}", size=(96, 64), codec=codec, options={"qp": "20"})
+    names = zip(("left", "top", "right", "bottom"), edges, strict=True)
+    arguments = ":".join(f"crop_{edge}={samples}" for edge, samples in names)
+    kind = "hevc" if codec == "libx265" else "h264"
+    reader, frames = read(filtered(tmp_path / name, source, f"{kind}_metadata={arguments}"))
+    _, whole = read(source)
+    assert (reader.info.width, reader.info.height) == (96 - left - right, 64 - top - bottom)
+    assert len(frames) == len(whole) == 16
+    for frame, uncropped in zip(frames, whole, strict=True):
+        np.testing.assert_array_equal(frame.y, uncropped.y[top : 64 - bottom, left : 96 - right])
+        for got, plane in ((frame.u, uncropped.u), (frame.v, uncropped.v)):
+            np.testing.assert_array_equal(got, plane[top // 2 : 32 - bottom // 2, left // 2 : 48 - right // 2])
 
 
 def numbered(folder, numbers, name="%04d.png", size=(32, 16)):
@@ -251,6 +270,23 @@ def test_every_container_shows_that_its_end_is_missing(suffix, codec, pixel_form
     reader, frames = read(cut)
     assert 0 < len(frames) < 40 or share == 0.95
     assert reader.decode_error
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec"), [("mpg", "mpeg1video"), ("mpg", "mpeg2video"), ("vob", "mpeg2video"), ("mxf", "mpeg2video")]
+)
+@pytest.mark.parametrize("share", [0.6, 0.93, 0.96, 0.975])
+def test_program_streams_and_mxf_files_show_that_their_end_is_missing(suffix, codec, share, tmp_path):
+    whole = write_video(tmp_path / f"whole.{suffix}", codec=codec, num_frames=100, size=(160, 128))
+    reader, frames = read(whole)
+    assert (len(frames), reader.decode_error) == (100, None)
+    data = whole.read_bytes()
+    num_bytes = int(share * len(data))
+    num_bytes += 100 * (num_bytes % 2048 in (0, 1))  # a cut between two packets shows nowhere
+    (tmp_path / f"cut.{suffix}").write_bytes(data[:num_bytes])
+    reader, frames = read(tmp_path / f"cut.{suffix}")
+    assert frames
+    assert "cut short: " + ("its footer is missing" if suffix == "mxf" else "the last packet") in reader.decode_error
 
 
 @pytest.mark.parametrize("num_pages", [1, 2, 3])

@@ -67,6 +67,19 @@ def test_packets_that_a_muxer_refuses_are_left_out_alone(track, bad, suffixes, c
         assert [float(time) for _, time in after] == pytest.approx([float(time) for time in expected], abs=0.001)
 
 
+@pytest.mark.parametrize("bad", [[60], [97], [98], [99], [1], [1, 50, 98, 99]])
+def test_refused_packets_of_sound_that_goes_on_after_the_pictures_are_left_out_alone(
+    bad, coded, tmp_path, tiny_tokenizer
+):
+    source, path, _ = coded("a.ts", EAC3, seconds=3.2)
+    with_changed_packets(path, lambda i, packet: packet._replace(data=bytes(range(1, 60))) if i in bad else packet)
+    result = decode_file(path, tmp_path / "out.mp4", tokenizer=tiny_tokenizer)
+    assert result.notices == [f"packets of sound that the container refuses, and which are left out: {len(bad)}"]
+    (before,), (after,) = sound_of(source), sound_of(tmp_path / "out.mp4")
+    assert len(before) == 100
+    assert [data for data, _ in after] == [data for i, (data, _) in enumerate(before) if i not in bad]
+
+
 def test_the_last_packet_of_a_source_without_durations_is_kept(coded, tmp_path, tiny_tokenizer):
     source, path, _ = coded("a.mkv", ALAC)
     packets = []

@@ -1,8 +1,11 @@
 """What goes out: durations, GIFs, images, raw frames, and that all of them appear complete or not at all."""
 
+import errno
+import os
 import re
 from fractions import Fraction
 from itertools import pairwise
+from pathlib import Path
 
 import av
 import numpy as np
@@ -216,6 +219,48 @@ def test_images_are_replaced_only_if_all_can_be(tmp_path):
     with pytest.raises(MediaError, match=r"%02d.png: 03.png is not a regular file"):
         output(pattern, INFO, make_frames(INFO, range(4), seed=1), overwrite=True)
     assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == before
+
+
+def test_older_images_stay_if_one_cannot_be_replaced(tmp_path, monkeypatch):
+    pattern = tmp_path / "%02d.png"
+    output(pattern, INFO, make_frames(INFO, range(4)))
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    replace = os.replace
+
+    def failing(source, target):
+        if Path(target).name == "03.png" and Path(source).name == "03.png":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", failing)
+    with pytest.raises(MediaError, match="cannot be written: Input/output error"):
+        output(pattern, INFO, make_frames(INFO, range(4), seed=1), overwrite=True)
+    monkeypatch.undo()
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    output(pattern, INFO, make_frames(INFO, range(4), seed=1), overwrite=True)
+    assert all(path.read_bytes() != data for path, data in before.items())
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.gif", "a.y4m", "a.png", "%02d.png", "new/%02d.png"])
+def test_of_two_runs_at_once_one_makes_the_output(name, tmp_path):
+    first, second = make_frames(INFO, [0]), make_frames(INFO, [0], seed=1)
+
+    def run(frames, meanwhile=lambda: None):
+        with open_output(tmp_path / name, INFO) as writer:
+            for frame in frames:
+                writer.write(frame)
+            meanwhile()
+
+    with pytest.raises((ConfigError, MediaError), match=r"exists by now, .*overwrite=True|Directory not empty"):
+        run(second, meanwhile=lambda: run(first))
+    made = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(made) == 1
+    data = made[0].read_bytes()
+    output(tmp_path / name, INFO, first, overwrite=True)
+    if not name.endswith("mkv"):  # FFmpeg gives each Matroska file a number of its own
+        assert made[0].read_bytes() == data
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == made
 
 
 def test_an_image_of_a_frame_is_that_frame_again(tmp_path):

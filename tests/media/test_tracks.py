@@ -7,13 +7,14 @@ import av
 import pytest
 
 from support.media_files import assert_one_line, read
-from support.videos import sound_of, write_video_with_sound
+from support.videos import sound_of, write_video, write_video_with_sound
 from vtok.codec.sound_queue import SoundQueue
 from vtok.errors import MediaError
 from vtok.files.decode import decode_file
 from vtok.files.encode import encode_file
 from vtok.files.inspection import file_info
 from vtok.media.audio_reader import AudioReader
+from vtok.media.reader import VideoReader
 
 MP2, AAC = ("mp2", 48000, "mono"), ("aac", 48000, "mono")
 ENCRYPTION = {
@@ -136,3 +137,11 @@ def test_a_name_that_is_not_utf_8_works(tiny_tokenizer, tmp_path):
     encode_file(path, path.with_suffix(".vtok"), tokenizer=tiny_tokenizer)
     decode_file(path.with_suffix(".vtok"), path.with_suffix(".mkv"), tokenizer=tiny_tokenizer, codec="ffv1")
     assert len(read(path.with_suffix(".mkv"))[1]) == 40
+
+
+def test_an_animated_webp_is_named_as_such(tmp_path):
+    path = tmp_path / "a.webp"
+    write_video(path, codec="libwebp_anim", num_frames=4)
+    assert b"ANIM" in path.read_bytes()[:64]
+    with pytest.raises(MediaError, match=r"no frame can be decoded \(it is an animated WebP, which this build"):
+        VideoReader(path)

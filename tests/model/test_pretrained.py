@@ -118,6 +118,15 @@ def test_a_card_that_is_none_is_passed_over_and_named_where_a_model_is_missing(t
             model_card("a")
 
 
+def test_weights_may_have_a_name_that_is_not_utf_8(tmp_path):
+    weights = {"a": torch.arange(3.0)}
+    path = tmp_path / os.fsdecode(b"caf\xe9.safetensors")
+    save_weights(path, weights, {"b": 4})
+    loaded, config = load_weights(path)
+    assert torch.equal(loaded["a"], weights["a"])
+    assert config == {"b": 4}
+
+
 def test_unknown_names_list_what_there_is(tmp_path):
     with pytest.raises(WeightsError, match=rf"no pretrained model 'nonsense'; expected {DEFAULT_MODEL}.*safetensors"):
         VideoTokenizer.from_pretrained("nonsense")

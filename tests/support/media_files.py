@@ -4,6 +4,7 @@ from fractions import Fraction
 
 import av
 import numpy as np
+from av.bitstream import BitStreamFilterContext
 
 from vtok.media.reader import VideoReader
 from vtok.media.writer import VideoWriter
@@ -91,3 +92,16 @@ def color_bars(info, num_frames=1):
     ):  # fmt: skip
         planes.append(np.tile(level.round().astype(np.uint8).repeat(width // 8), (height, 1)))
     return [Frame(*planes, pts=t) for t in range(num_frames)], (255 * rgb).round()
+
+
+def filtered(path, source, bitstream_filter):
+    """A copy of a video whose packets one of FFmpeg's filters has changed."""
+    with av.open(str(source)) as taken, av.open(str(path), "w") as output:
+        stream = taken.streams.video[0]
+        copied = output.add_stream_from_template(stream)
+        changing = BitStreamFilterContext(bitstream_filter, stream, copied)
+        for packet in taken.demux(stream):
+            for changed in changing.filter(packet if packet.size else None):
+                changed.stream = copied
+                output.mux(changed)
+    return path

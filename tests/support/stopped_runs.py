@@ -97,7 +97,8 @@ def run(action: Callable[[], None], fault: Fault | None = None) -> Outcome:
 
 
 def _run(action, fault, stderr):
-    os.dup2(stderr.fileno(), sys.stderr.fileno())  # a pipe, which no limit on files concerns
+    os.dup2(stderr.fileno(), 2)  # a pipe, which no limit on files concerns
+    sys.stderr = sys.stderr or os.fdopen(2, "w")  # the tests themselves may run with closed streams
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what runs in the background
     if fault:

@@ -1,13 +1,17 @@
+import errno
 import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
+from functools import partial
+from itertools import count
 from pathlib import Path
 
 import pytest
 
-from vtok.errors import MediaError
-from vtok.system.atomic import atomic_write
+from vtok.errors import ConfigError, MediaError
+from vtok.system.atomic import atomic_write, move_together
 
 
 def test_a_clean_exit_leaves_the_new_file_and_nothing_else(tmp_path):
@@ -92,3 +96,106 @@ def test_killed_in_the_middle_the_old_file_is_whole(tmp_path):
     done = subprocess.run([sys.executable, "-c", script, str(path)], cwd=root, check=False)
     assert done.returncode == -signal.SIGKILL
     assert path.read_bytes() == b"old"
+
+
+# -- two runs at once
+
+
+def no_hard_links(*_):
+    raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_of_two_runs_at_once_the_first_one_makes_a_new_file_and_the_other_says_so(has_links, tmp_path, monkeypatch):
+    if not has_links:
+        monkeypatch.setattr(os, "link", no_hard_links)
+    path = tmp_path / "clip.vtok"
+
+    def both():
+        with atomic_write(path, overwrite=False) as second:
+            with atomic_write(path, overwrite=False) as first:
+                first.write_bytes(b"first")
+            second.write_bytes(b"second")
+
+    with pytest.raises(ConfigError, match=r"clip.vtok: exists by now, .* Overwrite it with overwrite=True$"):
+        both()
+    assert path.read_bytes() == b"first"
+    assert list(tmp_path.iterdir()) == [path]
+    with atomic_write(path) as third:
+        third.write_bytes(b"third")
+    assert path.read_bytes() == b"third"
+
+
+# -- several files together
+
+
+class Moved:
+    """Three new files for four places, two of which are taken."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        (folder / "new").mkdir()
+        self.moves = {}
+        for name in "abc":
+            (folder / "new" / name).write_bytes(f"new {name}".encode())
+            self.moves[folder / "new" / name] = folder / name
+        for name in "bd":
+            (folder / name).write_bytes(f"old {name}".encode())
+
+    def contents(self):
+        return {path.name: path.read_text() for path in self.folder.iterdir() if path.is_file()}
+
+
+OLD = {"b": "old b", "d": "old d"}
+NEW = {"a": "new a", "b": "new b", "c": "new c", "d": "old d"}
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+def test_several_files_are_moved_together(has_links, tmp_path, monkeypatch):
+    if not has_links:
+        monkeypatch.setattr(os, "link", no_hard_links)
+    for name in ("refused", "replaced"):
+        (tmp_path / name).mkdir()
+    moved = Moved(tmp_path / "refused")
+    with pytest.raises(ConfigError, match="/b: exists by now"):
+        move_together(moved.moves, overwrite=False)
+    assert moved.contents() == OLD
+    moved = Moved(tmp_path / "replaced")
+    move_together(moved.moves, overwrite=True)
+    assert moved.contents() == NEW
+    assert sorted(path.name for path in moved.folder.iterdir()) == ["a", "b", "c", "d", "new"]
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, "Input/output error"), KeyboardInterrupt()])
+@pytest.mark.parametrize("has_links", [True, False])
+def test_after_any_failure_while_files_are_moved_all_is_as_it_was(error, has_links, tmp_path, monkeypatch):
+    """The failure comes before each call that changes a folder, and after each."""
+    original = {name: getattr(os, name) for name in ("link", "replace", "mkdir", "unlink")}
+    if not has_links:
+        original["link"] = no_hard_links
+    contents = []
+    for moment in count():
+        (tmp_path / str(moment)).mkdir()
+        moved = Moved(tmp_path / str(moment))
+        calls = count()
+
+        def watched(call, reach, *arguments, **options):
+            reach()
+            call(*arguments, **options)
+            reach()
+
+        def reach(calls=calls, moment=moment):
+            if next(calls) == moment:
+                raise error
+
+        with monkeypatch.context() as patched, suppress(type(error)):
+            for name, call in original.items():
+                patched.setattr(os, name, partial(watched, call, reach))
+            move_together(moved.moves, overwrite=True)
+        if next(calls) <= moment:
+            break  # there are no more moments
+        contents.append(moved.contents())
+        assert contents[-1] in (OLD, NEW)
+        if contents[-1] == OLD:
+            assert sorted(path.name for path in moved.folder.iterdir()) == ["b", "d", "new"]
+    assert contents.count(OLD) >= 6

@@ -1,9 +1,12 @@
 """Tokens out of `.vtok` files and back: `.npz` and tar shards, and what is said of arrays that are wrong."""
 
+import errno
 import json
+import os
 import sys
 import tarfile
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -218,6 +221,25 @@ def test_shards_are_replaced_together_or_not_at_all(path, tiny_tokenizer, tmp_pa
     assert all(after[name] != before[name] for name in before)
 
 
+def test_a_shard_that_cannot_be_replaced_leaves_the_older_ones(path, tiny_tokenizer, tmp_path, monkeypatch):
+    pytest.importorskip("webdataset", reason="the package webdataset is not installed")
+    dataset = TokenDataset(path, num_latents=1, tokenizer=tiny_tokenizer)
+    export_shards(dataset, tmp_path / "shards", samples_per_shard=1)
+    before = {file.name: file.read_bytes() for file in (tmp_path / "shards").iterdir()}
+    replace = os.replace
+
+    def failing(source, target):
+        if Path(target).name == "tokens-000003.tar" and "tokens" in Path(source).name:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", failing)
+    other = TokenDataset(path, num_latents=1, num_channels=3, tokenizer=tiny_tokenizer)
+    with pytest.raises(MediaError, match=r"shards: cannot be written: Input/output error$"):
+        export_shards(other, tmp_path / "shards", samples_per_shard=1, overwrite=True)
+    assert {file.name: file.read_bytes() for file in (tmp_path / "shards").iterdir()} == before
+
+
 @pytest.mark.parametrize("wrong", [-3, 0, float("nan"), "4"])
 def test_the_length_of_groups_is_above_zero(wrong, generated, tiny_tokenizer, tmp_path):
     np.savez(tmp_path / "g.npz", **generated)
@@ -258,6 +280,13 @@ def test_the_command_for_shards_exits_with_3_if_files_are_left_out(path, with_mo
     assert f"vtok: warning: {tmp_path / 'bad.vtok'}: the file is empty. It is left out." in result.stderr
     with tarfile.open(tmp_path / "out" / "tokens-000000.tar") as tar:
         assert [name.partition(".")[2] for name in tar.getnames()] == ["json", "tokens.npy"] * 2
+
+
+def test_the_command_for_shards_says_why_there_is_none(path, with_model, cli_runner, tmp_path):
+    arguments = ["tokens", "export", str(path), "-o", str(tmp_path / "out"), "--format", "webdataset"]
+    result = cli_runner.invoke(app, [*arguments, "--num-latents", "99", *with_model])
+    assert "no file has a window of 99 latent frames: 1 of 1 files skipped: " in str(result.exception)
+    assert f"{path}: 5 latent frames, and windows have 99" in str(result.exception)
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from vtok.networks.latent_model import LatentModel
 from vtok.networks.motion import align, estimate_bits
+from vtok.networks.objective import PREDICTION_FACTOR, costs_of_blocks
 from vtok.networks.planes import Planes
-from vtok.video.motion import ChunkMotion, Vectors
+from vtok.video.motion import ChunkMotion, Mask, Vectors
 
 
 class ChosenForm(NamedTuple):
@@ -50,20 +50,12 @@ def choose_motion(
     return ChosenForm(chosen, ChunkMotion(vectors, is_predicted))
 
 
-def _cost(
-    model: LatentModel, chunk: Planes, moved: Planes | None, quality: Tensor
-) -> tuple[Tensor, np.ndarray[tuple[int, ...], np.dtype[np.bool_]]]:
+def _cost(model: LatentModel, chunk: Planes, moved: Planes | None, quality: Tensor) -> tuple[Tensor, Mask]:
     """The cost of a chunk, `[1]`, if the blocks that are cheaper predicted are, and which these are."""
-    cost = _of_blocks(model.estimate_cost(chunk, quality))
+    cost = costs_of_blocks(model.estimate_cost(chunk, quality))
     if moved is None:
         return cost.sum((1, 2)), np.zeros(tuple(cost.shape[1:]), np.bool_)
     left = Planes(*(a - b for a, b in zip(chunk, moved, strict=True)))
-    predicted_cost = _of_blocks(model.estimate_cost(left, quality))
-    is_predicted = predicted_cost < cost
-    return torch.minimum(cost, predicted_cost).sum((1, 2)), is_predicted[0].cpu().numpy()
-
-
-def _of_blocks(cost: Tensor) -> Tensor:
-    """Sums over the blocks of motion, `[b, rows, columns]`, of costs on the latent grid, `[b, H, W]`."""
-    padded = F.pad(cost, (0, cost.shape[2] % 2, 0, cost.shape[1] % 2))
-    return 4 * F.avg_pool2d(padded[:, None], 2)[:, 0]
+    predicted_cost = costs_of_blocks(model.estimate_cost(left, quality))
+    is_predicted = predicted_cost < PREDICTION_FACTOR * cost
+    return torch.where(is_predicted, predicted_cost, cost).sum((1, 2)), is_predicted[0].cpu().numpy()

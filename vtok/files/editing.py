@@ -1,8 +1,13 @@
-"""Cut and join `.vtok` files without decoding: groups of codes are copied unchanged. Nothing here needs torch."""
+"""Cut and join `.vtok` files without decoding: groups of codes are copied unchanged. Nothing here needs torch.
+
+Each chunk that is copied is checked by its CRC. The CRC of the decoded codes is copied too, and checked when they are
+decoded: that needs the model.
+"""
 
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from functools import reduce
@@ -16,7 +21,7 @@ from vtok.codec.file_index import FileIndex
 from vtok.container.audio import AudioChunks
 from vtok.container.reader import ContainerReader, FileHeader, VideoGroup
 from vtok.container.writer import ContainerWriter
-from vtok.errors import ConfigError, TruncatedError
+from vtok.errors import ChecksumError, ConfigError, FormatError, LimitError, TruncatedError, UnsupportedVersionError
 from vtok.system.atomic import check_target, open_atomically
 from vtok.system.paths import StrPath, is_vtok
 from vtok.system.sources import ByteSource
@@ -84,42 +89,11 @@ def cut_file(
         VtokError: Of any kind; then nothing was written and an existing target is unchanged.
     """
     _check(target, [source], overwrite)
-    with ByteSource(source).held() as held:
+    with ByteSource(source).held() as held, _hint_at_recovery(ChecksumError, TruncatedError):
         index = FileIndex(held)
-        locations, time_base, first_pts = index.locations, index.header.time_base, index.first_pts
-        starts = [index.first_pts_of(location) for location in locations]
-        start = math.ceil(first_pts + exact_seconds(start_seconds) / time_base)
-        begin = max(0, bisect_right(starts, start) - 1)
-        end = len(starts)
-        if end_seconds is not None:
-            end = bisect_left(starts, math.ceil(first_pts + exact_seconds(end_seconds) / time_base))
-        last_pts = index.group_pts(locations[end - 1])[-1] if begin < end else start - 1
-        if last_pts < start:
-            raise ConfigError(f"{source}: no frame begins in that range")
-        if end == len(starts) and not index.is_complete:  # what is lost may belong to the last group that is there
-            latest = math.floor(1000 * (starts[-1] - first_pts) * time_base) / 1000
-            raise TruncatedError(
-                f"{source}: the file was cut off: parts that end at {latest:g} s or earlier can be cut out of it, "
-                "and the rest can be decoded with recover=True"
-            )
-        last_ticks = max(0, starts[end] - last_pts) if end < len(starts) else index.last_frame_ticks
-        shift, first_frame = first_pts - starts[begin], locations[begin].first_frame
-        groups = (
-            _moved(index.read_group(location), location.first_frame - first_frame, shift)
-            for location in locations[begin:end]
-        )
-        span = Span(
-            starts[begin] * time_base if begin else None, starts[end] * time_base if end < len(starts) else None
-        )
-        seconds = shift * time_base
-        header = replace(
-            index.header,
-            audio=index.header.audio if with_audio else (),
-            chapters=shifted_chapters(index.header.chapters, span.begin, span.end, seconds),
-        )
-        packets = index.packets(span, range(first_frame, locations[end - 1].end_frame)) if header.audio else iter(())
-        items = _cut(header, groups, packets, seconds)
-        return _write([source], target, header, items, last_ticks, start_seconds=float(-seconds))
+        with _hint_at_recovery(FormatError):
+            part = _part_of(index, exact_seconds(start_seconds), end_seconds, with_audio=with_audio)
+            return _write([source], target, part, overwrite=overwrite)
 
 
 def concat_files(
@@ -144,11 +118,79 @@ def concat_files(
     _check(target, sources, overwrite)
     headers = []
     for source in sources:
-        with ByteSource(source).opened() as file:
+        with _hint_at_recovery(ChecksumError, TruncatedError), ByteSource(source).opened() as file:
             headers.append(ContainerReader(file).header)
         _require_same(sources[0], headers[0], source, headers[-1])
         if with_audio:
             _require_same_audio(sources[0], headers[0], source, headers[-1])
+    with _hint_at_recovery(FormatError):
+        return _write(sources, target, _whole(sources, headers, with_audio=with_audio), overwrite=overwrite)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What is to be written.
+
+    Attributes:
+        header: The header of the new file.
+        items: Its groups and packets of sound, in order.
+        last_frame_ticks: Duration of its last frame, in units of its time base; 0 if unknown.
+        start_seconds: Time at which it begins in its source.
+    """
+
+    header: FileHeader
+    items: Iterable[_Item]
+    last_frame_ticks: int
+    start_seconds: float = 0
+
+
+def _part_of(
+    index: FileIndex, start_seconds: Fraction, end_seconds: Fraction | float | None, *, with_audio: bool
+) -> _Part:
+    """The groups that overlap a range of time, as `cut_file` explains it.
+
+    Raises:
+        ConfigError: No frame begins in that range.
+        FormatError: The part is damaged, or the file was cut off within it.
+    """
+    locations, time_base, first_pts = index.locations, index.header.time_base, index.first_pts
+    starts = [index.first_pts_of(location) for location in locations]
+    start = math.ceil(first_pts + start_seconds / time_base)
+    begin = max(0, bisect_right(starts, start) - 1)
+    end = len(starts)
+    if end_seconds is not None:
+        end = bisect_left(starts, math.ceil(first_pts + exact_seconds(end_seconds) / time_base))
+    if end == len(starts) and not index.is_complete:  # what is lost may belong to the last group that is there
+        latest = math.floor(1000 * (starts[-1] - first_pts) * time_base) / 1000 if starts else 0
+        raise TruncatedError(
+            f"{index.path}: the file was cut off: parts that end at {latest:g} s or earlier can be cut out of it"
+        )
+    last_pts = index.group_pts(locations[end - 1])[-1] if begin < end else start - 1
+    if last_pts < start:
+        raise ConfigError(f"{index.path}: no frame begins in that range")
+    last_ticks = max(0, starts[end] - last_pts) if end < len(starts) else index.last_frame_ticks
+    shift, first_frame = first_pts - starts[begin], locations[begin].first_frame
+    groups = (
+        _moved(index.read_group(location), location.first_frame - first_frame, shift)
+        for location in locations[begin:end]
+    )
+    span = Span(starts[begin] * time_base if begin else None, starts[end] * time_base if end < len(starts) else None)
+    seconds = shift * time_base
+    header = replace(
+        index.header,
+        audio=index.header.audio if with_audio else (),
+        chapters=shifted_chapters(index.header.chapters, span.begin, span.end, seconds),
+    )
+    packets = index.packets(span, range(first_frame, locations[end - 1].end_frame)) if header.audio else iter(())
+    return _Part(header, _cut(header, groups, packets, seconds), last_ticks, float(-seconds))
+
+
+def _whole(sources: Sequence[StrPath], headers: Sequence[FileHeader], *, with_audio: bool) -> _Part:
+    """All of several files, as `concat_files` explains it.
+
+    Raises:
+        FormatError: One of them is damaged.
+    """
     rates = {header.average_rate for header in headers}
     time_base = _common_time_base([header.time_base for header in headers])
     places = _places(sources, time_base)
@@ -164,7 +206,7 @@ def concat_files(
         chapters=tuple(chain.from_iterable(chapters)),
     )
     shown = [place.last_frame_ticks for place in places if place.last_frame_ticks]
-    return _write(sources, target, header, _joined(places, header), shown[-1] if shown else 0)
+    return _Part(header, _joined(places, header), shown[-1] if shown else 0)
 
 
 def _check(target: StrPath, sources: Iterable[StrPath], overwrite: bool) -> None:
@@ -173,20 +215,24 @@ def _check(target: StrPath, sources: Iterable[StrPath], overwrite: bool) -> None
         raise ConfigError(f"{target}: unknown suffix {Path(target).suffix!r}. The name of the output ends in .vtok")
 
 
-def _write(
-    sources: Sequence[StrPath],
-    target: StrPath,
-    header: FileHeader,
-    items: Iterable[_Item],
-    last_frame_ticks: int,
-    *,
-    start_seconds: float = 0,
-) -> EditResult:
+@contextmanager
+def _hint_at_recovery(*kinds: type[FormatError]) -> Iterator[None]:
+    """Add to errors of these kinds, which mean damage, how to get what is intact."""
+    try:
+        yield
+    except kinds as error:
+        if isinstance(error, LimitError | UnsupportedVersionError) or "recover=True" in str(error):
+            raise
+        raise type(error)(f"{error}. What is intact can be decoded with recover=True") from error
+
+
+def _write(sources: Sequence[StrPath], target: StrPath, part: _Part, *, overwrite: bool) -> EditResult:
+    header = part.header
     pts: list[int] = []  # of the first and the last frame
-    with open_atomically(target) as file:
+    with open_atomically(target, overwrite=overwrite) as file:
         writer = ContainerWriter(file, header)
         sound = AudioChunks(header.audio, header.time_base)
-        for item in items:
+        for item in part.items:
             if isinstance(item, AudioPacket):
                 sound.push(item)
             if sound.is_due or isinstance(item, VideoGroup):
@@ -195,15 +241,15 @@ def _write(
                 writer.write_group(item)
                 pts = [*pts[:1], item.pts[0], item.pts[-1]]
         writer.write_audio(sound.take())
-        totals = writer.finish(last_frame_ticks=last_frame_ticks)
+        totals = writer.finish(last_frame_ticks=part.last_frame_ticks)
     return EditResult(
         sources=[str(source) for source in sources],
         target=str(target),
         num_frames=totals.num_frames,
         num_groups=totals.num_groups,
         num_bytes=writer.num_bytes,
-        start_seconds=start_seconds,
-        duration_seconds=float(header.seconds_shown(pts[0], pts[-1], last_frame_ticks)) if pts else 0.0,
+        start_seconds=part.start_seconds,
+        duration_seconds=float(header.seconds_shown(pts[0], pts[-1], part.last_frame_ticks)) if pts else 0.0,
     )
 
 

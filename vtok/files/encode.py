@@ -177,7 +177,7 @@ def encode_with(
                     yield item.audio
                     advance(len(item.frames))
 
-    return write_encoded(options, source, target, coded, model=model, progress=progress)
+    return write_encoded(options, source, target, coded, model=model, overwrite=overwrite, progress=progress)
 
 
 def write_encoded(
@@ -187,6 +187,7 @@ def write_encoded(
     coded: Callable[[SourcePart, Advance], Items],
     *,
     model: PretrainedModel,
+    overwrite: bool = True,
     progress: Progress | None = None,
 ) -> EncodeResult:
     """Read a source, code it with `coded`, and write the file, all or nothing.
@@ -198,6 +199,7 @@ def write_encoded(
         coded: Called with the source and the function to call with the number of frames done; yields the groups in the
             order of the file, each after the chunks of sound that come before it.
         model: The model that codes.
+        overwrite: Replace a file that is there in the end; see `atomic_write`.
         progress: Called with the video's description; returns the function to call with the number of frames done
             since its last call.
     """
@@ -207,7 +209,7 @@ def write_encoded(
         VideoReader(
             path, name=source, allow_hdr=options.allow_hdr, image_rate=options.image_rate, sound=sound
         ) as reader,
-        _opened_target(target) as file,
+        _opened_target(target, overwrite=overwrite) as file,
     ):
         part = SourcePart(reader, sound, options.start_seconds, options.end_seconds)
         header = new_header(model, part.info, options.quality, part.extras, independent=options.independent)
@@ -257,7 +259,7 @@ def _result(source: StrPath, target: str, writer: ContainerWriter, reader: Video
 
 
 @contextmanager
-def _opened_target(target: StrPath | Sink) -> Iterator[BinaryIO | Sink]:
+def _opened_target(target: StrPath | Sink, *, overwrite: bool) -> Iterator[BinaryIO | Sink]:
     """Open the target: a path is written under a temporary name until it is complete, anything else directly."""
     if isinstance(target, Sink):
         yield target
@@ -266,7 +268,7 @@ def _opened_target(target: StrPath | Sink) -> Iterator[BinaryIO | Sink]:
         with standard_output() as file:
             yield file
         return
-    with open_atomically(target) as file:
+    with open_atomically(target, overwrite=overwrite) as file:
         yield file
 
 

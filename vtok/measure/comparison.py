@@ -22,6 +22,7 @@ from vtok.media.writer import SUFFIXES
 from vtok.model.tokenizer import VideoTokenizer
 from vtok.system.atomic import check_target
 from vtok.system.paths import StrPath, is_vtok
+from vtok.system.sources import refuse_pipe
 from vtok.video.frame import Frame, Plane, Progress, VideoInfo
 from vtok.video.times import played_seconds
 
@@ -155,6 +156,7 @@ class _Video:
     """A `.vtok` file or another video."""
 
     def __init__(self, path: StrPath, stack: ExitStack, tokenizer: VideoTokenizer | None) -> None:
+        refuse_pipe(path)  # its size is needed
         self.path = path
         self._reader: CompressedVideo | VideoReader
         if is_vtok(path):

@@ -16,6 +16,7 @@ from vtok.measure.vmaf import MISSING, VmafMeter, VmafScores, find_ffmpeg
 from vtok.media.reader import VideoReader
 from vtok.model.tokenizer import VideoTokenizer
 from vtok.system.paths import is_vtok
+from vtok.system.sources import refuse_pipe
 from vtok.video.frame import Frame, Progress, VideoInfo
 from vtok.video.times import played_seconds
 
@@ -124,9 +125,11 @@ def file_stats(
         progress: Called with the video's description; see `vtok.encode_file`.
 
     Raises:
-        MediaError: A file cannot be read, or the two differ in size or number of frames.
+        MediaError: A file cannot be read or is a pipe, or the two differ in size or number of frames.
         FormatError: The `.vtok` file is damaged.
     """
+    for path in (reference, compressed):
+        refuse_pipe(path)  # the sizes are needed
     with ExitStack() as stack:
         source = stack.enter_context(VideoReader(reference))
         video: CompressedVideo | VideoReader

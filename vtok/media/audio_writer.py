@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import av
 import av.error
@@ -17,6 +17,9 @@ from av.stream import Disposition
 
 from vtok.video.tracks import AudioPacket, AudioTrack, Extras
 from vtok.video.values import MAX_TERM
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 FORMATS = {".mkv": "matroska", ".mov": "mov", ".mp4": "mp4", ".webm": "webm"}
 """FFmpeg's muxers; the one that can hold most comes first."""
@@ -83,6 +86,7 @@ class AudioWriter:
     ) -> None:
         self._container, self._tracks, self._notices = container, tracks, notices
         self._streams: list[AudioStream | None] = []
+        self._trials: list[_Trial | None] = []
         self._last_dts: list[int | None] = [None] * len(tracks)
         self._last_pts = [-1] * len(tracks)
         self._num_refused = 0
@@ -91,8 +95,10 @@ class AudioWriter:
         for track in tracks:
             if _can_hold(FORMATS[suffix], track):
                 self._streams.append(_add_stream(container, track))
+                self._trials.append(_Trial(FORMATS[suffix], track))
                 continue
             self._streams.append(None)
+            self._trials.append(None)
             other = suffix_for(track)
             hint = f"{other} can" if other else "nor can any other container that vtok writes"
             notices.append(f"sound dropped: {suffix} cannot hold the track {track.name}; {hint}")
@@ -103,8 +109,8 @@ class AudioWriter:
         Raises:
             av.error.FFmpegError: The disk fails.
         """
-        stream = self._streams[packet.track]
-        if stream is None:
+        stream, trial = self._streams[packet.track], self._trials[packet.track]
+        if stream is None or trial is None:
             return
         track, target = self._tracks[packet.track], stream.time_base
         assert target is not None
@@ -127,25 +133,28 @@ class AudioWriter:
             if "timestamps of the sound repeat or go back: moved forward" not in self._notices:
                 self._notices.append("timestamps of the sound repeat or go back: moved forward")
         self._last_dts[packet.track] = dts
-        copy = Packet(packet.data)
-        copy.stream, copy.time_base = stream, target
-        copy.pts, copy.dts, copy.duration = pts, dts, end - pts
-        copy.is_keyframe, copy.is_corrupt = packet.is_key, packet.is_corrupt
-        for kind, data in packet.side_data:
-            if kind in get_args(PktSideDataT):
-                copy.set_sidedata(_side_data(kind, data))
-        self.mux(copy)
 
-    def mux(self, packet: "Packet[Any]") -> None:
-        """Pass a packet of any track to the muxer, and count those of sound that it refuses, now or earlier ones."""
-        try:
-            self._container.mux(packet)
-        except av.error.FFmpegError as error:
-            is_of_sound = isinstance(packet.stream, AudioStream)
-            is_refused = not isinstance(error, OSError) if is_of_sound else isinstance(error, av.error.InvalidDataError)
-            if not is_refused or not any(self._streams):
-                raise
+        def copy() -> "Packet[Any]":  # muxers change the packets that they are given
+            copied = Packet(packet.data)
+            copied.time_base = target
+            copied.pts, copied.dts, copied.duration = pts, dts, end - pts
+            copied.is_keyframe, copied.is_corrupt = packet.is_key, packet.is_corrupt
+            for kind, data in packet.side_data:
+                if kind in get_args(PktSideDataT):
+                    copied.set_sidedata(_side_data(kind, data))
+            return copied
+
+        if not trial.takes(copy()):
             self._num_refused += 1
+            return
+        taken = copy()
+        taken.stream = stream
+        self._container.mux(taken)
+
+    def close(self) -> None:
+        """Drop what was needed for writing sound; the container stays open."""
+        for trial in filter(None, self._trials):
+            trial.close()
 
     @property
     def refused(self) -> str | None:
@@ -153,6 +162,61 @@ class AudioWriter:
         if not self._num_refused:
             return None
         return f"packets of sound that the container refuses, and which are left out: {self._num_refused}"
+
+
+class _Trial:
+    """A file of one track that nothing keeps, to learn which packets the muxer refuses.
+
+    With a single track FFmpeg writes each packet at once. In the real file packets wait for those of other tracks, so
+    an error comes with some later packet, or with the trailer, and takes all packets with it that are still waiting.
+
+    Args:
+        format_name: The format of the real file.
+        track: A track that this format can hold.
+    """
+
+    def __init__(self, format_name: str, track: AudioTrack) -> None:
+        self._container = av.open(_Nowhere(), "w", format=format_name)
+        self._stream = _add_stream(self._container, track)
+        self._container.start_encoding()
+
+    def takes(self, packet: "Packet[Any]") -> bool:
+        """Whether the muxer takes the next packet of the track."""
+        packet.stream = self._stream
+        try:
+            self._container.mux(packet)
+        except (av.error.FFmpegError, ValueError):
+            return False
+        return True
+
+    def close(self) -> None:
+        with suppress(av.error.FFmpegError):
+            self._container.close()
+
+
+class _Nowhere(io.RawIOBase):
+    """A file that forgets what is written to it."""
+
+    def __init__(self) -> None:
+        self._position = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        self._position = offset + (self._position if whence else 0)
+        return self._position
+
+    def write(self, data: "ReadableBuffer", /) -> int:
+        num_bytes = len(memoryview(data))
+        self._position += num_bytes
+        return num_bytes
 
 
 def describe(container: OutputContainer, extras: Extras) -> None:

@@ -17,6 +17,8 @@ _LOG = threading.Lock()  # the level of FFmpeg's log is that of the whole proces
 _PACKET_SIZES = (188, 192, 204)  # of MPEG-TS: plain, with a time code (.m2ts), with error correction
 _TAIL_BYTES = 1 << 16  # more than the largest page of Ogg
 _ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+_PACK, _PROGRAM_END = b"\0\0\1\xba", b"\0\0\1\xb9"
+_MXF_PARTITION = bytes.fromhex("060e2b34020501010d010201010204")[:14]
 _DURATION = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
 
 
@@ -68,6 +70,10 @@ def missing_end(path: Path, format_name: str, first_packet_bytes: int) -> str | 
         return "the last transport packet is incomplete"
     if format_name == "gif" and not tail.rstrip(b"\0").endswith(b";"):
         return "the end mark is missing"
+    if format_name == "mpeg" and _ends_in_packet(tail):
+        return "the last packet is incomplete"
+    if format_name == "mxf" and (footer := _mxf_footer(head)) is not None and footer + len(_MXF_PARTITION) > size:
+        return "its footer is missing"
     if format_name == "dv" and first_packet_bytes and size % first_packet_bytes:
         return "the last frame is incomplete"
     if format_name == "yuv4mpegpipe":
@@ -139,3 +145,34 @@ def _ends_ogg(tail: bytes) -> bool:
         return False
     num_bytes = 27 + page[26] + sum(page[27 : 27 + page[26]])
     return bool(page[5] & 4) and num_bytes <= len(page)
+
+
+def _ends_in_packet(tail: bytes) -> bool:
+    """Whether a program stream (ISO 11172-1, 13818-1) ends before the end of a packet, by its last 64 KiB."""
+    place = tail.rfind(_PACK)
+    if place < 0:
+        return False
+    stuffing = tail[place + 13 : place + 14]
+    if place + 4 < len(tail) and tail[place + 4] >> 6 == 1:  # as MPEG-2 has it
+        place += 14 + (stuffing[0] & 7 if stuffing else 0)
+    else:
+        place += 12
+    while place < len(tail):
+        head = tail[place : place + 6]
+        if head[:4] == _PROGRAM_END or not any(head):  # the end code, or zeros that fill up a sector
+            return False
+        if not head.startswith(b"\0\0\1") and len(head) > 2:
+            return False  # no packet, so nothing is known
+        place += 6 + int.from_bytes(head[4:6])
+    return place > len(tail)
+
+
+def _mxf_footer(head: bytes) -> int | None:
+    """Where an MXF file (SMPTE 377-1) says that its footer begins, or None if it does not say."""
+    place = head.find(_MXF_PARTITION)
+    if place < 0:
+        return None
+    place += 16
+    num_bytes = 1 + (head[place] & 0x7F if head[place] & 0x80 else 0)  # of the length
+    fields = head[place + num_bytes : place + num_bytes + 32]
+    return int.from_bytes(fields[24:32]) or None

@@ -123,13 +123,14 @@ class _Palettes:
 
 
 @contextmanager
-def gif_output(path: Path, info: VideoInfo) -> Iterator[GifWriter]:
-    """Yield a writer of a GIF, which appears under its name when it is complete.
+def gif_output(path: Path, info: VideoInfo, *, overwrite: bool = True) -> Iterator[GifWriter]:
+    """Yield a writer of a GIF, which appears under its name when it is complete; see `atomic_write`.
 
     Raises:
+        ConfigError: `overwrite` is false, and the file came into being meanwhile.
         MediaError: The file cannot be written.
     """
-    with atomic_write(path) as temporary:
+    with atomic_write(path, overwrite=overwrite) as temporary:
         with ffmpeg_errors(path, "cannot be written"):
             container = av.open(f"file:{temporary}", "w", format="gif")
         try:

@@ -20,7 +20,7 @@ from av.video.reformatter import VideoReformatter
 from vtok.errors import ConfigError, MediaError, writing
 from vtok.media.pixels import jpeg_from_planes, rgb_from_planes
 from vtok.media.timeline import Cadence
-from vtok.system.atomic import atomic_write
+from vtok.system.atomic import atomic_write, move_together
 from vtok.video.frame import Frame, VideoInfo
 
 IMAGE_NAMES = {
@@ -143,16 +143,17 @@ class ImageWriter:
 
 @contextmanager
 def images_output(path: Path, info: VideoInfo, *, overwrite: bool) -> Iterator[ImageWriter]:
-    """Yield a writer of images, which appear under their names when all of them are complete.
+    """Yield a writer of images, which appear under their names when all of them are complete, together.
 
-    The folder of a sequence is made if it does not exist. Its parent folder must exist.
+    The folder of a sequence is made if it does not exist. Its parent folder must exist. `move_together` says what a run
+    that is killed while images are replaced may leave.
 
     Raises:
-        ConfigError: An image that would be replaced exists, and `overwrite` is false.
+        ConfigError: An image that would be replaced exists, or came into being meanwhile, and `overwrite` is false.
         MediaError: The folder cannot be made or written to.
     """
     if not is_pattern(path):
-        with atomic_write(path) as temporary:
+        with atomic_write(path, overwrite=overwrite) as temporary:
             yield ImageWriter(path, temporary, info)
         return
     folder = path.parent
@@ -177,8 +178,8 @@ def images_output(path: Path, info: VideoInfo, *, overwrite: bool) -> Iterator[I
             if place != folder:
                 temporary.rename(folder)
             else:
-                for image in temporary.iterdir():
-                    image.replace(folder / image.name)
+                images = (path.name % number for number in range(1, writer.num_frames + 1))
+                move_together({temporary / image: folder / image for image in images}, overwrite=overwrite)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

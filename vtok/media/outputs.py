@@ -50,11 +50,12 @@ def open_output(
         codec: Codec of a video; see `VideoWriter`.
         options: FFmpeg options of that codec.
         output_format: One of `FORMATS`, for standard output.
-        overwrite: Replace images that exist. (The caller checks this for other outputs.)
+        overwrite: Replace what exists. Images are checked at once; of other outputs, the caller has checked that there
+            is none, and here none is replaced that comes into being meanwhile.
         extras: Tags, chapters and audio tracks of a video; other outputs cannot hold them.
 
     Raises:
-        ConfigError: Suffix, format, codec and options do not fit together.
+        ConfigError: Suffix, format, codec and options do not fit together, or the output exists.
         MediaError: The output cannot be written.
     """
     if is_standard(path):
@@ -84,16 +85,16 @@ def _output(
     extras: Extras | None,
 ) -> Iterator[FrameWriter]:
     if suffix in SUFFIXES:
-        with VideoWriter(path, info, codec=codec, options=options, extras=extras) as video:
+        with VideoWriter(path, info, codec=codec, options=options, extras=extras, overwrite=overwrite) as video:
             yield video
     elif suffix == ".gif":
-        with gif_output(path, info) as gif:
+        with gif_output(path, info, overwrite=overwrite) as gif:
             yield gif
     elif suffix in IMAGE_NAMES:
         with images_output(path, info, overwrite=overwrite) as images:
             yield images
     elif suffix in RAW_SUFFIXES:
-        with open_atomically(path) as file:
+        with open_atomically(path, overwrite=overwrite) as file:
             yield RawWriter(file, str(path), info, has_headers=suffix == ".y4m")
     else:
         known = ", ".join((*SUFFIXES, ".gif", *IMAGE_NAMES, *RAW_SUFFIXES))

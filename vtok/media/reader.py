@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -25,6 +26,7 @@ from vtok.media.rotation import Turn
 from vtok.media.streams import is_encrypted, pick_video, sound_of, tracks_left
 from vtok.media.tags import chapters_of, fitting_tags, tags_of
 from vtok.media.timeline import DecodingTimes, Timeline, begun_evenly
+from vtok.media.unread import unread_part
 from vtok.system.closing import Closing
 from vtok.video.frame import UNSPECIFIED, Frame, VideoInfo, guessed_matrix
 from vtok.video.times import DEFAULT_RATE, MAX_RATE
@@ -80,6 +82,7 @@ class VideoReader(Closing):
         self._notices: dict[str, str] = {}
         self._errors: list[str] = []
         self._cut_short: str | None = None
+        self._unread: str | None = None
         self._num_frames = self._num_packets = self._num_damaged = 0
         self._first_damaged = ""
         self._reformatter, self._decoding_times = VideoReformatter(), DecodingTimes()
@@ -123,7 +126,7 @@ class VideoReader(Closing):
         self._frames = chain([first], decoded)
         if not self._container.format.flags & _NO_TIMESTAMPS:
             self._frames = begun_evenly(self._frames, self.info, self._notices)
-        self._timeline = Timeline(self.info, self._notices)
+        self._timeline = Timeline(self.info, self._notices, self._container.format.name)
 
     def __iter__(self) -> Iterator[Frame]:
         while (picture := next(self._frames, None)) is not None:
@@ -151,7 +154,7 @@ class VideoReader(Closing):
             raise MediaError(f"{self.name}: {_cause(error)}") from error
         self._decoding_times.restart()
         self._frames = self._decode()
-        self._timeline = Timeline(self.info, self._notices)
+        self._timeline = Timeline(self.info, self._notices, self._container.format.name)
 
     def close(self) -> None:
         """Close the file; iteration ends here."""
@@ -196,6 +199,8 @@ class VideoReader(Closing):
             parts.append(f"{self._num_damaged} decoded frames are damaged, first {self._first_damaged}")
         if self._cut_short:
             parts.append(f"the file is cut short: {self._cut_short}")
+        if self._unread:
+            parts.append(f"not all of it can be read: {self._unread}")
         return "; ".join(parts) or None
 
     def _open(self, image_rate: Fraction) -> InputContainer:
@@ -274,6 +279,7 @@ class VideoReader(Closing):
                 yield from pictures
             except av.error.FFmpegError as error:
                 self._errors.append(f"{self._place}: {_cause(error)}")
+        self._unread = unread_part(self.path, format_name, self._stream.id)
         if self._num_packets < num_expected:
             self._cut_short = f"{self._num_packets} of {num_expected} frames are there"
         elif missing := missing_end(self.path, format_name, first_packet_bytes):
@@ -300,7 +306,7 @@ class VideoReader(Closing):
         """Yield the packets of the video track. After an error yield None, which flushes the decoder as at the end."""
         try:
             clock = Clock(self._container.format.name, self._stream.index, self._notices)
-            for packet in clock.joined(self._container.demux(self._stream, *self.audio.streams)):
+            for packet in clock.joined(self._demuxed()):
                 if self.audio.takes(packet):
                     continue
                 if is_encrypted(self._stream, packet):
@@ -309,6 +315,12 @@ class VideoReader(Closing):
         except av.error.FFmpegError as error:
             self._errors.append(f"{self._place}: {_cause(error)}")
             yield None
+
+    def _demuxed(self) -> Iterator["Packet[Any]"]:
+        """Yield the packets of the tracks that are read, then an empty one for each."""
+        # PyAV fails in the end, after the empty packets of these tracks, if others have appeared since it was opened.
+        with suppress(IndexError):
+            yield from self._container.demux(self._stream, *self.audio.streams)
 
 
 def _check_file(path: Path, name: str) -> None:

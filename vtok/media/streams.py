@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from av.audio.stream import AudioStream
+from av.codec.context import Flags
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Discard, Disposition, Stream
@@ -30,6 +31,8 @@ def pick_video(container: InputContainer, name: str) -> VideoStream:
     # With threads, decoders decode damaged video differently each time, and lose whole frames of it. Also, a thread
     # that logs something waits for Python, which may be waiting for that thread.
     stream.thread_count = 1
+    # Otherwise the decoder cuts off less on the left than the stream says, so that rows begin at round addresses.
+    stream.codec_context.flags |= Flags.unaligned
     return stream
 
 

@@ -12,6 +12,7 @@ from vtok.video.times import DEFAULT_RATE
 LONG_GAP = 3600
 """Seconds between two frames that are more likely a fault of the source than meant."""
 
+_LONGEST_GUESS = 0.25  # seconds by which guessed timestamps of program streams are wrong at most
 _MAX_HELD = 32  # pictures without a timestamp that wait in memory for the first one
 
 
@@ -57,10 +58,19 @@ def begun_evenly(pictures: Iterator[VideoFrame], info: VideoInfo, notices: dict[
 
 
 class Timeline:
-    """Keeps each frame's timestamp if it is later than the one before, and moves it later otherwise."""
+    """Keeps each frame's timestamp if it is later than the one before, and moves it later otherwise.
 
-    def __init__(self, info: VideoInfo, notices: dict[str, str]) -> None:
+    Args:
+        info: Rate and time base of the video.
+        notices: Receives a line for each kind of repair.
+        format_name: Name of FFmpeg's demuxer. In a program stream (mpg, vob) not every picture has a timestamp. FFmpeg
+            guesses the others, sometimes some pictures too early, and then those that follow too. So there a picture
+            that is too early comes evenly after the one before; elsewhere a tick after it, which moves no other.
+    """
+
+    def __init__(self, info: VideoInfo, notices: dict[str, str], format_name: str = "") -> None:
         self._notices = notices
+        self._is_guessed = format_name == "mpeg"
         self._rate = info.average_rate or DEFAULT_RATE
         self._step = max(1, round(1 / (self._rate * info.time_base)))
         self._unit, self._long_gap = info.time_base, LONG_GAP / info.time_base
@@ -73,7 +83,8 @@ class Timeline:
             pts = 0 if last is None else last + self._step
             self._notices.setdefault("missing", f"timestamps missing: filled in at {float(self._rate):g} frames/s")
         elif last is not None and pts <= last:
-            pts = last + 1
+            is_small = self._is_guessed and (last + self._step - pts) * self._unit <= _LONGEST_GUESS
+            pts = last + (self._step if is_small else 1)
             self._notices.setdefault("order", f"timestamps repeat or go back: moved forward, first at {pts}")
         elif last is not None and pts - last > self._long_gap:
             seconds = float((pts - last) * self._unit)

@@ -83,6 +83,7 @@ class VideoWriter:
         codec: One of `CODECS` that the container takes; default: libx264, or libvpx-vp9 in WebM.
         options: FFmpeg options of the encoder, which override those in `CODECS`.
         extras: Tags, chapters and audio tracks; the packets of the tracks go to `write_audio`.
+        overwrite: Replace a file that is there in the end; see `atomic_write`.
 
     Raises:
         MediaError: The codec or suffix is unknown or they do not fit together, the encoder refuses options or size,
@@ -97,6 +98,7 @@ class VideoWriter:
         codec: str | None = None,
         options: Mapping[str, str] | None = None,
         extras: Extras | None = None,
+        overwrite: bool = True,
     ) -> None:
         self.path = Path(path)
         self.info = info
@@ -116,6 +118,7 @@ class VideoWriter:
         if codec == "ffv1" and info.width * info.height < _SMALLEST_SLICED:
             self._options.setdefault("slices", "1")
         self._extras = extras or Extras()
+        self._overwrite = overwrite
         self._num_frames = 0
         self._waiting: Frame | None = None  # until the next frame says how long this one is shown
         self._ticks: dict[int, int] = {}  # durations of the frames that the encoder holds, by timestamp
@@ -124,7 +127,7 @@ class VideoWriter:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            self._temporary = stack.enter_context(atomic_write(self.path))
+            self._temporary = stack.enter_context(atomic_write(self.path, overwrite=self._overwrite))
             with self._errors("cannot be written"):
                 self._container = av.open(f"file:{self._temporary}", "w", options=self._container_options())
             stack.push(self._finish)
@@ -135,6 +138,7 @@ class VideoWriter:
                 if unused := self._stream.codec_context.options:
                     raise ValueError(f"no option {', '.join(unused)}")
                 self._audio = AudioWriter(self._container, self.path.suffix.lower(), self._extras.audio, self.notices)
+                stack.callback(self._audio.close)
                 describe(self._container, self._extras)
                 self._container.start_encoding()
             self._stack = stack.pop_all()
@@ -208,7 +212,7 @@ class VideoWriter:
         for packet in packets:
             packet.duration = self._ticks.pop(packet.pts or 0, packet.duration or 0)
             for ready in [packet] if self._decoding_times is None else self._decoding_times.push(packet):
-                self._audio.mux(ready)
+                self._container.mux(ready)
 
     def _container_options(self) -> dict[str, str]:
         """Make MP4 and MOV keep times and colours. By default they round the start and drop partly known colours."""
@@ -266,7 +270,7 @@ class VideoWriter:
                 self._mux(self._stream.encode(None))
                 if self._decoding_times is not None:
                     for packet in self._decoding_times.finish(self._waiting.pts + self._shift + ticks):
-                        self._audio.mux(packet)
+                        self._container.mux(packet)
                 self._container.close()
                 if self._audio.refused:
                     self.notices.append(self._audio.refused)

@@ -70,7 +70,13 @@ def model_with_hash(tensors_sha256: str) -> ModelCard | None:
 
 
 def find_weights(name_or_path: str | Path) -> tuple[Path, ModelCard | None]:
-    """Return the weights file of an available model, and its card; a `.safetensors` file needs no card.
+    """Find the weights that a name or a file stands for; whether the file exists and is whole shows when it is loaded.
+
+    Args:
+        name_or_path: The name of an available model, or the path of a `.safetensors` file.
+
+    Returns:
+        The weights file, and the card of the available model that it belongs to; None for any other file.
 
     Raises:
         WeightsError: No available model has that name.

@@ -5,6 +5,7 @@ Pickle is not used: a weights file is data, and reading it runs no code.
 
 import hashlib
 import json
+import os
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -52,7 +53,7 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         WeightsError: The file is missing, is not safetensors, or was not written by vtok.
     """
     try:
-        with safe_open(path, framework="pt") as file:
+        with path.open("rb") as opened, safe_open(_openable(path, opened.fileno()), framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except FileNotFoundError as error:
@@ -68,6 +69,15 @@ def load_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if not isinstance(config, dict):
         raise WeightsError(f"{path}: its configuration is {config!r}; expected an object")
     return tensors, config
+
+
+def _openable(path: Path, handle: int) -> Path | str:
+    """A name of an open file that the package safetensors takes: it refuses names that are not UTF-8."""
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:
+        return f"/dev/fd/{handle}"
+    return path
 
 
 def split_tensors(tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

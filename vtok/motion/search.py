@@ -9,21 +9,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vtok.motion.choice import Choice
 from vtok.motion.opencv import one_thread
-from vtok.motion.rates import (
-    MERGED_BITS,
-    SPLIT_BITS,
-    UNIT,
-    Floats,
-    Form,
-    expand,
-    field_bits,
-    flag_bits,
-    merged_bits,
-    neighbours,
-    split_bits,
-    sum_units,
-)
+from vtok.motion.rates import UNIT, Floats, Form, expand, field_bits, flag_bits, neighbours, sum_units
 from vtok.video.motion import (
     BLOCK,
     MAX_VECTOR,
@@ -48,13 +36,10 @@ MIN_SIDE = 16  # pixels; in less than a block there is little to find
 MIN_FLOW_SIDE = 32
 MAX_FLOW_RATIO = 16
 NUM_ROUNDS = 2  # of trying what the neighbours have chosen
-# Camera noise has no motion, but vectors fit it by chance: a unit that is not as predicted must be better by this much
-# share of the noise, and a bit must save this many times the noise of a pixel.
-NOISE_MARGIN = 0.25
-NOISE_FACTOR = 3.0
-NOISE_QUANTILE = 0.1  # the error of the quietest blocks is noise
-# A block is predicted where the prediction's error is less than this times that of the block's own mean.
+# A block is predicted where the prediction's error is less than this times that of the block's own mean, plus what the
+# means of its parts would cost to code.
 PREDICTION_FACTOR = 1.1
+MEANS_BITS = 24
 
 
 class MotionSearch:
@@ -73,13 +58,11 @@ class MotionSearch:
         self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
         self._positions = np.mgrid[:height:SPACING, :width:SPACING][::-1].astype(np.float32)
         self._maps = np.empty_like(self._positions)
-        self._sampled = self._positions.shape[1:]
-        height, width = self._sampled
+        self._sampled = self._positions.shape[1], self._positions.shape[2]
         # What is outside of the frame stays zero: it has no error.
         self._difference = np.zeros((rows * SIDE, columns * SIDE), np.uint16)
-        self._difference[:height, :width] = LEVEL
+        self._difference[: self._sampled[0], : self._sampled[1]] = LEVEL
         self._pixels = self._block_sums(self._difference)  # of each block, those in the frame
-        height, width = self._size
         # Every fourth pixel of the flow: it is no finer than that.
         self._samples = np.ix_(
             np.arange(1, rows * BLOCK, 4).clip(max=height - 1), np.arange(1, columns * BLOCK, 4).clip(max=width - 1)
@@ -102,10 +85,14 @@ class MotionSearch:
             return fields
         with one_thread():
             smooth = [_smooth(frame) for frame in luma]
+            velocity = self._dense_flow(luma[3], luma[2])
             for k, (anchor, moved) in enumerate(STEPS):
-                # The longest way is found from the velocity over one frame; the others are short.
-                initial = 3 * self._dense_flow(luma[3], luma[2]) if k == 0 else None
-                flow = self._dense_flow(luma[moved], luma[anchor], initial)
+                if np.array_equal(luma[moved], luma[anchor]) and not fields.any():
+                    continue
+                if (anchor, moved) == (2, 3):
+                    flow = velocity
+                else:  # the longest way is found from the velocity; the others are short
+                    flow = self._dense_flow(luma[moved], luma[anchor], 3 * velocity if k == 0 else None)
                 target = smooth[moved][::SPACING, ::SPACING]
                 fields[k] = self._field(self._proposals(flow), target, smooth[anchor], fields, k, lagrangian)
         return fields
@@ -125,7 +112,7 @@ class MotionSearch:
         rows, columns = self._blocks
         with one_thread():
             target, anchor = _smooth(frame)[::SPACING, ::SPACING], _smooth(reference)
-            limit = PREDICTION_FACTOR * self._error_of_means(target)
+            limit = PREDICTION_FACTOR * self._error_of_means(target) + lagrangian * MEANS_BITS
             if min(self._size) < MIN_SIDE:
                 field = np.zeros((2, rows, columns), np.int16)
             else:
@@ -223,7 +210,7 @@ class MotionSearch:
             sad = self._error(moved, anchor, field)
             return sad if limit is None else np.minimum(sad, limit)
 
-        choice = _Choice(predicted, error(predicted), lagrangian)
+        choice = Choice(predicted, error(predicted), lagrangian)
         if predicted.any():
             at_zero = error(zero)
             choice.offer_split(zero, at_zero)
@@ -250,74 +237,6 @@ class MotionSearch:
                 best, least = field, cost
         rows, columns = self._blocks
         return best[:rows, :columns].transpose(2, 0, 1).astype(np.int16)
-
-
-class _Choice:
-    """What units and blocks choose among the fields offered to them.
-
-    Attributes:
-        field: The choice, `[R, C, 2]`.
-        forms: The choice's form of each unit, uint8 `[R/2, C/2]`.
-        predicted_error: Error of each unit as predicted, `[R/2, C/2]`.
-        margin: What a unit that is not as predicted must be better by, apart from its bits, `[R/2, C/2]`.
-        lagrangian: Error that a bit must save.
-    """
-
-    def __init__(self, predicted: Floats, error: Floats, lagrangian: float) -> None:
-        self.field = predicted
-        self.forms = np.zeros((len(predicted) // UNIT, predicted.shape[1] // UNIT), np.uint8)
-        self.predicted_error = sum_units(error)
-        self.margin = np.zeros_like(self.predicted_error)
-        self.lagrangian = lagrangian
-        self._predicted = predicted
-        self._split, self._split_error = predicted, error
-        self._merged, self._merged_error = predicted[::UNIT, ::UNIT], np.full_like(self.predicted_error, np.inf)
-
-    def offer_split(self, field: Floats, error: Floats) -> None:
-        """Let each block take its vector of `field [R, C, 2]`, whose `error [R, C]` is known."""
-        around = field if not self.forms.any() else self.field
-        cost = error + self.lagrangian * split_bits(around, self._predicted, field)
-        old = self._split_error + self.lagrangian * split_bits(around, self._predicted, self._split)
-        is_better = cost < old
-        self._split = np.where(is_better[..., None], field, self._split)
-        self._split_error = np.where(is_better, error, self._split_error)
-
-    def offer_merged(self, units: Floats, error: Floats) -> None:
-        """Let each unit take its vector of `units [R/2, C/2, 2]`, whose `error [R/2, C/2]` is known."""
-        around = expand(units) if not self.forms.any() else self.field
-        cost = error + self.lagrangian * merged_bits(around, self._predicted, units)
-        old = self._merged_error + self.lagrangian * merged_bits(around, self._predicted, self._merged)
-        is_better = cost < old
-        self._merged = np.where(is_better[..., None], units, self._merged)
-        self._merged_error = np.where(is_better, error, self._merged_error)
-
-    def heed_noise(self, pixels: Floats) -> None:
-        """Set margin and lagrangian by the noise that the quietest units show; `pixels [R, C]` are in the frame."""
-        error = np.minimum(sum_units(self._split_error), np.minimum(self._merged_error, self.predicted_error))
-        noise = float(np.quantile(error / sum_units(pixels), NOISE_QUANTILE))
-        self.lagrangian = max(self.lagrangian, NOISE_FACTOR * noise)
-        self.margin = NOISE_MARGIN * noise * sum_units(pixels)
-
-    def decide(self) -> None:
-        """Give each unit the form that costs least."""
-        first = not self.forms.any()
-        predicted_flag, coded_flag = flag_bits((self.forms != Form.PREDICTED).astype(np.float32))
-        if first:
-            predicted_flag, coded_flag = np.full_like(predicted_flag, 0.5), np.full_like(coded_flag, 1.5)
-        around_merged = expand(self._merged) if first else self.field
-        around_split = self._split if first else self.field
-        merged = MERGED_BITS + coded_flag + merged_bits(around_merged, self._predicted, self._merged)
-        split = SPLIT_BITS + coded_flag + sum_units(split_bits(around_split, self._predicted, self._split))
-        costs = [
-            self.predicted_error + self.lagrangian * predicted_flag,
-            self._merged_error + self.margin + self.lagrangian * merged,
-            sum_units(self._split_error) + self.margin + self.lagrangian * split,
-        ]
-        self.forms = np.argmin(costs, 0).astype(np.uint8)
-        forms = expand(self.forms)[..., None]
-        self.field = np.where(
-            forms == Form.PREDICTED, self._predicted, np.where(forms == Form.MERGED, expand(self._merged), self._split)
-        )
 
 
 def _smooth(frame: Luma) -> FineLuma:

@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor
 
 from vtok.networks.planes import Planes
@@ -44,7 +45,7 @@ def estimate_bits(fields: Tensor) -> Tensor:
     left = (vectors - F.pad(vectors, (1, 0))[..., :-1]).abs().sum(2)
     above = (vectors - F.pad(vectors, (0, 0, 1, 0))[..., :-1, :]).abs().sum(2)
     distance = torch.minimum(left, above)
-    return torch.where(distance == 0, 0.2, 2 + 2 * torch.log2(1 + distance)).sum((1, 2, 3))
+    return torch.where(distance == 0, 0.3, 3 + 3 * torch.log2(1 + distance)).sum((1, 2, 3))
 
 
 def align(planes: Planes, vectors: Tensor) -> Planes:
@@ -146,7 +147,7 @@ def _synthesise(bands: Tensor, vectors: Tensor) -> Tensor:
 def _put(x: list[Tensor], level: tuple[int, ...], anchors: Tensor, moved: Tensor) -> None:
     """Put the frames of a level's steps, `[b * steps, c, h, w]`, to their places."""
     for frames, i in ((anchors, 0), (moved, 1)):
-        for k, frame in zip(level, frames.view(-1, len(level), *frames.shape[1:]).unbind(1), strict=True):
+        for k, frame in zip(level, rearrange(frames, "(b k) c h w -> k b c h w", k=len(level)), strict=True):
             x[STEPS[k][i]] = frame
 
 

@@ -26,6 +26,8 @@ from vtok.networks.motion import VideoMotion, align, displace, estimate_bits, ma
 from vtok.networks.planes import Planes
 from vtok.networks.prior import Distribution
 
+# A block is predicted where that makes it this much cheaper: the codes of what is left help less to predict later ones.
+PREDICTION_FACTOR = 0.8
 PLANE_WEIGHTS = (0.5, 0.25, 0.25)  # of Y, U and V in the distortion
 
 
@@ -113,12 +115,12 @@ def choose_motion(
         forms = []
         bits = estimate_bits(alignment), torch.zeros_like(quality)
         for aligned, vector_bits in zip((align(chunk, alignment), chunk), bits, strict=True):
-            cost = _of_blocks(model.estimate_cost(aligned, quality))
+            cost = costs_of_blocks(model.estimate_cost(aligned, quality))
             is_predicted = torch.zeros_like(motion.is_predicted)
             if moved is not None:
                 left = Planes(*(a - b for a, b in zip(aligned, moved, strict=True)))
-                predicted_cost = _of_blocks(model.estimate_cost(left, quality))
-                is_predicted = motion.is_predicted & (predicted_cost < cost)
+                predicted_cost = costs_of_blocks(model.estimate_cost(left, quality))
+                is_predicted = motion.is_predicted & (predicted_cost < PREDICTION_FACTOR * cost)
                 cost = torch.where(is_predicted, predicted_cost, cost)
             forms.append((cost.sum((1, 2)) + model.lagrangian(quality) * vector_bits, aligned, is_predicted))
         takes_alignment = forms[0][0] < forms[1][0]
@@ -138,7 +140,7 @@ def choose_motion(
     return aligned, prediction, VideoMotion(fields, is_predicted)
 
 
-def _of_blocks(cost: Tensor) -> Tensor:
+def costs_of_blocks(cost: Tensor) -> Tensor:
     """Sums over the blocks of motion, `[b, rows, columns]`, of costs on the latent grid, `[b, H, W]`."""
     padded = F.pad(cost, (0, cost.shape[2] % 2, 0, cost.shape[1] % 2))
     return 4 * F.avg_pool2d(padded[:, None], 2)[:, 0]

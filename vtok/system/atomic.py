@@ -5,12 +5,15 @@ and on the disk. A run that is killed at any moment leaves the old file or the n
 
 A killed run (or a power cut) may also leave its temporary file, named `.vtok-` and 16 hexadecimal digits. Nothing
 removes it: another run, perhaps on another machine, may be writing a file with such a name right now.
+
+Of two runs that make the same new file, the one that is complete first makes it; the other one fails in the end.
 """
 
 import io
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_write(path: str | os.PathLike[str], *, overwrite: bool = True) -> Iterator[Path]:
     """Yield a temporary path; on a clean exit the file written there becomes `path`.
 
     The temporary file is in the folder of `path` (a rename cannot cross file systems) and has its suffix (FFmpeg picks
@@ -35,6 +38,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     Args:
         path: The file to create or replace. A symbolic link is followed: the file it points to is replaced.
+        overwrite: Replace a file that is there in the end; if false, the caller has checked that there is none yet.
 
     Yields:
         The path to write to.
@@ -42,6 +46,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     Raises:
         MediaError: The folder is missing or not writable, `path` is not a regular file (a folder, a device such as
             `/dev/null`, a pipe), or the file cannot be moved into place.
+        ConfigError: `overwrite` is false, and `path` came into being meanwhile.
     """
     target = Path(os.path.realpath(path))
     folder = target.parent
@@ -55,20 +60,23 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
     try:
         yield temporary
         with writing(path):
-            _move_into_place(temporary, target)
+            _flush(temporary, target)
+            _rename(temporary, target, path, overwrite=overwrite)
+            _sync_folder(target.parent)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
 
 
 @contextmanager
-def open_atomically(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+def open_atomically(path: str | os.PathLike[str], *, overwrite: bool = True) -> Iterator[BinaryIO]:
     """Open a file to be written once from front to back; on a clean exit the written bytes become `path`.
 
     Raises:
         MediaError: `atomic_write` raises it, or the file cannot be written, also when the last bytes are flushed.
+        ConfigError: `overwrite` is false, and `path` came into being meanwhile.
     """
-    with atomic_write(path) as temporary, create(temporary, path) as file:
+    with atomic_write(path, overwrite=overwrite) as temporary, create(temporary, path) as file:
         yield file
 
 
@@ -125,14 +133,85 @@ def check_target(target: str | os.PathLike[str], sources: Iterable[str | os.Path
         raise ConfigError(f"{target}: exists already. Overwrite it with overwrite=True")
 
 
-def _move_into_place(temporary: Path, target: Path) -> None:
-    """Put the bytes of `temporary` on the disk, then rename it to `target`."""
+def move_together(moves: Mapping[Path, Path], *, overwrite: bool) -> None:
+    """Move complete files into place, all or none, within one file system.
+
+    After an error, or a signal that Python turns into an exception, the final paths are as they were; temporary files
+    may be gone. A run that is killed, or loses its power, in these milliseconds may leave some of the new files beside
+    some of the old ones, each of them whole. The old ones that were replaced are then in a folder beside them, named
+    `.vtok-` and 16 hexadecimal digits.
+
+    Args:
+        moves: The final path of each file by its temporary one; all final paths are in one folder.
+        overwrite: Replace files that exist.
+
+    Raises:
+        ConfigError: `overwrite` is false, and one of the files came into being meanwhile.
+        OSError: A file cannot be moved.
+    """
+    if not moves:
+        return
+    folder = next(iter(moves.values())).parent
+    for temporary, target in moves.items():
+        _flush(temporary, target)
+    older = folder / f".vtok-{secrets.token_hex(8)}"
+    try:
+        older.mkdir()
+        for number, (temporary, target) in enumerate(moves.items()):
+            if overwrite and target.exists():
+                _keep(target, older / str(number))
+            _rename(temporary, target, target, overwrite=overwrite)
+    except BaseException:
+        for number, (temporary, target) in enumerate(moves.items()):
+            kept = older / str(number)
+            if kept.exists():
+                kept.replace(target)
+            elif not temporary.exists() or (target.exists() and target.samefile(temporary)):
+                target.unlink(missing_ok=True)
+        raise
+    finally:
+        shutil.rmtree(older, ignore_errors=True)
+    _sync_folder(folder)
+
+
+def _flush(temporary: Path, target: Path) -> None:
+    """Put the bytes of `temporary` on the disk, with the permissions of the file that it is to replace."""
     if target.exists():
         temporary.chmod(target.stat().st_mode & 0o7777)
     with temporary.open("rb+") as file:
         os.fsync(file.fileno())  # some systems report only here that the disk is full
-    temporary.replace(target)
-    _sync_folder(target.parent)
+
+
+def _rename(temporary: Path, target: Path, name: str | os.PathLike[str], *, overwrite: bool) -> None:
+    """Rename `temporary` to `target`, which is called `name` in messages; unless `overwrite`, it must be new.
+
+    Raises:
+        ConfigError: It is not.
+    """
+    if overwrite:
+        temporary.replace(target)
+        return
+    made_meanwhile = ConfigError(
+        f"{name}: exists by now, for another run made it in the meantime. Overwrite it with overwrite=True"
+    )
+    try:
+        os.link(temporary, target)  # unlike a rename, this never replaces anything
+    except FileExistsError:
+        raise made_meanwhile from None
+    except OSError:  # a file system without hard links
+        if target.exists():
+            raise made_meanwhile from None
+        temporary.replace(target)
+    else:
+        temporary.unlink()
+
+
+def _keep(target: Path, kept: Path) -> None:
+    """Give a file that is to be replaced a second name, or this one only if the file system has no hard links."""
+    try:
+        os.link(target, kept)
+    except OSError:
+        target.replace(kept)
 
 
 def _sync_folder(folder: Path) -> None:

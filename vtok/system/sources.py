@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 
+_NO_SEEKING = "cannot seek, as a pipe; copy it to a file or to io.BytesIO first"
+
+
 class Writable(Protocol):
     """A binary file object to write to; it need not be able to seek."""
 
@@ -76,7 +79,7 @@ class ByteSource:
         with naming(self.name), self._open() as file:
             try:
                 if not file.seekable():
-                    raise MediaError(f"{self.name}: cannot seek, as a pipe; copy it to a file or to io.BytesIO first")
+                    raise MediaError(f"{self.name}: {_NO_SEEKING}")
                 yield file
             except OSError as error:
                 raise MediaError(f"{self.name}: cannot be read: {error.strerror or error}") from error
@@ -119,7 +122,19 @@ def name_of(file: Readable | Writable) -> str:
     return name if isinstance(name, str) else f"<{type(file).__name__}>"
 
 
+def refuse_pipe(path: StrPath) -> None:
+    """Refuse a pipe where a file's size is needed or its bytes more than once; opening it could wait forever.
+
+    Raises:
+        MediaError: `path` is a pipe.
+    """
+    if Path(path).is_fifo():
+        raise MediaError(f"{os.fspath(path)}: {_NO_SEEKING}")
+
+
 def _open_path(path: Path, name: str) -> BinaryIO:
+    if path.is_fifo():
+        raise MediaError(f"{name}: {_NO_SEEKING}")
     try:
         return path.open("rb")
     except OSError as error:

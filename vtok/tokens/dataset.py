@@ -28,7 +28,7 @@ from vtok.model.checks import check_integer
 from vtok.model.tokenizer import VideoTokenizer
 from vtok.system.paths import StrPath, is_vtok
 
-_MOST_REASONS = 3  # in the warning; all are in `skipped`
+_MOST_REASONS = 3  # in messages; all are in `skipped`
 
 
 class SkippedFile(NamedTuple):
@@ -118,7 +118,7 @@ class TokenDataset(Dataset[TokenItem]):
             self._add(path, tokenizer)
         self._tell_of_skipped()
         if not self.files:
-            raise ConfigError(f"no file has a window of {num_latents} latent frames: {len(self.skipped)} skipped")
+            raise ConfigError(f"no file has a window of {num_latents} latent frames: {self._reasons}")
 
     def __len__(self) -> int:
         return self._ends[-1]
@@ -228,12 +228,16 @@ class TokenDataset(Dataset[TokenItem]):
         return slice(row, row + self.crop[0]), slice(column, column + self.crop[1])
 
     def _tell_of_skipped(self) -> None:
-        if not self.skipped:
-            return
+        if self.skipped:
+            warnings.warn(self._reasons, stacklevel=3)
+
+    @property
+    def _reasons(self) -> str:
+        """How many files are skipped, and why the first ones are."""
+        total = len(self.files) + len(self.skipped)
         reasons = "; ".join(f"{path}: {reason}" for path, reason in self.skipped[:_MOST_REASONS])
         more = "; ..." if len(self.skipped) > _MOST_REASONS else ""
-        total = len(self.files) + len(self.skipped)
-        warnings.warn(f"{len(self.skipped)} of {total} files skipped: {reasons}{more}", stacklevel=3)
+        return f"{len(self.skipped)} of {total} files skipped: {reasons}{more}"
 
 
 def _stacked(arrays: list[NDArray[Any]]) -> Tensor:

@@ -44,7 +44,7 @@ def export_npz(
     tokens = TokenReader(source, tokenizer=tokenizer)
     if not tokens.is_complete:
         raise TruncatedError(f"{source}: the end of the file is missing")
-    with open_atomically(target) as file:
+    with open_atomically(target, overwrite=overwrite) as file:
         with zipfile.ZipFile(file, "w") as archive:
             arrays = _write_codes(archive, tokens) | _described(tokens)
             for name, array in arrays.items():

@@ -54,7 +54,7 @@ def import_npz(
         header, layout = _header_from(arrays), _layout_from(arrays)
         model = model_of(header, tokenizer)
         longest = _latents_per_group(header, layout, keyframe_seconds)
-        with open_atomically(target) as file:
+        with open_atomically(target, overwrite=overwrite) as file:
             writer = ContainerWriter(file, header)
             tokens = map(ChunkTokens, arrays.codes(), arrays.motion(header.height, header.width))
             for group in _groups(tokens, layout, longest, model.exact_prior, header):

@@ -6,13 +6,14 @@ A sample consists of `KEY.tokens.npy`, uint8 `[T, n, H, W]`, `KEY.motion.npy`, i
 
 import importlib
 import re
-from contextlib import ExitStack
+import secrets
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vtok.errors import ConfigError, MediaError
-from vtok.system.atomic import atomic_write, check_target, create
+from vtok.errors import ConfigError, MediaError, writing
+from vtok.system.atomic import check_target, create, move_together
 from vtok.system.paths import StrPath
 from vtok.tokens.dataset import TokenDataset
 
@@ -45,6 +46,9 @@ def export_shards(
 ) -> ShardResult:
     """Write all windows of a data set, in order, as `tokens-000000.tar`, `tokens-000001.tar` and so on.
 
+    When all shards are complete they get their names, together. `vtok.system.atomic.move_together` says what a run that
+    is killed just then may leave.
+
     Args:
         dataset: The windows.
         folder: The folder of the shards, made if it is missing.
@@ -52,7 +56,8 @@ def export_shards(
         overwrite: Replace existing shards.
 
     Raises:
-        ConfigError: The package webdataset is not installed, or there are shards already.
+        ConfigError: The package webdataset is not installed; or `overwrite` is false, and there are shards already, or
+            in the end.
         VtokError: Of any other kind; then nothing was written and existing shards are as they were.
     """
     webdataset = _webdataset()
@@ -67,13 +72,22 @@ def export_shards(
         check_target(shard, [], overwrite=overwrite)
     if others := sorted(set(folder.glob("tokens-*.tar")) - set(shards)):
         raise ConfigError(f"{others[0]}: is of another, longer export. Give a folder without shards")
-    with ExitStack() as stack:  # at its end, when all of them are complete, the shards get their names
+    place = folder / f".vtok-{secrets.token_hex(8)}"
+    try:
+        with writing(folder):
+            place.mkdir()
         for shard, start in zip(shards, starts, strict=True):
             samples = range(start, min(start + samples_per_shard, len(dataset)))
-            temporary = stack.enter_context(atomic_write(shard))
-            with create(temporary, shard) as file, webdataset.TarWriter(file, user="", group="", mtime=0) as tar:
+            with (
+                create(place / shard.name, shard) as file,
+                webdataset.TarWriter(file, user="", group="", mtime=0) as tar,
+            ):
                 for index in samples:
                     tar.write(_sample(dataset, index))
+        with writing(folder):
+            move_together({place / shard.name: shard for shard in shards}, overwrite=overwrite)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
     return ShardResult(
         target=str(folder),
         shards=[str(shard) for shard in shards],
