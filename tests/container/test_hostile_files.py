@@ -111,7 +111,7 @@ def test_groups_of_too_many_codes_are_not_written_either(tmp_path):
         entropy_coder="prior-1",
         time_base=Fraction(1, 25),
     )
-    group = VideoGroup(first_frame=0, pts=(0,), num_latent_frames=1, tokens_crc32=0, coded=b"\0\0")
+    group = VideoGroup(first_frame=0, pts=(0,), num_latent_frames=1, tokens_crc32=0, coded=bytes(6))
     with (
         (tmp_path / "large.vtok").open("wb") as file,
         pytest.raises(ConfigError, match="1610612736 codes: the limit is"),

@@ -51,6 +51,17 @@ class Group(NamedTuple):
         return with_crc(GROUP_FIELDS.pack(*counts, pts_length, self.first_pts)) + self.pts_bytes + self.coded
 
 
+def parts_of_coded(coded):
+    """The entropy-coded bytes of a group up to its codes, and these; see docs/format.md."""
+    codes = 4 + struct.unpack_from("<I", coded)[0]
+    return coded[:codes], coded[codes:]
+
+
+def with_motion(motion, codes):
+    """The entropy-coded bytes of a group."""
+    return struct.pack("<I", len(motion)) + motion + codes
+
+
 def split(data):
     """The chunks of a sound file, unknown ones too."""
     parts, offset = [], 16

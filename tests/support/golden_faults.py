@@ -4,7 +4,20 @@ import struct
 from collections.abc import Callable
 from typing import NamedTuple
 
-from support.chunk_assembly import Group, Part, edited_group, edited_header, ended, joined, split, with_crc
+from support.chunk_assembly import (
+    Group,
+    Part,
+    edited_group,
+    edited_header,
+    ended,
+    joined,
+    parts_of_coded,
+    split,
+    with_crc,
+    with_motion,
+)
+from vtok.entropy.motion_coder import MotionEncoder
+from vtok.video.motion import ChunkMotion
 
 MAX_HEADER_BYTES, MAX_CHUNK_BYTES = 1 << 20, 64 << 20
 HEAD, FIRST, SECOND, INDEX, DONE = range(5)
@@ -44,6 +57,29 @@ def with_coded(change):
     return lambda parts: ended(
         [*parts[:SECOND], edited_group(parts[SECOND], coded=change(Group.from_bytes(parts[SECOND].payload).coded))]
     )
+
+
+def with_codes(change):
+    """The codes' bytes of the second group changed, not those of its motion."""
+
+    def changed(coded):
+        motion, codes = parts_of_coded(coded)
+        return motion + change(codes)
+
+    return with_coded(changed)
+
+
+def with_other_motion(motion):
+    """Other bytes of motion in the second group."""
+    return with_coded(lambda coded: with_motion(motion, parts_of_coded(coded)[1]))
+
+
+def motion_of(*kinds):
+    """The bytes of the motion of still chunks of 16x16 pixels, of which some are predicted."""
+    encoder = MotionEncoder()
+    for is_predicted in kinds:
+        encoder.push(ChunkMotion.still(16, 16, is_predicted=is_predicted))
+    return encoder.finish()
 
 
 def with_sound(packets, count):
@@ -99,7 +135,7 @@ def lying_index(parts):
 
 def too_many_codes(parts):
     """A kilobyte that declares half a gigabyte of codes, all zero."""
-    group = edited_group(parts[FIRST], num_frames=88, num_latent_frames=11, pts_bytes=b"\2\0\x55", coded=bytes(2 * 11))
+    group = edited_group(parts[FIRST], num_frames=88, num_latent_frames=11, pts_bytes=b"\2\0\x55", coded=bytes(4 + 2 * 11))
     return ended([edited_header(parts[HEAD], width=16384, height=16384), group])
 
 
@@ -153,8 +189,12 @@ BAD_FILES = {
         "ModelMismatchError", "was written with tiny f{64}", with_header(model_sha256="f" * 64), "decoder"
     ),
     "unknown_entropy_coder": BadFile(
-        "FormatError", "entropy coder 'prior-2' is unknown", with_header(entropy_coder="prior-2"), "decoder"
+        "FormatError", "entropy coder 'prior-3' is unknown", with_header(entropy_coder="prior-3"), "decoder"
     ),
+    "old_entropy_coder": BadFile(
+        "FormatError", "was made by vtok before it coded motion", with_header(entropy_coder="prior-1"), "decoder"
+    ),
+    "independent_not_a_boolean": BadFile("FormatError", "independent is 1", with_header(independent=1)),
     "other_codebooks_than_model": BadFile(
         "FormatError", "11 codebooks, 8 frames", with_header(num_codebooks=11), "decoder"
     ),
@@ -212,7 +252,21 @@ BAD_FILES = {
     "pts_over_64_bits": BadFile("FormatError", "exceeds 64 bits", with_second_group(first_pts=2**63 - 3)),
     "codes_crc_wrong": BadFile("ChecksumError", "codes or motion of frames 8 to 11", with_second_group(tokens_crc32=1), "decoder"),
     "entropy_bytes_missing": BadFile(
-        "TruncatedError", "payload of 1 bytes", with_coded(lambda coded: coded[:1]), "decoder"
+        "TruncatedError", "1 entropy-coded bytes are too few", with_coded(lambda coded: coded[:1]), "decoder"
+    ),
+    "bytes_of_codes_missing": BadFile(
+        "TruncatedError", "payload of 1 bytes", with_codes(lambda codes: codes[:1]), "decoder"
+    ),
+    "motion_longer_than_payload": BadFile(
+        "FormatError", "bytes of motion declared", with_coded(lambda coded: b"\xff\xff\xff\x7f" + coded[4:]), "decoder"
+    ),
+    "motion_not_whole_words": BadFile("FormatError", "whole words of 4 bytes", with_other_motion(b"\1"), "decoder"),
+    "motion_words_left_over": BadFile("FormatError", "bytes are left over", with_other_motion(bytes(8)), "decoder"),
+    "motion_other_than_written": BadFile(
+        "FormatError", "symbol of motion is|vector|left over|damaged", with_other_motion(b"\x55\xaa" * 16), "decoder"
+    ),
+    "predicted_without_reference": BadFile(
+        "FormatError", "there is nothing to predict it from", with_other_motion(motion_of(True)), "decoder"
     ),
     "entropy_bytes_not_whole_words": BadFile(
         "FormatError", "whole words of 4 bytes", with_coded(lambda coded: coded + b"\0"), "decoder"
@@ -221,7 +275,7 @@ BAD_FILES = {
         "ChecksumError", "codes or motion of frames 8 to 11", with_coded(lambda coded: coded[:-8] + b"\1" * 8), "decoder"
     ),
     "more_channels_than_model": BadFile(
-        "FormatError", "13 coded channels declared", with_coded(lambda coded: b"\x0d\0" + coded[2:]), "decoder"
+        "FormatError", "13 coded channels declared", with_codes(lambda codes: b"\x0d\0" + codes[2:]), "decoder"
     ),
     # The end
     "end_chunk_missing": BadFile(

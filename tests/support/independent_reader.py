@@ -143,6 +143,7 @@ def read_header(payload: bytes) -> dict:
         "color_transfer": color,
     }.items():  # fmt: skip
         require(type(header[key]) is int and low <= header[key] <= high, key)
+    require(type(header["independent"]) is bool, "independent")
     require(type(header["quality"]) in (int, float) and 0 <= header["quality"] <= 100, "quality")
     for key in ("time_base", "average_rate", "sample_aspect_ratio"):
         if not (key == "average_rate" and header[key] is None):
@@ -237,6 +238,14 @@ def read_group(chunk: Chunk, header: dict) -> Group:
     pts = read_pts(payload[36 : 36 + pts_length], first_pts, frames)
     coded = payload[36 + pts_length :]
     return Group(chunk.sequence, chunk.offset, first_frame, pts, latents, codes_crc, coded)
+
+
+def read_coded(coded: bytes) -> tuple[bytes, bytes]:
+    """The motion and the codes in the bytes of the entropy coder prior-2."""
+    require(len(coded) >= 4, "length of the motion")
+    end = 4 + struct.unpack_from("<I", coded)[0]
+    require(end <= len(coded), "length of the motion")
+    return coded[4:end], coded[end:]
 
 
 def read_pts(data: bytes, first_pts: int, num_frames: int) -> list[int]:

@@ -177,15 +177,39 @@ def the_steps_of_a_group(parts, rng):
 def the_channel_counts_of_a_group(parts, rng):
     count = rng.choice([0, 1, 4, 11, 12, 13, 255, 2**16 - 1])
     place = 2 * rng.randrange(2)
-    a_group_edited(parts, rng, coded=lambda old: old[:place] + struct.pack("<H", count) + old[place + 2 :])
+
+    def change(codes):
+        return codes[:place] + struct.pack("<H", count) + codes[place + 2 :]
+
+    a_group_edited(parts, rng, coded=lambda old: old[: codes_begin(old)] + change(old[codes_begin(old) :]))
 
 
 def the_words_of_a_group(parts, rng):
     def change(old):
-        words = rng.choice([rng.randbytes(4 * rng.randrange(40)), b"\xff" * 16, bytes(8), damaged(old[2:], rng), b""])
-        return old[: rng.choice([2, 4])] + words
+        begin = codes_begin(old) + rng.choice([2, 4])
+        return old[:begin] + other_words(old[begin:], rng)
 
     a_group_edited(parts, rng, coded=change)
+
+
+def the_motion_of_a_group(parts, rng):
+    def change(old):
+        begin = codes_begin(old)
+        motion = other_words(old[4:begin], rng)
+        length = rng.choice([len(motion)] * 4 + [rng.choice(INTEGERS) & 0xFFFFFFFF])
+        return struct.pack("<I", length) + motion + old[begin:]
+
+    a_group_edited(parts, rng, coded=change)
+
+
+def other_words(old, rng):
+    """Words of a range coder, or what should be some."""
+    return rng.choice([rng.randbytes(4 * rng.randrange(40)), b"\xff" * 16, bytes(8), damaged(old, rng), b""])
+
+
+def codes_begin(coded):
+    """Where the codes begin in a group's entropy-coded bytes, as far as these are sound."""
+    return min(len(coded), 4 + struct.unpack_from("<I", coded)[0]) if len(coded) >= 4 else len(coded)
 
 
 def the_packets_of_sound(parts, rng):
@@ -274,6 +298,7 @@ EDITS = [
     the_steps_of_a_group,
     the_channel_counts_of_a_group,
     the_words_of_a_group,
+    the_motion_of_a_group,
     a_chunk_head,
     the_order_of_chunks,
     a_number_of_the_end,

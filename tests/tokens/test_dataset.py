@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, DistributedSampler
 
-from support.coded_files import random_codes, write_codes
+from support.coded_files import random_codes, random_motions, write_codes
 from support.models import set_hash
 from vtok import TokenDataset
 from vtok.container.reader import ContainerReader
@@ -97,8 +97,8 @@ def test_crops_are_random_but_the_same_again(folder, dataset_of):
     assert found != [crop_places(dataset, i) for i in range(len(dataset))]
     dataset.set_epoch(0)
     assert found == [crop_places(dataset, i) for i in reversed(range(len(dataset)))][::-1]
-    assert {row for row, _ in found} == {0, 1}
-    assert {column for _, column in found} == {0, 1, 2}
+    assert {row for row, _ in found} == {0}
+    assert {column for _, column in found} == {0, 2}
 
 
 def crop_places(dataset, index):
@@ -117,10 +117,23 @@ def crop_places(dataset, index):
 
 
 def test_crops_may_be_fixed(folder, dataset_of):
-    centre = dataset_of(folder, crop=(1, 3), crop_at="center")
-    np.testing.assert_array_equal(centre[1]["tokens"], CODES["a"][2:4, :, 1:2, 1:4])
-    corner = dataset_of(folder, crop=(2, 2), crop_at=(1, 3))
-    np.testing.assert_array_equal(corner[1]["tokens"], CODES["a"][2:4, :, 1:3, 3:5])
+    centre = dataset_of(folder, crop=(1, 1), crop_at="center")
+    np.testing.assert_array_equal(centre[1]["tokens"], CODES["a"][2:4, :, :1, 2:3])
+    corner = dataset_of(folder, crop=(1, 2), crop_at=(2, 2))
+    np.testing.assert_array_equal(corner[1]["tokens"], CODES["a"][2:4, :, 2:3, 2:4])
+    with pytest.raises(ConfigError, match="column of crop_at is 3; expected an even number"):
+        dataset_of(folder, crop=(2, 2), crop_at=(0, 3))
+
+
+def test_the_motion_is_that_of_the_window(folder, dataset_of):
+    motions = random_motions(7)
+    item = dataset_of(folder)[1]
+    assert (item["motion"].dtype, item["predicted"].dtype) == (torch.int16, torch.bool)
+    np.testing.assert_array_equal(item["motion"], [motion.fields for motion in motions[2:4]])
+    np.testing.assert_array_equal(item["predicted"], [motion.is_predicted for motion in motions[2:4]])
+    corner = dataset_of(folder, crop=(1, 3), crop_at=(2, 2))[1]
+    np.testing.assert_array_equal(corner["motion"], [motion.fields[:, :, 1:, 1:3] for motion in motions[2:4]])
+    np.testing.assert_array_equal(corner["predicted"], [motion.is_predicted[1:, 1:3] for motion in motions[2:4]])
 
 
 @pytest.mark.parametrize(
