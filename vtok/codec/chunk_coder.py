@@ -33,6 +33,7 @@ from vtok.video.motion import ANCHOR, NUM_FIELDS, Mask, Vectors, motion_size
 
 FRAMES_PER_CHUNK = PATCH
 _SIDES = (PATCH, PATCH // 2, PATCH // 2)  # rows of samples in a row of latents: luma and both chroma planes
+_CELLS = 2  # rows of cells in a row of latents
 
 Samples = tuple[Tensor, Tensor, Tensor]  # of whole blocks, uint8: luma [1, t, 8 H, 8 W], and both chroma planes
 
@@ -118,7 +119,8 @@ class ChunkDecoder(_Coder):
         height, width = self._info.height, self._info.width
         sizes = (height, width), *[(-(-height // 2), -(-width // 2))] * 2
         planes = [
-            plane[0, : len(pts), :h, :w].cpu().contiguous().numpy() for plane, (h, w) in zip(samples, sizes, strict=True)
+            plane[0, : len(pts), :h, :w].cpu().contiguous().numpy()
+            for plane, (h, w) in zip(samples, sizes, strict=True)
         ]
         return [Frame(*frame) for frame in zip(*planes, pts, strict=True)]
 
@@ -131,28 +133,43 @@ class ChunkDecoder(_Coder):
 
     def reconstruct(self, tokens: ChunkTokens, prediction: Planes) -> Samples:
         """The samples of a chunk, whole blocks of eight frames; the last becomes the reference."""
-        decoded = self._synthesised(tokens.codes, prediction)
+        decoded, hint = self._synthesised(tokens.codes, prediction)
         alignment = tokens.motion.fields[:-1]
         if alignment.any():
             decoded = restore(decoded, self._vectors(alignment))
+        if hint is not None and self.reference is not None:
+            self._blend(decoded, self._planes(self.reference), hint)
         samples = decoded.to_uint8(full_range=self._info.is_full_range)
         y, u, v = (plane[:, -1:].clone() for plane in samples)
         self.reference = y, u, v
         return samples
 
-    def _synthesised(self, codes: Codes, prediction: Planes) -> Planes:
-        """The aligned chunk, luma `[1, 8, 8 H, 8 W]`."""
+    def _blend(self, chunk: Planes, last: Planes, hint: Tensor) -> None:
+        """Change a chunk so that it goes on smoothly from the frame before, in place."""
+        first = Planes(*(plane[:, :1].clone() for plane in chunk))
+        for strip in self._strips:
+            seen = hint[:, :, strip.seen(_CELLS)]
+            with self._arithmetic.autocast():
+                change = self._model.blend(_rows(first, strip), _rows(last, strip), seen, self._quality)
+            for plane, part, side in zip(chunk, change, _SIDES, strict=True):
+                plane[:, :, strip.wanted(side)] += part[:, :, strip.wanted_of_seen(side)]
+
+    def _synthesised(self, codes: Codes, prediction: Planes) -> tuple[Planes, Tensor | None]:
+        """The aligned chunk, luma `[1, 8, 8 H, 8 W]`, and the hint for the blend of its end, if the model blends."""
         starts_group = self.reference is None and not self._independent
         whole: Planes | None = None
+        hints = []
         for strip in self._strips:
             stored = torch.from_numpy(codes[:, strip.outer]).to(self._arithmetic.device)
             centred = self._model.quantizer.from_uint8(stored)[None, :, None]
             with self._arithmetic.autocast():
-                part = self._model.decode_chunk(
+                part, hint = self._model.decode_chunk(
                     centred, _rows(prediction, strip), self._quality, starts_group=starts_group
                 )
             if len(self._strips) == 1:
-                return part
+                return part, hint
+            if hint is not None:
+                hints.append(hint[:, :, strip.wanted_of_seen(_CELLS)])
             if whole is None:
                 whole = Planes(
                     *(
@@ -163,7 +180,7 @@ class ChunkDecoder(_Coder):
             for plane, p, side in zip(whole, part, _SIDES, strict=True):
                 plane[:, :, strip.wanted(side)] = p[:, :, strip.wanted_of_seen(side)]
         assert whole is not None
-        return whole
+        return whole, torch.cat(hints, dim=2) if hints else None
 
 
 class SearchedChunk(NamedTuple):
@@ -193,7 +210,9 @@ class ChunkEncoder(_Coder):
         *,
         independent: bool = False,
     ) -> None:
-        from vtok.motion.search import MotionSearch  # OpenCV takes a fifth of a second to load, and only encoders need it
+        from vtok.motion.search import (
+            MotionSearch,  # OpenCV takes a fifth of a second to load, and only encoders need it
+        )
 
         super().__init__(model, info, quality, arithmetic, independent=independent)
         self._strips = strips(*self._size, self._model.config.analysis_reach, bfloat16=self._arithmetic.bfloat16)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vtok.networks.latent_model import LatentModel
 from vtok.networks.motion import align, estimate_bits
-from vtok.networks.objective import PREDICTION_FACTOR, costs_of_blocks
+from vtok.networks.objective import ALIGNMENT_FACTOR, PREDICTION_FACTOR, costs_of_blocks
 from vtok.networks.planes import Planes
 from vtok.video.motion import ChunkMotion, Mask, Vectors
 
@@ -36,14 +36,15 @@ def choose_motion(
         quality: Qualities `[1]`.
     """
     alignment = fields[:-1]
-    still = np.zeros_like(fields)
+    if moved is None and not alignment.any():
+        return ChosenForm(chunk, ChunkMotion(np.zeros_like(fields), np.zeros(fields.shape[2:], np.bool_)))
     cost, is_predicted = _cost(model, chunk, moved, quality)
-    chosen, vectors = chunk, still
+    chosen, vectors = chunk, np.zeros_like(fields)
     if alignment.any():
         on_device = torch.from_numpy(alignment)[None].to(chunk.y.device)
         aligned = align(chunk, on_device)
         aligned_cost, aligned_is_predicted = _cost(model, aligned, moved, quality)
-        if aligned_cost + model.lagrangian(quality) * estimate_bits(on_device) < cost:
+        if aligned_cost + model.lagrangian(quality) * estimate_bits(on_device) < ALIGNMENT_FACTOR * cost:
             chosen, is_predicted, vectors = aligned, aligned_is_predicted, fields.copy()
     # A field that displaces nothing is not coded.
     vectors[-1] = fields[-1] * is_predicted.any()

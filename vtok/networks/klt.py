@@ -62,14 +62,18 @@ def frame_to_blocks(frame: Planes) -> Tensor:
     return torch.cat([y, u * CHROMA_WEIGHT, v * CHROMA_WEIGHT], dim=-1).permute(0, 3, 1, 2)
 
 
-def repeat_over_frames(frame: Tensor) -> Tensor:
-    """The cells `[b, 192, 2H, 2W]` of eight equal frames, from one of them, `[b, 96, H, W]` of `frame_to_blocks`."""
+def frame_to_cells(frame: Tensor) -> list[Tensor]:
+    """The cells of a frame, `[b, 96, H, W]` of `frame_to_blocks`: `[b, 16, 2H, 2W]` of luma, `[b, 4, 2H, 2W]` of chroma."""
     parts = torch.split(frame, [PATCH**2, PATCH**2 // 4, PATCH**2 // 4], dim=1)
-    cells = [
-        rearrange(part, "b (i h j w) H W -> b (h w) (H i) (W j)", i=2, j=2, h=side).repeat(1, PATCH, 1, 1)
+    return [
+        rearrange(part, "b (i h j w) H W -> b (h w) (H i) (W j)", i=2, j=2, h=side)
         for part, side in zip(parts, (4, 2, 2), strict=True)
     ]
-    return torch.cat(cells, dim=1)
+
+
+def repeat_over_frames(frame: Tensor) -> Tensor:
+    """The cells `[b, 192, 2H, 2W]` of eight equal frames, from one of them, `[b, 96, H, W]` of `frame_to_blocks`."""
+    return torch.cat([cells.repeat(1, PATCH, 1, 1) for cells in frame_to_cells(frame)], dim=1)
 
 
 # A block consists of four half-size cells (4 x 4 pixels, all 8 frames). Their samples are the channels of a grid of
@@ -96,6 +100,15 @@ def cells_to_planes(cells: Tensor, b: int) -> Planes:
 
     y, u, v = torch.split(cells, [PATCH * 16, PATCH * 4, PATCH * 4], dim=1)
     return Planes(plane(y, 4), plane(u / CHROMA_WEIGHT, 2), plane(v / CHROMA_WEIGHT, 2))
+
+
+def frame_of_cells(cells: Tensor, frame: int) -> Tensor:
+    """The samples of one of the eight frames in cells `[b, 192, 2H, 2W]`: luma, then chroma, `[b, 24, 2H, 2W]`."""
+    planes, start = [], 0
+    for size in (16, 4, 4):
+        planes.append(cells[:, start + frame * size : start + (frame + 1) * size])
+        start += PATCH * size
+    return torch.cat(planes, dim=1)
 
 
 def spread_over_cells(channels: Tensor) -> Tensor:

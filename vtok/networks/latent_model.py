@@ -16,6 +16,7 @@ from vtok.networks.klt import (
     BlockTransform,
     cells_to_planes,
     frame_to_blocks,
+    frame_to_cells,
     planes_to_blocks,
 )
 from vtok.networks.latent_networks import AnalysisNetwork, SynthesisNetwork
@@ -28,6 +29,7 @@ from vtok.networks.quantizer import ResidualLFQ
 _BOUNDS = {
     "num_channels": (1, BLOCK_VALUES),
     "num_stages": (1, 8),
+    "blend_dim": (0, 1 << 16),
     "num_qualities": (2, 1 << 16),
     "prior_near_channels": (0, BLOCK_VALUES),
     "prior_near_context": (0, 1 << 16),
@@ -47,6 +49,9 @@ class LatentModelConfig:
         num_synthesis_blocks: Residual blocks of the decoder.
         refine_dim: Width of the decoder's refinement on the half-size grid.
         guide_dim: Number of channels that the refinement gets from the latent grid.
+        blend_dim: Width of the network that blends the ends of chunks; 0 leaves the ends as they are.
+        predicts: Whether the networks are trained to code what is left of a prediction. If not, encoders predict no
+            chunk.
         num_qualities: Number of trained operating points.
         finest_step: Step of the quantizer at the highest quality before training, in units of the orthonormal
             transform.
@@ -71,6 +76,8 @@ class LatentModelConfig:
     num_synthesis_blocks: int = 3
     refine_dim: int = 96
     guide_dim: int = 32
+    blend_dim: int = 0
+    predicts: bool = False
     num_qualities: int = 9
     finest_step: float = 0.13
     coarsest_step: float = 3.2
@@ -87,6 +94,8 @@ class LatentModelConfig:
     def __post_init__(self) -> None:
         for field in fields(self):
             value, (low, high) = getattr(self, field.name), _BOUNDS.get(field.name, (1, 1 << 16))
+            if field.type is bool and not isinstance(value, bool):
+                raise ConfigError(f"{field.name} is {value!r}; expected true or false")
             if field.type is int and not (isinstance(value, int) and low <= value <= high):
                 raise ConfigError(f"{field.name} is {value!r}; expected an integer from {low} to {high}")
         ends = self.prior_groups
@@ -120,8 +129,7 @@ class LatentModelConfig:
         return self.num_synthesis_blocks + 2
 
 
-# Fields of weights from when there were models of other kinds, which had other values.
-_RETIRED = (("blend_dim", 0), ("is_predictive", True))
+_RETIRED = (("is_predictive", True),)  # of weights from when there were models of another kind
 
 _DISTORTION_WEIGHT = 100.0  # of the objective, in whose units lambda is
 _SEARCH_FACTOR = 88.0
@@ -142,7 +150,13 @@ class LatentModel(nn.Module):
         self.transform = BlockTransform(n)
         self.analysis = AnalysisNetwork(n, config.dim, config.num_analysis_blocks, qualities)
         self.synthesis = SynthesisNetwork(
-            n, config.dim, config.num_synthesis_blocks, config.refine_dim, config.guide_dim, qualities
+            n,
+            config.dim,
+            config.num_synthesis_blocks,
+            config.refine_dim,
+            config.guide_dim,
+            config.blend_dim,
+            qualities,
         )
         self.quantizer = ResidualLFQ(num_stages=config.num_stages)
         self.log_gain = QualityTable(qualities, n)
@@ -193,7 +207,13 @@ class LatentModel(nn.Module):
         b, _, _, h, w = codes.shape
         sizes = (h * PATCH, w * PATCH), *[(h * PATCH // 2, w * PATCH // 2)] * 2
         nothing = Planes(*(torch.zeros(b, 1, *size, device=codes.device) for size in sizes))
-        chunks = [self.decode_chunk(part, nothing, quality) for part in torch.split(codes, 1, dim=2)]
+        chunks: list[Planes] = []
+        for part in torch.split(codes, 1, dim=2):
+            chunk, hint = self.decode_chunk(part, nothing, quality)
+            if hint is not None and chunks:
+                change = self.blend(chunk.frames(0, 1), chunks[-1].frames(PATCH - 1, PATCH), hint, quality)
+                chunk = Planes(*(a + b for a, b in zip(chunk, change, strict=True)))
+            chunks.append(chunk)
         return Planes(*(torch.cat(planes, dim=1) for planes in zip(*chunks, strict=True)))
 
     def encode_chunk(self, chunk: Planes, prediction: Planes, quality: Tensor, *, starts_group: bool = False) -> Tensor:
@@ -212,15 +232,36 @@ class LatentModel(nn.Module):
         latents: Tensor = self.analysis(self.transform, planes_to_blocks(left), quality, frame_to_blocks(prediction))
         return latents.float().unsqueeze(2) * self._gain(quality, starts_group=starts_group)
 
-    def decode_chunk(self, codes: Tensor, prediction: Planes, quality: Tensor, *, starts_group: bool = False) -> Planes:
-        """Centred codes `[b, n, 1, H, W]` to the aligned chunk; the inverse of `encode_chunk`, up to rounding."""
-        latents = (
-            (codes / self._gain(quality, starts_group=starts_group))
-            .squeeze(2)
-            .contiguous(memory_format=torch.channels_last)
-        )
-        cells = self.synthesis(self.transform, latents, quality, frame_to_blocks(prediction))
-        return cells_to_planes(cells, len(quality))
+    def decode_chunk(
+        self, codes: Tensor, prediction: Planes, quality: Tensor, *, starts_group: bool = False
+    ) -> tuple[Planes, Tensor | None]:
+        """Centred codes `[b, n, 1, H, W]` to the aligned chunk; the inverse of `encode_chunk`, up to rounding.
+
+        Returns:
+            The chunk, luma `[b, 8, 8 H, 8 W]`; and, from a model that blends the ends of chunks, what `blend` needs to
+            know besides frames, `[b, blend_dim, 2H, 2W]`.
+        """
+        latents = (codes / self._gain(quality, starts_group=starts_group)).squeeze(2)
+        latents = latents.contiguous(memory_format=torch.channels_last)
+        cells, hint = self.synthesis(self.transform, latents, quality, frame_to_blocks(prediction))
+        return cells_to_planes(cells, len(quality)), hint
+
+    def blend(self, first: Planes, last: Planes, hint: Tensor, quality: Tensor) -> Planes:
+        """What to add to decoded chunks so that they go on smoothly from the frame before.
+
+        Args:
+            first: The first frames of the chunks, luma `[b, 1, 8 H, 8 W]`.
+            last: The last frames before them, like `first`.
+            hint: The second result of `decode_chunk`.
+            quality: Qualities `[b]`.
+
+        Returns:
+            Luma `[b, 8, 8 H, 8 W]`.
+        """
+        assert self.synthesis.blend is not None
+        jump = Planes(*(a - b for a, b in zip(last, first, strict=True)))
+        cells = torch.cat(frame_to_cells(frame_to_blocks(jump)), dim=1)
+        return cells_to_planes(self.synthesis.blend(cells, hint, quality), len(quality))
 
     @torch.no_grad()
     def estimate_cost(self, chunk: Planes, quality: Tensor) -> Tensor:

@@ -84,8 +84,12 @@ def code_predicted(model: LatentModel, planes: Planes, motion: VideoMotion, qual
         starts = reference is None
         latents.append(model.encode_chunk(aligned, prediction, quality, starts_group=starts))
         codes.append(model.quantizer(latents[-1]))
-        chunk = model.decode_chunk(codes[-1], prediction, quality, starts_group=starts)
-        decoded.append(restore(chunk, taken.fields[:, :-1]))
+        chunk, hint = model.decode_chunk(codes[-1], prediction, quality, starts_group=starts)
+        chunk = restore(chunk, taken.fields[:, :-1])
+        if hint is not None and reference is not None:
+            change = model.blend(chunk.frames(0, 1), reference, hint, quality)
+            chunk = Planes(*(a + b for a, b in zip(chunk, change, strict=True)))
+        decoded.append(chunk)
         reference = _as_put_out(decoded[-1].frames(PATCH - 1, PATCH))
         chosen.append(taken)
     video = Planes(*(torch.cat(parts, dim=1) for parts in zip(*decoded, strict=True)))
@@ -239,9 +243,7 @@ class Objective(nn.Module):
         super().__init__()
         self.model, self.config = model, config
 
-    def forward(
-        self, planes: Planes, quality: Tensor, motion: VideoMotion, noise_seeds: Sequence[int] = ()
-    ) -> Outcome:
+    def forward(self, planes: Planes, quality: Tensor, motion: VideoMotion, noise_seeds: Sequence[int] = ()) -> Outcome:
         """Code `planes` and compare the result with them; `evaluate` explains the other arguments."""
         coded = code_predicted(self.model, planes, motion, quality)
         return evaluate(self.model, coded, planes, quality, self.config, noise_seeds=noise_seeds)

@@ -84,14 +84,19 @@ class ArrayReader:
         if not (self.has("motion") or self.has("predicted")):
             yield from repeat(ChunkMotion.still(height, width, is_predicted=False), num_latents)
             return
-        for name, kind, shape in (("motion", "i", (num_latents, NUM_FIELDS, 2, *size)), ("predicted", "b", (num_latents, *size))):
+        for name, kind, shape in (
+            ("motion", "i", (num_latents, NUM_FIELDS, 2, *size)),
+            ("predicted", "b", (num_latents, *size)),
+        ):
             with self._open(name) as (_, found, dtype):
                 if dtype.kind != kind or dtype.itemsize > 2 or found != shape:
                     expected = f"int16 {list(shape)}" if kind == "i" else f"bool {list(shape)}"
                     raise ConfigError(f"{name} is {dtype} {list(found)}: must be {expected}")
         for fields, mask in zip(self._rows("motion"), self._rows("predicted"), strict=True):
             if np.abs(fields.astype(np.int32)).max(initial=0) > MAX_VECTOR:
-                raise ConfigError(f"motion is from {fields.min()} to {fields.max()}: must be {-MAX_VECTOR} to {MAX_VECTOR}")
+                raise ConfigError(
+                    f"motion is from {fields.min()} to {fields.max()}: must be {-MAX_VECTOR} to {MAX_VECTOR}"
+                )
             yield ChunkMotion(fields.astype(np.int16), mask)
 
     def _rows(self, name: str) -> Iterator[Any]:
