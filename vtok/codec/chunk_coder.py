@@ -118,7 +118,8 @@ class ChunkDecoder(_Coder):
         height, width = self._info.height, self._info.width
         sizes = (height, width), *[(-(-height // 2), -(-width // 2))] * 2
         planes = [
-            plane[0, : len(pts), :h, :w].cpu().contiguous().numpy() for plane, (h, w) in zip(samples, sizes, strict=True)
+            plane[0, : len(pts), :h, :w].cpu().contiguous().numpy()
+            for plane, (h, w) in zip(samples, sizes, strict=True)
         ]
         return [Frame(*frame) for frame in zip(*planes, pts, strict=True)]
 
@@ -193,7 +194,9 @@ class ChunkEncoder(_Coder):
         *,
         independent: bool = False,
     ) -> None:
-        from vtok.motion.search import MotionSearch  # OpenCV takes a fifth of a second to load, and only encoders need it
+        from vtok.motion.search import (
+            MotionSearch,  # OpenCV takes a fifth of a second to load, and only encoders need it
+        )
 
         super().__init__(model, info, quality, arithmetic, independent=independent)
         self._strips = strips(*self._size, self._model.config.analysis_reach, bfloat16=self._arithmetic.bfloat16)

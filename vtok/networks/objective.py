@@ -238,9 +238,7 @@ class Objective(nn.Module):
         super().__init__()
         self.model, self.config = model, config
 
-    def forward(
-        self, planes: Planes, quality: Tensor, motion: VideoMotion, noise_seeds: Sequence[int] = ()
-    ) -> Outcome:
+    def forward(self, planes: Planes, quality: Tensor, motion: VideoMotion, noise_seeds: Sequence[int] = ()) -> Outcome:
         """Code `planes` and compare the result with them; `evaluate` explains the other arguments."""
         coded = code_predicted(self.model, planes, motion, quality)
         return evaluate(self.model, coded, planes, quality, self.config, noise_seeds=noise_seeds)
