@@ -124,7 +124,7 @@ class LatentModelConfig:
 _RETIRED = (("blend_dim", 0), ("is_predictive", True))
 
 _DISTORTION_WEIGHT = 100.0  # of the objective, in whose units lambda is
-_SEARCH_FACTOR = 44.0
+_SEARCH_FACTOR = 88.0
 FINER_START = 1.25  # factor on the gains in the first chunk of a group, before training
 _BITS_OF_ONE = 4.5  # of a code of one, its place among zeros included
 
@@ -255,8 +255,8 @@ class LatentModel(nn.Module):
     def search_lagrangian(self, quality: Tensor) -> Tensor:
         """The lagrangian of the search of motion `[b]` at `quality [b]`: levels of 8 bits that a bit may cost.
 
-        A sum of absolute differences instead of squares takes the root of lambda; the factor is that of a quantizer
-        step.
+        A sum of absolute differences instead of squares takes the root of lambda. The factor is twice the quantizer's
+        step, four times what would balance error and bits of a block by itself: vectors that pay only just do not pay.
         """
         return _SEARCH_FACTOR * self.lagrangian(quality).sqrt()
 

@@ -28,6 +28,7 @@ from vtok.networks.prior import Distribution
 
 # A block is predicted where that makes it this much cheaper: the codes of what is left help less to predict later ones.
 PREDICTION_FACTOR = 0.8
+ALIGNMENT_FACTOR = 0.97  # and a chunk is aligned where that makes it this much cheaper
 PLANE_WEIGHTS = (0.5, 0.25, 0.25)  # of Y, U and V in the distortion
 
 
@@ -123,7 +124,7 @@ def choose_motion(
                 is_predicted = motion.is_predicted & (predicted_cost < PREDICTION_FACTOR * cost)
                 cost = torch.where(is_predicted, predicted_cost, cost)
             forms.append((cost.sum((1, 2)) + model.lagrangian(quality) * vector_bits, aligned, is_predicted))
-        takes_alignment = forms[0][0] < forms[1][0]
+        takes_alignment = forms[0][0] < ALIGNMENT_FACTOR * forms[1][0]
 
         def chosen(yes: Tensor, no: Tensor) -> Tensor:
             return torch.where(takes_alignment.view(-1, *[1] * (yes.dim() - 1)), yes, no)
