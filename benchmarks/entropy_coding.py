@@ -26,8 +26,8 @@ from stages import STEPS, Clock, chunks_of, read_video, through_files
 from vtok.benchmark.clips import find_clips, make_reference
 from vtok.cli.benchmark import parse_integers
 from vtok.codec.chunk_coder import FRAMES_PER_CHUNK, ChunkEncoder
-from vtok.codec.group_encoder import MAX_GROUP_CHUNKS
 from vtok.codec.chunk_tokens import ChunkTokens
+from vtok.codec.group_encoder import MAX_GROUP_CHUNKS
 from vtok.entropy.tables import probabilities_of
 from vtok.media.reader import VideoReader
 from vtok.media.writer import VideoWriter

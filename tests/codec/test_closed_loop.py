@@ -19,7 +19,6 @@ from vtok.networks.planes import Planes
 from vtok.video.frame import VideoInfo
 from vtok.video.motion import STEPS
 
-
 MOST_OF_A_REPEAT = 0.6  # of the first chunk's bytes
 
 

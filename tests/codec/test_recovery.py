@@ -15,7 +15,6 @@ from support.sources import make_frames, read, write_source
 from vtok.codec.compressed_video import CompressedVideo
 from vtok.codec.recovery import RecoveredVideo
 from vtok.container import chunks
-from vtok.container.groups import VideoGroup
 from vtok.container.reader import ContainerReader
 from vtok.errors import ChecksumError, FormatError, TruncatedError
 from vtok.files.decode import decode_file

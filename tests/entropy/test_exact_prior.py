@@ -10,8 +10,8 @@ import torch
 from prior_bytes import SETTINGS, digests_of
 
 from support.integer_prior import IntegerReference, plain_flags, plain_kinds, plain_pass, plain_rare
-from support.motions import random_motion, video_motion
 from support.models import new_tiny_tokenizer
+from support.motions import random_motion, video_motion
 from vtok.entropy import exact_prior as module
 from vtok.entropy.channel_flags import CODED, RARE, RARE_EXPONENTS, REPEATED, choose_flags
 from vtok.entropy.exact_prior import ExactPrior
@@ -84,7 +84,9 @@ def decode(prior, quality, payload, shape):
 
 def motions_for(shape):
     """Random motion for the codes `[T, n, H, W]` of a group, with vectors of all sizes."""
-    return [random_motion(8 * shape[2], 8 * shape[3], seed=t, is_predicted=None if t else False) for t in range(shape[0])]
+    return [
+        random_motion(8 * shape[2], 8 * shape[3], seed=t, is_predicted=None if t else False) for t in range(shape[0])
+    ]
 
 
 def used_channels(frame):
@@ -114,7 +116,9 @@ def test_symbols_tables_and_bytes_equal_the_integer_reference(exact_prior, monke
             return known
 
         coder.code(flags, spy, maps.of(motion))
-        expected = [tuple(np.array(column) for column in zip(*p, strict=True)) for p in reference.passes(frame, flags, motion)]
+        expected = [
+            tuple(np.array(column) for column in zip(*p, strict=True)) for p in reference.passes(frame, flags, motion)
+        ]
         assert len(passes) == len(expected)
         for got, want in zip(passes, expected, strict=True):
             assert got[0].tolist() == want[0].tolist()

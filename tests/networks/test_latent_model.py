@@ -5,7 +5,6 @@ import torch
 
 from vtok.networks.klt import (
     BLOCK_VALUES,
-    CELL_VALUES,
     BlockTransform,
     blocks_to_cells,
     cells_to_planes,
@@ -170,5 +169,3 @@ def test_prior_bits_are_a_probability_distribution(tiny_tokenizer):
     # Every value has at least the smallest probability, so that much the sum may exceed one.
     assert ((mass.sum(0) > 0.999) & (mass.sum(0) < 1.001 + 6000 * MIN_PROBABILITY)).all()
     assert torch.equal(bits.argmin(0), torch.tensor([3000, 3000, 2992, 3100]))
-
-

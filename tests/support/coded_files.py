@@ -4,12 +4,12 @@ from fractions import Fraction
 
 import numpy as np
 
+from support.motions import random_motion
+from vtok.codec.chunk_tokens import ChunkTokens
 from vtok.codec.file_model import new_header
 from vtok.codec.group_encoder import GroupEncoder
 from vtok.container.writer import ContainerWriter
-from vtok.codec.chunk_tokens import ChunkTokens
 from vtok.video.frame import VideoInfo
-from support.motions import random_motion
 
 
 def random_codes(num_latents, num_channels=12, height=3, width=5, seed=0):

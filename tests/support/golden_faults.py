@@ -135,7 +135,9 @@ def lying_index(parts):
 
 def too_many_codes(parts):
     """A kilobyte that declares half a gigabyte of codes, all zero."""
-    group = edited_group(parts[FIRST], num_frames=88, num_latent_frames=11, pts_bytes=b"\2\0\x55", coded=bytes(4 + 2 * 11))
+    group = edited_group(
+        parts[FIRST], num_frames=88, num_latent_frames=11, pts_bytes=b"\2\0\x55", coded=bytes(4 + 2 * 11)
+    )
     return ended([edited_header(parts[HEAD], width=16384, height=16384), group])
 
 
@@ -250,7 +252,9 @@ BAD_FILES = {
         "FormatError", "has no end", with_second_group(pts_bytes=b"\x82" + b"\x80" * 9 + b"\0\0\1")
     ),
     "pts_over_64_bits": BadFile("FormatError", "exceeds 64 bits", with_second_group(first_pts=2**63 - 3)),
-    "codes_crc_wrong": BadFile("ChecksumError", "codes or motion of frames 8 to 11", with_second_group(tokens_crc32=1), "decoder"),
+    "codes_crc_wrong": BadFile(
+        "ChecksumError", "codes or motion of frames 8 to 11", with_second_group(tokens_crc32=1), "decoder"
+    ),
     "entropy_bytes_missing": BadFile(
         "TruncatedError", "1 entropy-coded bytes are too few", with_coded(lambda coded: coded[:1]), "decoder"
     ),
@@ -261,7 +265,9 @@ BAD_FILES = {
         "FormatError", "bytes of motion declared", with_coded(lambda coded: b"\xff\xff\xff\x7f" + coded[4:]), "decoder"
     ),
     "motion_not_whole_words": BadFile("FormatError", "whole words of 4 bytes", with_other_motion(b"\1"), "decoder"),
-    "motion_words_left_over": BadFile("FormatError", "bytes are left over", with_other_motion(bytes(8)), "decoder"),
+    "motion_words_left_over": BadFile(
+        "FormatError", "bytes are left over", with_other_motion(b"\0" * 8 + b"\1" * 8), "decoder"
+    ),
     "motion_other_than_written": BadFile(
         "FormatError", "symbol of motion is|vector|left over|damaged", with_other_motion(b"\x55\xaa" * 16), "decoder"
     ),
@@ -272,7 +278,10 @@ BAD_FILES = {
         "FormatError", "whole words of 4 bytes", with_coded(lambda coded: coded + b"\0"), "decoder"
     ),
     "entropy_words_changed": BadFile(
-        "ChecksumError", "codes or motion of frames 8 to 11", with_coded(lambda coded: coded[:-8] + b"\1" * 8), "decoder"
+        "ChecksumError",
+        "codes or motion of frames 8 to 11",
+        with_coded(lambda coded: coded[:-8] + b"\1" * 8),
+        "decoder",
     ),
     "more_channels_than_model": BadFile(
         "FormatError", "13 coded channels declared", with_codes(lambda codes: b"\x0d\0" + codes[2:]), "decoder"

@@ -112,7 +112,10 @@ class IntegerReference:
 def plain_maps(motion, was_predicted, row, column):
     """What the prior sees of the motion in a block."""
     sizes = [abs(int(x)) + abs(int(y)) for x, y in motion.fields[:, :, row, column]]
-    flags = [8 * bool(motion.is_predicted[row, column]), 8 * bool(was_predicted is not None and was_predicted[row, column])]
+    flags = [
+        8 * bool(motion.is_predicted[row, column]),
+        8 * bool(was_predicted is not None and was_predicted[row, column]),
+    ]
     return [*flags, min(8, sizes[7].bit_length()), min(8, (sum(sizes[:7]) // 4).bit_length())]
 
 

@@ -18,7 +18,16 @@ def random_motion(height, width, *, seed=0, is_predicted=None):
     return ChunkMotion(fields, mask)
 
 
+def no_motion(b, num_chunks, height, width):
+    """Chunks in which nothing moves or is predicted, as the networks have it."""
+    still = ChunkMotion.still(height, width, is_predicted=False)
+    motion = video_motion([still] * num_chunks)
+    return VideoMotion(*(part.expand(b, *part.shape[1:]) for part in motion))
+
+
 def video_motion(motions):
     """The motion of the chunks of one video as the networks have it."""
-    fields, masks = (np.stack([getattr(motion, name) for motion in motions])[None] for name in ("fields", "is_predicted"))
+    fields, masks = (
+        np.stack([getattr(motion, name) for motion in motions])[None] for name in ("fields", "is_predicted")
+    )
     return VideoMotion(torch.from_numpy(fields), torch.from_numpy(masks))

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from support.coded_files import random_codes, write_codes
+from support.coded_files import random_codes, random_motions, write_codes
+from support.motions import random_motion
 from vtok import TokenDataset
 from vtok.cli.app import app
 from vtok.codec.chunk_coder import ChunkDecoder
@@ -59,6 +60,11 @@ def test_an_archive_has_everything(path, tiny_tokenizer, tmp_path, monkeypatch):
     assert result.num_bytes == (tmp_path / "a.npz").stat().st_size
     with np.load(tmp_path / "a.npz") as arrays:
         np.testing.assert_array_equal(arrays["codes"], CODES)
+        np.testing.assert_array_equal(arrays["motion"], [motion.fields for motion in random_motions(5)])
+        np.testing.assert_array_equal(arrays["predicted"], [motion.is_predicted for motion in random_motions(5)])
+        assert (arrays["motion"].dtype, arrays["predicted"].dtype) == (np.int16, np.bool_)
+        assert arrays["starts_group"].tolist() == [True, False, True, False, True]
+        assert not arrays["independent"]
         assert arrays["pts"].tolist() == PTS
         assert arrays["frames_of_latent"].tolist() == [8, 8, 8, 8, 5]
         assert (int(arrays["width"]), int(arrays["height"]), float(arrays["quality"])) == (37, 24, 5)
@@ -74,6 +80,25 @@ def test_exported_and_imported_it_is_the_same_video(path, tiny_tokenizer, tmp_pa
     assert frames_of(tmp_path / "again.vtok", tiny_tokenizer) == frames_of(two, tiny_tokenizer)
     again, before = (TokenReader(p, tokenizer=tiny_tokenizer) for p in (tmp_path / "again.vtok", two))
     assert (again.header, again.last_frame_ticks) == (before.header, before.last_frame_ticks)
+    assert (tmp_path / "again.vtok").read_bytes() == two.read_bytes()
+
+
+def test_groups_begin_where_nothing_is_predicted(generated, tiny_tokenizer, tmp_path):
+    motions = [random_motion(24, 37, seed=t, is_predicted=t in (1, 2, 4)) for t in range(5)]
+    generated |= {
+        "motion": np.stack([motion.fields for motion in motions]),
+        "predicted": np.stack([motion.is_predicted for motion in motions]),
+    }
+    np.savez(tmp_path / "g.npz", **generated)
+    import_npz(tmp_path / "g.npz", tmp_path / "g.vtok", tokenizer=tiny_tokenizer, keyframe_seconds=0.1)
+    tokens = TokenReader(tmp_path / "g.vtok", tokenizer=tiny_tokenizer)
+    assert [len(tokens.group(place).tokens) for place in range(tokens.num_groups)] == [3, 2]
+    np.testing.assert_array_equal(tokens.motion, generated["motion"])
+    np.testing.assert_array_equal(tokens.predicted[1:3], generated["predicted"][1:3])
+    generated["starts_group"] = np.array([True, False, True, False, False])
+    np.savez(tmp_path / "g.npz", **generated)
+    with pytest.raises(ConfigError, match=r"predicted\[2\] has blocks that are predicted: a group begins there"):
+        import_npz(tmp_path / "g.npz", tmp_path / "h.vtok", tokenizer=tiny_tokenizer)
 
 
 def test_what_a_model_generates_becomes_a_video(generated, tiny_tokenizer, tmp_path):
@@ -113,6 +138,12 @@ def test_what_a_model_generates_becomes_a_video(generated, tiny_tokenizer, tmp_p
         ({"fps": None, "time_base": [1, 25], "pts": np.array(PTS, float)}, "pts is float64 .* numbers .any length"),
         ({"frames_of_latent": [8, 8, 8, 8]}, r"frames_of_latent is int64 \[4\]: must be whole numbers \[5\]"),
         ({"frames_of_latent": [8, 8, 8, 8, 9]}, "must be 1 to 8"),
+        ({"motion": np.zeros((5, 8, 2, 2, 3))}, r"motion is float64 .* must be int16 \[5, 8, 2, 2, 3\]"),
+        ({"motion": np.zeros((5, 8, 2, 2, 3), np.int16)}, "there is no array predicted"),
+        (
+            {"motion": np.full((5, 8, 2, 2, 3), 1024, np.int16), "predicted": np.zeros((5, 2, 3), bool)},
+            "motion is from 1024 to 1024: must be -1023 to 1023",
+        ),
         ({"starts_group": np.array([None] * 5)}, "starts_group is object"),
     ],
 )
@@ -183,7 +214,10 @@ def test_shards_hold_the_windows_of_a_data_set(path, tiny_tokenizer, tmp_path):
     for sample, item in zip(samples, dataset, strict=True):
         np.testing.assert_array_equal(sample["tokens.npy"], item["tokens"])
         assert sample["tokens.npy"].dtype == np.uint8
-        assert sample["json"] == {key: value for key, value in item.items() if key != "tokens"}
+        for name in ("motion", "predicted"):
+            np.testing.assert_array_equal(sample[f"{name}.npy"], item[name])
+        arrays = {"tokens", "motion", "predicted"}
+        assert sample["json"] == {key: value for key, value in item.items() if key not in arrays}
     again = export_shards(dataset, tmp_path / "again", samples_per_shard=3)
     for shard, other in zip(result.shards, again.shards, strict=True):
         assert open(shard, "rb").read() == open(other, "rb").read()  # noqa: SIM115, PTH123
@@ -279,7 +313,12 @@ def test_the_command_for_shards_exits_with_3_if_files_are_left_out(path, with_mo
     assert result.exit_code == 3
     assert f"vtok: warning: {tmp_path / 'bad.vtok'}: the file is empty. It is left out." in result.stderr
     with tarfile.open(tmp_path / "out" / "tokens-000000.tar") as tar:
-        assert [name.partition(".")[2] for name in tar.getnames()] == ["json", "tokens.npy"] * 2
+        assert [name.partition(".")[2] for name in tar.getnames()] == [
+            "json",
+            "motion.npy",
+            "predicted.npy",
+            "tokens.npy",
+        ] * 2
 
 
 def test_the_command_for_shards_says_why_there_is_none(path, with_model, cli_runner, tmp_path):

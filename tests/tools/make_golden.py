@@ -106,7 +106,10 @@ class Maker:
             chunks[1].codes[::2] = chunks[0].codes[::2]
             chunks[2] = chunks[2]._replace(codes=chunks[1].codes)
             reader = ContainerReader(file)
-            writer, group = ContainerWriter(out, reader.header), GroupEncoder(self.tiny.pretrained.exact_prior, 9, (16, 16))
+            writer, group = (
+                ContainerWriter(out, reader.header),
+                GroupEncoder(self.tiny.pretrained.exact_prior, 9, (16, 16)),
+            )
             pts = next(iter(reader)).pts
             for number, each in enumerate(chunks):
                 group.push(each, list(pts[8 * number : 8 * number + 8]))

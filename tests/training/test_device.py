@@ -22,8 +22,8 @@ def batch_clip_by_clip(cache, rng, *, batch_size, num_frames, size):
     samples = []
     for _ in range(batch_size):
         clip = cache.clips[rng.integers(len(cache))]
-        start = int(rng.integers(0, cache.num_frames - num_frames + 1))
-        top, left = (2 * int(rng.integers(0, (cache.size - size) // 2 + 1)) for _ in range(2))
+        start = 8 * int(rng.integers(0, (cache.num_frames - num_frames) // 8 + 1))
+        top, left = (16 * int(rng.integers(0, (cache.size - size) // 16 + 1)) for _ in range(2))
         whole = unpack_i420(clip[None, start : start + num_frames], cache.size)
         cropped = Planes(whole.y[..., top:, left:], *(p[..., top // 2 :, left // 2 :] for p in whole[1:]))
         sample = cropped.crop(size, size)

@@ -34,7 +34,13 @@ def packed(folders, tmp_path_factory):
     assert result.returncode == 0, result.stderr
     assert "train: 24 of 24 clips" in result.stdout
     assert "did not fit" not in result.stdout
-    assert sorted(path.name for path in pack.iterdir()) == ["pack.json", "train.av1", "validation.av1"]
+    assert sorted(path.name for path in pack.iterdir()) == [
+        "pack.json",
+        "train.av1",
+        "train.motion.xz",
+        "validation.av1",
+        "validation.motion.xz",
+    ]
     return pack
 
 

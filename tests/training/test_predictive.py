@@ -13,6 +13,7 @@ from vtok.training.config import load_config
 from vtok.training.loop import TrainingRun
 from vtok.training.motion import motion_at
 
+
 @pytest.fixture(scope="module")
 def predictive(folders, tmp_path_factory):
     """A configuration with motion, and its caches."""

@@ -52,7 +52,7 @@ def cut_down(old: Prior, new: Prior) -> None:
         kernel = old.context_hidden.weight
         around = kernel.square().sum((0, 2, 3)) - kernel[:, :, 1, 1].square().sum(0)
         order = torch.cat([around.argsort(descending=True), torch.arange(len(around), len(kernel))])
-        _sort_outputs(order, old.from_previous, old.from_before, old.from_start)
+        _sort_outputs(order, old.from_previous, old.from_before, old.from_start, old.from_motion)
         old.context_quality.rows.copy_(old.context_quality.rows[:, order])
         kernel.copy_(kernel[:, order[: kernel.shape[1]]])
     state = old.state_dict()

@@ -3,8 +3,8 @@
 import math
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import repeat
@@ -74,32 +74,31 @@ class ArrayReader:
                 raise ConfigError(f"codes is uint8 {list(shape)}, and fewer bytes are there")
             return shape
 
-    def codes(self) -> Iterator[Codes]:
-        """Yield latent frames, uint8 `[n, H, W]`."""
+    def codes(self) -> Generator[Codes, None, None]:
+        """Yield latent frames, uint8 `[n, H, W]`; close it before the archive."""
         return self._rows("codes")
 
-    def motion(self, height: int, width: int) -> Iterator[ChunkMotion]:
-        """Yield the motion of the latent frames of a video of `height` x `width` pixels; none if there is no array."""
+    def motion(self, height: int, width: int) -> Generator[ChunkMotion, None, None]:
+        """Yield the motion of latent frames of `height` x `width` pixels; still without an array. Close it like `codes`."""
         num_latents, size = self.shape_of_codes()[0], motion_size(height, width)
         if not (self.has("motion") or self.has("predicted")):
             yield from repeat(ChunkMotion.still(height, width, is_predicted=False), num_latents)
             return
-        for name, kind, shape in (
-            ("motion", "i", (num_latents, NUM_FIELDS, 2, *size)),
-            ("predicted", "b", (num_latents, *size)),
+        for name, wanted, shape in (
+            ("motion", np.dtype(np.int16), (num_latents, NUM_FIELDS, 2, *size)),
+            ("predicted", np.dtype(np.bool_), (num_latents, *size)),
         ):
             with self._open(name) as (_, found, dtype):
-                if dtype.kind != kind or dtype.itemsize > 2 or found != shape:
-                    expected = f"int16 {list(shape)}" if kind == "i" else f"bool {list(shape)}"
-                    raise ConfigError(f"{name} is {dtype} {list(found)}: must be {expected}")
-        for fields, mask in zip(self._rows("motion"), self._rows("predicted"), strict=True):
-            if np.abs(fields.astype(np.int32)).max(initial=0) > MAX_VECTOR:
-                raise ConfigError(
-                    f"motion is from {fields.min()} to {fields.max()}: must be {-MAX_VECTOR} to {MAX_VECTOR}"
-                )
-            yield ChunkMotion(fields.astype(np.int16), mask)
+                if dtype != wanted or found != shape:
+                    raise ConfigError(f"{name} is {dtype} {list(found)}: must be {wanted} {list(shape)}")
+        with closing(self._rows("motion")) as all_fields, closing(self._rows("predicted")) as masks:
+            for fields, mask in zip(all_fields, masks, strict=True):
+                if not -MAX_VECTOR <= fields.min() <= fields.max() <= MAX_VECTOR:
+                    expected = f"{-MAX_VECTOR} to {MAX_VECTOR}"
+                    raise ConfigError(f"motion is from {fields.min()} to {fields.max()}: must be {expected}")
+                yield ChunkMotion(fields.astype(np.int16), mask)
 
-    def _rows(self, name: str) -> Iterator[Any]:
+    def _rows(self, name: str) -> Generator[Any, None, None]:
         """Yield the entries of the first axis of an array."""
         with self._open(name) as (member, shape, dtype):
             size = math.prod(shape[1:]) * dtype.itemsize

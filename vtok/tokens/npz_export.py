@@ -103,6 +103,7 @@ def _described(tokens: TokenReader) -> dict[str, np.ndarray[Any, Any]]:
         value = getattr(header, name)
         if value is not None:
             arrays[name] = np.array([value.numerator, value.denominator], np.int64)
+    arrays["independent"] = np.array(header.independent)
     arrays["last_frame_ticks"] = np.array(tokens.last_frame_ticks)
     return arrays
 

@@ -1,6 +1,7 @@
 """Imports tokens from an `.npz` archive into a `.vtok` file. Decoding it shows what a generative model made."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -56,9 +57,9 @@ def import_npz(
         longest = _latents_per_group(header, layout, keyframe_seconds)
         with open_atomically(target, overwrite=overwrite) as file:
             writer = ContainerWriter(file, header)
-            tokens = map(ChunkTokens, arrays.codes(), arrays.motion(header.height, header.width))
-            for group in _groups(tokens, layout, longest, model.exact_prior, header):
-                writer.write_group(group)
+            with closing(arrays.codes()) as codes, closing(arrays.motion(header.height, header.width)) as motion:
+                for group in _groups(map(ChunkTokens, codes, motion), layout, longest, model.exact_prior, header):
+                    writer.write_group(group)
             totals = writer.finish(last_frame_ticks=layout.last_frame_ticks)
     return TokenFileResult(
         source=str(source),
@@ -101,6 +102,8 @@ def _groups(
         if encoder.num_chunks and layout.begins_group(i, encoder.num_chunks, longest, stands_alone=stands_alone):
             yield encoder.finish(layout.starts[first])
             encoder, first = new_group(), i
+        if header.independent and not stands_alone:
+            raise ConfigError(f"predicted[{i}] has blocks that are predicted, and independent is true")
         if not encoder.num_chunks and not stands_alone:
             raise ConfigError(f"predicted[{i}] has blocks that are predicted: a group begins there, which stands alone")
         if encoder.num_chunks == MAX_GROUP_CHUNKS:
@@ -134,6 +137,7 @@ def _header_from(arrays: ArrayReader) -> FileHeader:
         frames_per_latent=FRAMES_PER_CHUNK,
         patch_size=FRAMES_PER_CHUNK,
         entropy_coder=ENTROPY_CODER,
+        independent=_is_independent(arrays),
         time_base=time_base,
         average_rate=rate,
         sample_aspect_ratio=(
@@ -145,6 +149,13 @@ def _header_from(arrays: ArrayReader) -> FileHeader:
     if shape[2:] != expected:
         raise ConfigError(f"codes is uint8 {list(shape)}: H and W of {width}x{height} pixels must be {expected}")
     return header
+
+
+def _is_independent(arrays: ArrayReader) -> bool:
+    """Whether no latent frame is predicted; codes without motion are those of a tokenizer, which predicts none."""
+    if arrays.has("independent"):
+        return bool(arrays.integers("independent", ())[0])
+    return not arrays.has("predicted")
 
 
 def _layout_from(arrays: ArrayReader) -> _Layout:
