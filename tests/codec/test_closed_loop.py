@@ -58,14 +58,14 @@ def test_the_encoder_sees_what_the_decoder_puts_out(precision):
     frames, model = panned(96, 136, 32, speed=2.25), shared_model()
     arithmetic, info = choose_arithmetic("cpu", precision), info_of(frames[0])
     encoder, decoder = (kind(model, info, 5, arithmetic) for kind in (ChunkEncoder, ChunkDecoder))
-    num_threads = torch.get_num_threads()
+    num_threads, before = torch.get_num_threads(), None
     try:
         for number, chunk in enumerate(chunks_of(frames)):
             # Both keep the number of threads that they are made with; here they change it from chunk to chunk.
             encoder._num_threads, decoder._num_threads = (1, 2) if number % 2 else (2, 1)
             tokens = encoder.encode(chunk)
             assert number == 0 or tokens.motion.is_predicted.any()
-            if number:
+            if before is not None:
                 for a, b in zip(encoder._decoder.reference, before, strict=True):
                     assert torch.equal(a, b)
             decoder.decode(tokens, [frame.pts for frame in chunk])
@@ -128,7 +128,7 @@ def test_the_choice_is_that_of_training():
         fields[7] = -27 + rng.integers(0, 9, (2, 6, 9)) // 8 * 60
         allowed = VideoMotion(torch.from_numpy(fields)[None], torch.ones(1, 6, 9, dtype=torch.bool))
         with torch.inference_mode():
-            aligned, prediction, taken = objective.choose_motion(model, chunk, reference, allowed, quality)
+            aligned, _, taken = objective.choose_motion(model, chunk, reference, allowed, quality)
             moved = None if reference is None else displace(reference, torch.from_numpy(fields[-1:]))
             chosen, motion = choose_motion(model, chunk, moved, fields, quality)
         assert np.array_equal(motion.fields, taken.fields[0].numpy())

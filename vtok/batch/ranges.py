@@ -1,8 +1,8 @@
 """Encodes a range of a long video, the share of one worker, to the same groups as in a file of the whole video.
 
 Groups stand alone, so a range needs nothing but its own frames. A scan of the whole video has recorded these: their
-timestamps and a checksum of their pixels. A range is decoded from a keyframe before it. If this gives other frames than the scan, as
-in damaged or unusual files, the range is decoded again from the beginning of the video.
+timestamps and a checksum of their pixels. A range is decoded from a keyframe before it. If this gives other frames than
+the scan, as in damaged or unusual files, the range is decoded again from the beginning of the video.
 """
 
 import zlib

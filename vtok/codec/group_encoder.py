@@ -1,4 +1,4 @@
-"""Encodes chunks' tokens to a group of the file: entropy coding, the CRC of the tokens, and a check that they decode."""
+"""Encodes chunks to a group of the file: entropy coding, the CRC of the tokens, and a check that they decode."""
 
 from vtok.codec.chunk_coder import FRAMES_PER_CHUNK
 from vtok.codec.chunk_tokens import ChunkTokens

@@ -1,7 +1,7 @@
 """Groups of frames as bytes: the payload of a VGRP chunk.
 
-    payload   first frame u64, frames u32, latent frames u32, CRC-32 of codes and motion u32, length of the pts bytes u32,
-              first pts i64, CRC-32 of these 32 bytes u32
+    payload   first frame u64, frames u32, latent frames u32, CRC-32 of codes and motion u32,
+              length of the pts bytes u32, first pts i64, CRC-32 of these 32 bytes u32
               pts bytes, then entropy-coded bytes to the end of the payload
     pts bytes for each frame after the first, the change of its step (its pts less the pts before) from the step before
               (at first 0): a zigzag varint; or for a run of frames without a change, 0 and their number less 1

@@ -66,7 +66,12 @@ class FrameCoder:
     def code(self, flags: Bytes, code_pass: CodePass, maps: Tensor) -> None:
         """Code the next latent frame with channels' flags `[n]`: call `code_pass` for each pass of `CODED` channels.
 
-        `maps`, int8 `[P, 4]` in the order of positions, are what the prior sees of the motion (`MotionMaps`). Rare channels are no context for others: they hold too little to be worth anything.
+        Rare channels are no context for others: they hold too little to be worth anything.
+
+        Args:
+            flags: The channels' flags.
+            code_pass: Encodes or decodes a pass.
+            maps: What the prior sees of the motion, int8 `[P, 4]` in the order of positions; see `MotionMaps`.
         """
         self.flags = flags
         coded = np.flatnonzero(flags == CODED)

@@ -203,7 +203,7 @@ class LatentModel(nn.Module):
         return torch.cat([self.encode_chunk(chunk, no_prediction(chunk), quality) for chunk in chunks], dim=2)
 
     def decode(self, codes: Tensor, quality: Tensor) -> Planes:
-        """Centred codes (or latents in units of one code step) `[b, n, T, H, W]` of `encode` to whole blocks of planes."""
+        """Centred codes, or latents in units of one code step, `[b, n, T, H, W]` of `encode` to whole blocks."""
         b, _, _, h, w = codes.shape
         sizes = (h * PATCH, w * PATCH), *[(h * PATCH // 2, w * PATCH // 2)] * 2
         nothing = Planes(*(torch.zeros(b, 1, *size, device=codes.device) for size in sizes))

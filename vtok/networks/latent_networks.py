@@ -50,7 +50,7 @@ class AnalysisNetwork(nn.Module):
         self.leave = zero_conv(dim, num_channels, 1)
 
     def forward(self, transform: BlockTransform, blocks: Tensor, quality: Tensor, prediction: Tensor) -> Tensor:
-        """What the prediction leaves of blocks, `[b, 768, H, W]`, and it, `[b, 96, H, W]`, to latents `[b, n, H, W]`."""
+        """What a prediction leaves of blocks, `[b, 768, H, W]`, and it, `[b, 96, H, W]`, to latents `[b, n, H, W]`."""
         coefficients = transform.analyse(blocks)
         scale = transform.scale[:, None, None]
         x = self.enter(coefficients / scale) + self.from_prediction(prediction)

@@ -79,7 +79,7 @@ class ArrayReader:
         return self._rows("codes")
 
     def motion(self, height: int, width: int) -> Generator[ChunkMotion, None, None]:
-        """Yield the motion of latent frames of `height` x `width` pixels; still without an array. Close it like `codes`."""
+        """Yield the motion of latent frames of `height` x `width` pixels; still if no array has it. Close it too."""
         num_latents, size = self.shape_of_codes()[0], motion_size(height, width)
         if not (self.has("motion") or self.has("predicted")):
             yield from repeat(ChunkMotion.still(height, width, is_predicted=False), num_latents)

@@ -108,7 +108,7 @@ def _groups(
             raise ConfigError(f"predicted[{i}] has blocks that are predicted: a group begins there, which stands alone")
         if encoder.num_chunks == MAX_GROUP_CHUNKS:
             raise ConfigError(
-                f"predicted[{first}] to predicted[{i}] are more than {MAX_GROUP_CHUNKS} latent frames without a new group: "
+                f"from predicted[{first}] on there are more than {MAX_GROUP_CHUNKS} latent frames without a new group: "
                 f"let one have no predicted blocks"
             )
         encoder.push(tokens, layout.pts_of(i))
