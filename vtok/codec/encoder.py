@@ -34,7 +34,7 @@ def encode_chunks(
         info: Size and range of the frames.
         quality: 1 to 9.
         arithmetic: Device and number format of the networks.
-        independent: Predict no chunk from the one before it.
+        independent: Predict no chunk from the one before it, also if the model can.
         verify: Decode the tokens of each group, and compare.
         first_frame: Number of the first frame of the first group.
 
@@ -45,6 +45,7 @@ def encode_chunks(
         ConfigError: The model does not have that quality.
         ChecksumError: A group was verified and decoded to other tokens.
     """
+    independent = independent or not model.networks.config.predicts
     encoder = ChunkEncoder(model, info, quality, arithmetic, independent=independent)
 
     def new_group() -> GroupEncoder:

@@ -82,7 +82,7 @@ def new_header(
         frames_per_latent=model.networks.time_factor,
         patch_size=model.networks.space_factor,
         entropy_coder=ENTROPY_CODER,
-        independent=independent,
+        independent=independent or not model.networks.config.predicts,
         time_base=info.time_base,
         average_rate=info.average_rate,
         sample_aspect_ratio=info.sample_aspect_ratio,
