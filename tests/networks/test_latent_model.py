@@ -1,17 +1,23 @@
 """The pretrained kind of model: the transform, causality, streaming, and what the prior may look at."""
 
+import math
+
 import pytest
 import torch
 
 from vtok.networks.klt import (
     BLOCK_VALUES,
+    CELL_VALUES,
+    PATCH,
     BlockTransform,
     blocks_to_cells,
     cells_to_planes,
+    frame_of_cells,
     pad_to_blocks,
     planes_to_blocks,
 )
 from vtok.networks.latent_model import FINER_START, LatentModel, LatentModelConfig, no_prediction
+from vtok.networks.latent_networks import ChunkBlend
 from vtok.networks.planes import Planes
 from vtok.networks.prior import MIN_PROBABILITY, Distribution, checkerboard
 
@@ -114,8 +120,8 @@ def test_the_first_chunk_of_a_group_is_quantized_more_finely(tiny_tokenizer):
     chunk = random_planes(8, 24, 16)
     finer, plain = (model.encode_chunk(chunk, no_prediction(chunk), quality, starts_group=x) for x in (True, False))
     torch.testing.assert_close(finer, plain * FINER_START)
-    back = model.decode_chunk(finer, no_prediction(chunk), quality, starts_group=True)
-    torch.testing.assert_close(back.y, model.decode_chunk(plain, no_prediction(chunk), quality).y, atol=1e-4, rtol=1e-4)
+    back, _ = model.decode_chunk(finer, no_prediction(chunk), quality, starts_group=True)
+    torch.testing.assert_close(back.y, model.decode_chunk(plain, no_prediction(chunk), quality)[0].y, atol=1e-4, rtol=1e-4)
 
 
 @torch.no_grad()
@@ -169,3 +175,27 @@ def test_prior_bits_are_a_probability_distribution(tiny_tokenizer):
     # Every value has at least the smallest probability, so that much the sum may exceed one.
     assert ((mass.sum(0) > 0.999) & (mass.sum(0) < 1.001 + 6000 * MIN_PROBABILITY)).all()
     assert torch.equal(bits.argmin(0), torch.tensor([3000, 3000, 2992, 3100]))
+
+
+def test_the_blend_moves_the_first_frames_of_a_chunk_towards_the_one_before():
+    blend, quality = ChunkBlend(4, 6, 9), torch.tensor([2.0, 5.0])
+    jump, hint = torch.randn(2, CELL_VALUES // PATCH, 4, 6), torch.randn(2, 6, 4, 6)
+    assert not blend(jump, hint, quality).any()
+    with torch.no_grad():
+        blend.leave.bias[24:] = 1.0  # the gate of the long fade
+        blend.log_strength.rows[1] = math.log(0.5)  # of quality 2
+        change = blend(jump, hint, quality)
+    for t in range(PATCH):
+        share = (1 - t / 7) * torch.tensor([0.5, 1.0]).view(2, 1, 1, 1)
+        torch.testing.assert_close(frame_of_cells(change, t), share * jump, rtol=1e-5, atol=1e-5)
+
+
+def test_a_chunk_goes_on_from_the_frame_before():
+    model = LatentModel(LatentModelConfig(num_channels=8, dim=8, refine_dim=8, guide_dim=4, blend_dim=4))
+    with torch.no_grad():
+        model.synthesis.blend.leave.bias[:24] = 1.0  # the gate of the short fade
+    codes, quality = torch.randint(-3, 4, (1, 8, 2, 3, 4)).float(), torch.tensor([5.0])
+    decoded, alone = model.decode(codes, quality), model.decode(codes[:, :, 1:], quality)
+    for plane, other in zip(decoded, alone, strict=True):
+        torch.testing.assert_close(plane[:, 8], plane[:, 7], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(plane[:, 15], other[:, 7], rtol=1e-4, atol=1e-5)

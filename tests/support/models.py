@@ -23,6 +23,7 @@ def new_tiny_tokenizer(*, refine_dim: int = 8, **latent_options: Any) -> VideoTo
             "prior_groups": (4, 12),
             "prior_context_dim": 8,
             "prior_group_dim": 8,
+            "predicts": True,
             **latent_options,
         },
     )

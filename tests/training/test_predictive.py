@@ -1,12 +1,13 @@
 """Training with motion: motion in the cache and its crops, a falling loss, packs with motion."""
 
+from dataclasses import replace
+
 import clip_pack
 import numpy as np
 import pytest
 import torch
 
 from support.training_runs import events
-from vtok.model.weights import save_weights
 from vtok.networks.latent_model import LatentModel
 from vtok.training.clip_cache import build_clip_cache, find_videos, motion_shape
 from vtok.training.config import load_config
@@ -79,19 +80,27 @@ def test_the_loss_falls_and_the_weights_go_on(predictive, tmp_path):
     assert all(torch.equal(loaded[name].half(), tensor.half()) for name, tensor in saved.items())
 
 
-def test_weights_without_motion_become_those_with(predictive, tmp_path):
-    """Models were once without motion; their blocks had a tap for the state too."""
+def test_weights_may_gain_or_lose_a_blend(predictive, tmp_path):
     _, config, caches = predictive
-    before = TrainingRun(config, tmp_path / "a", train=caches["train"], validation=caches["validation"])
-    names = ("from_prediction.", "from_motion.", "log_gain_at_start.")
-    old = {k: x for k, x in before.average.tensors.items() if not any(part in k for part in names)}
-    old = {k: torch.cat([x + 1, x], dim=1) if k.endswith("temporal.weight") else x for k, x in old.items()}
-    weights = tmp_path / "old.safetensors"
-    save_weights(weights, old | {"synthesis.blend.leave.bias": torch.ones(3)}, {})
-    run = TrainingRun(config, tmp_path / "b", train=caches["train"], validation=caches["validation"], weights=weights)
-    loaded, initial = run.model.state_dict(), before.average.tensors
-    assert all(torch.equal(loaded[k], initial[k]) for k in old)
-    assert not loaded["prior.from_motion.weight"].any()
+    blended = replace(config, model=replace(config.model, blend_dim=4, predicts=False))
+    clips = {"train": caches["train"], "validation": caches["validation"]}
+    without = TrainingRun(config, tmp_path / "without", **clips)
+    without.save()
+    weights = tmp_path / "without" / "weights.safetensors"
+    gained = TrainingRun(blended, tmp_path / "gained", **clips, weights=weights)
+    assert not gained.model.state_dict()["synthesis.blend.leave.weight"].any()
+    gained._train_step(0)
+    gained.save()
+    weights = tmp_path / "gained" / "weights.safetensors"
+    lost = TrainingRun(config, tmp_path / "lost", **clips, weights=weights)
+    assert not any(name.startswith("synthesis.blend.") for name in lost.model.state_dict())
+
+
+def test_models_that_do_not_predict_learn_without_predictions(predictive):
+    model = LatentModel(replace(predictive[1].model, predicts=False))
+    fields = torch.zeros(2, 2, 3, 8, 2, 2, 2)
+    motion = motion_at(model, (4.0, 40.0), fields, torch.tensor([9.0, 1.0]), torch.ones(2, 3, dtype=torch.bool))
+    assert not motion.is_predicted.any()
 
 
 def test_other_vectors_for_other_qualities(predictive):

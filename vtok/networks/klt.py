@@ -63,7 +63,7 @@ def frame_to_blocks(frame: Planes) -> Tensor:
 
 
 def frame_to_cells(frame: Tensor) -> list[Tensor]:
-    """The cells of a frame, `[b, 96, H, W]` of `frame_to_blocks`: `[b, 16, 2H, 2W]` of luma, `[b, 4, 2H, 2W]` of chroma."""
+    """The cells of a frame, `[b, 96, H, W]` of `frame_to_blocks`: luma `[b, 16, 2H, 2W]`, chroma `[b, 4, 2H, 2W]`."""
     parts = torch.split(frame, [PATCH**2, PATCH**2 // 4, PATCH**2 // 4], dim=1)
     return [
         rearrange(part, "b (i h j w) H W -> b (h w) (H i) (W j)", i=2, j=2, h=side)

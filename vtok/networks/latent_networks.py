@@ -129,7 +129,7 @@ class ChunkBlend(nn.Module):
     Args:
         dim_in: Width of the features of the refinement that the gates depend on, in addition to the jump.
         dim: Width of the hidden layer.
-        num_qualities: Number of qualities; each has a strength (see `tools/weights/blend_strength.py`).
+        num_qualities: Number of qualities; each has a strength.
     """
 
     fade: Tensor

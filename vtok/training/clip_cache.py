@@ -66,7 +66,7 @@ class ClipCacheConfig:
     crops_per_scale: int = 4
     max_downscale: float = 3.0
     seed: int = 0
-    motion_lagrangians: tuple[float, ...] = (14.0, 60.0)
+    motion_lagrangians: tuple[float, ...] = (50.0, 300.0)
 
     def __post_init__(self) -> None:
         if not self.motion_lagrangians:

@@ -39,6 +39,7 @@ from vtok.training.validation import validate
 from vtok.video.motion import BLOCK
 
 KLT_CLIPS = 1000
+BLEND = "synthesis.blend."
 LOGGED_QUALITIES = (1, 3, 5, 7, 9)
 
 
@@ -187,19 +188,12 @@ class TrainingRun:
         )
 
     def _start_from(self, weights: Path) -> None:
-        """Load weights. Of those of a model without motion, inputs for motion keep their initial state: nothing.
-
-        What such a model needs only to carry state is left out, as at the start of a video.
-        """
+        """Load weights. A blend that they lack stays as it is, without effect; one that is not wanted is left out."""
         tensors, given = self.model.state_dict(), split_tensors(load_weights(weights)[0])[0]
-        names = ("from_prediction.", "from_motion.", "log_gain_at_start.")
-        new = {name: tensor for name, tensor in tensors.items() if any(part in name for part in names)}
-        given = {name: tensor for name, tensor in given.items() if not name.startswith("synthesis.blend.")}
-        for name in given:
-            if name.endswith("temporal.weight"):
-                given[name] = given[name][:, -self.config.model.dim :]
+        blend = {name: tensor for name, tensor in tensors.items() if name.startswith(BLEND)}
+        given = {name: tensor for name, tensor in given.items() if blend or not name.startswith(BLEND)}
         try:
-            self.model.load_state_dict(new | given)
+            self.model.load_state_dict(blend | given)
         except RuntimeError as error:
             raise ConfigError(f"{weights}: weights of other sizes than the configuration's [model]") from error
 

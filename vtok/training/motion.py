@@ -17,11 +17,12 @@ def motion_at(
         lagrangians: The lagrangians of the search.
         fields: Motion `[b, lagrangians, T, 8, 2, rows, columns]`.
         quality: Qualities `[b]`.
-        may_predict: Whether each chunk may be predicted, `[b, T]`.
+        may_predict: Whether each chunk may be predicted, `[b, T]`; none is by a model that does not.
     """
     searched = torch.tensor(lagrangians, device=quality.device).log()
     wanted = model.search_lagrangian(quality).log()
     nearest = (wanted[:, None] - searched).abs().argmin(1)
     chosen = fields[torch.arange(len(fields), device=fields.device), nearest]
     rows, columns = chosen.shape[-2:]
+    may_predict = may_predict & model.config.predicts
     return VideoMotion(chosen, may_predict[:, :, None, None].expand(-1, -1, rows, columns))
