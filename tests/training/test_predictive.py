@@ -99,14 +99,14 @@ def test_weights_may_gain_or_lose_a_blend(predictive, tmp_path):
 def test_models_that_do_not_predict_learn_without_predictions(predictive):
     model = LatentModel(replace(predictive[1].model, predicts=False))
     fields = torch.zeros(2, 2, 3, 8, 2, 2, 2)
-    motion = motion_at(model, (4.0, 40.0), fields, torch.tensor([9.0, 1.0]), torch.ones(2, 3, dtype=torch.bool))
+    motion = motion_at(model, (20.0, 400.0), fields, torch.tensor([9.0, 1.0]), torch.ones(2, 3, dtype=torch.bool))
     assert not motion.is_predicted.any()
 
 
 def test_other_vectors_for_other_qualities(predictive):
     model = LatentModel(predictive[1].model)
     fields = torch.arange(2).view(1, 2, 1, 1, 1, 1, 1).expand(2, 2, 3, 8, 2, 2, 2)
-    motion = motion_at(model, (4.0, 40.0), fields, torch.tensor([9.0, 1.0]), torch.ones(2, 3, dtype=torch.bool))
+    motion = motion_at(model, (20.0, 400.0), fields, torch.tensor([9.0, 1.0]), torch.ones(2, 3, dtype=torch.bool))
     assert motion.fields[0].eq(0).all()
     assert motion.fields[1].eq(1).all()
     assert motion.is_predicted.shape == (2, 3, 2, 2)
