@@ -11,7 +11,7 @@ from support.commands import assert_failed, documented_attributes, in_folder
 from support.videos import write_video
 from vtok.batch.plan import BatchResult, JobResult
 from vtok.cli.app import with_command
-from vtok.codec.group_encoder import PriorGroupDecoder
+from vtok.entropy.frame_coder import PriorGroupDecoder
 from vtok.errors import ChecksumError
 from vtok.files import encode as codec
 
@@ -120,7 +120,7 @@ def test_encoding_verifies_what_it_writes(vtok, made, monkeypatch):
     assert codec.encode_file(made / "good.mp4", io.BytesIO(), verify=True).notices == [notice]
     assert codec.encode_file(made / "good.mp4", "a.vtok", verify=True, overwrite=True).notices == []
     pull = PriorGroupDecoder.pull
-    monkeypatch.setattr(PriorGroupDecoder, "pull", lambda self: pull(self) ^ 1)
+    monkeypatch.setattr(PriorGroupDecoder, "pull", lambda self, *motion: pull(self, *motion) ^ 1)
     assert_failed(vtok("encode", made / "good.mp4", "b.vtok", "--verify"), "codes of frames 0 to 23 have CRC-32")
     monkeypatch.setattr(codec, "check_written", lambda target: (_ for _ in ()).throw(ChecksumError("called")))
     monkeypatch.setattr(PriorGroupDecoder, "pull", pull)
