@@ -87,7 +87,7 @@ def test_ranges_make_the_file_of_one_encoder(tmp_path, tiny_tokenizer, attempts,
     assert (tmp_path / "ranges.vtok").read_bytes() == (tmp_path / "whole.vtok").read_bytes()
     assert replace(result, target=expected.target) == expected
     assert [part.num_frames for part in parts] == [32, 32, 32, 5]
-    assert [part.num_before for part in parts] == [0, 2, 2, 2]  # the tiny model has two blocks
+    assert [part.first_chunk for part in parts] == [0, 4, 8, 12]
     assert attempts == [False, True, True, True]
 
 

@@ -1,6 +1,7 @@
 """Encodes chunks of a source to groups of a file: search, networks and entropy coder run at the same time."""
 
 from collections.abc import Generator, Iterable, Iterator
+from typing import NamedTuple
 
 from vtok.codec.chunk_coder import ChunkEncoder, SearchedChunk
 from vtok.codec.chunk_tokens import ChunkTokens
@@ -14,6 +15,16 @@ from vtok.system.pipeline import DEPTH, ahead
 from vtok.system.threads import num_threads
 from vtok.video.frame import VideoInfo
 
+_LARGE_FRAME = 1 << 22  # pixels; a chunk of larger ones takes 50 MB and more
+
+
+class CodedChunk(NamedTuple):
+    """A chunk whose samples are no longer needed."""
+
+    pts: list[int]
+    audio: list[bytes]
+    ends_group: bool
+
 
 def encode_chunks(
     chunks: Iterable[SourceChunk],
@@ -25,7 +36,7 @@ def encode_chunks(
     independent: bool = False,
     verify: bool = False,
     first_frame: int = 0,
-) -> Generator[SourceChunk | VideoGroup, None, None]:
+) -> Generator[CodedChunk | VideoGroup, None, None]:
     """Encode chunks, which are read and searched ahead. A caller that does not exhaust the generator must close it.
 
     Args:
@@ -39,7 +50,7 @@ def encode_chunks(
         first_frame: Number of the first frame of the first group.
 
     Yields:
-        Each chunk, once it is coded, and each group after its last chunk.
+        Each chunk, once it is coded, without its samples, and each group after its last chunk.
 
     Raises:
         ConfigError: The model does not have that quality.
@@ -53,13 +64,13 @@ def encode_chunks(
 
     group = new_group()
     with (
-        ahead(chunks, depth=DEPTH) as read,
+        ahead(chunks, depth=DEPTH if info.width * info.height <= _LARGE_FRAME else 1) as read,
         ahead(_searched(encoder, read), depth=1) as searched,
         ahead(_coded(encoder, searched), depth=DEPTH) as coded,
         num_threads(entropy_coding_threads()),
     ):
         for chunk, tokens in coded:
-            group.push(tokens, [frame.pts for frame in chunk.frames])
+            group.push(tokens, chunk.pts)
             yield chunk
             if chunk.ends_group:
                 finished = group.finish(first_frame)
@@ -70,15 +81,15 @@ def encode_chunks(
             yield group.finish(first_frame)
 
 
-def _searched(encoder: ChunkEncoder, chunks: Iterable[SourceChunk]) -> Iterator[tuple[SourceChunk, SearchedChunk]]:
+def _searched(encoder: ChunkEncoder, chunks: Iterable[SourceChunk]) -> Iterator[tuple[CodedChunk, SearchedChunk]]:
     """Yield each chunk with its motion."""
-    for chunk in chunks:
-        yield chunk, encoder.search(chunk.frames)
+    for frames, audio, ends_group in chunks:
+        yield CodedChunk([frame.pts for frame in frames], audio, ends_group), encoder.search(frames)
 
 
 def _coded(
-    encoder: ChunkEncoder, chunks: Iterable[tuple[SourceChunk, SearchedChunk]]
-) -> Iterator[tuple[SourceChunk, ChunkTokens]]:
+    encoder: ChunkEncoder, chunks: Iterable[tuple[CodedChunk, SearchedChunk]]
+) -> Iterator[tuple[CodedChunk, ChunkTokens]]:
     """Yield each chunk with its tokens."""
     for chunk, searched in chunks:
         yield chunk, encoder.encode(searched)

@@ -175,7 +175,7 @@ def encode_with(
                     yield item
                 else:
                     yield item.audio
-                    advance(len(item.frames))
+                    advance(len(item.pts))
 
     return write_encoded(options, source, target, coded, model=model, overwrite=overwrite, progress=progress)
 

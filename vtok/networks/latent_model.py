@@ -134,6 +134,7 @@ _RETIRED = (("is_predictive", True),)  # of weights from when there were models 
 _DISTORTION_WEIGHT = 100.0  # of the objective, in whose units lambda is
 _SEARCH_FACTOR = 88.0
 FINER_START = 1.25  # factor on the gains in the first chunk of a group, before training
+_POSITIONS_AT_ONCE = 2048  # whose costs are estimated together
 _BITS_OF_ONE = 4.5  # of a code of one, its place among zeros included
 
 
@@ -277,16 +278,22 @@ class LatentModel(nn.Module):
         Returns:
             `[b, H, W]`; sums over blocks are the objective's cost times the pixels of the chunk.
         """
-        blocks = planes_to_blocks(chunk)
-        coefficients = self.transform.analyse(blocks).float()
-        gain = self._gain(quality)[:, :, 0]
-        latents = coefficients * gain
-        codes = torch.where(latents.abs() < 0.6, 0, latents.round())
-        left_out = (blocks.float().square().sum(1) - coefficients.square().sum(1)).clamp_min(0)
-        error = left_out + (codes / gain - coefficients).square().sum(1)
-        bits = torch.where(codes == 0, 0, _BITS_OF_ONE + 2 * codes.abs().clamp_min(1).log2()).sum(1)
-        # Block vectors are scaled so that a plain sum has the weights of the planes, twice those of the objective.
-        return 0.5 * _DISTORTION_WEIGHT * error + self.lagrangian(quality)[:, None, None] * bits
+        rows = max(1, _POSITIONS_AT_ONCE * PATCH // chunk.y.shape[-1])
+        gain, lagrangian = self._gain(quality)[:, :, 0], self.lagrangian(quality)[:, None, None]
+        parts = []
+        for start in range(0, chunk.y.shape[-2] // PATCH, rows):
+            sides = (PATCH, PATCH // 2, PATCH // 2)
+            strip = (p[..., start * n : (start + rows) * n, :] for p, n in zip(chunk, sides, strict=True))
+            blocks = planes_to_blocks(Planes(*strip))
+            coefficients = self.transform.analyse(blocks).float()
+            latents = coefficients * gain
+            codes = torch.where(latents.abs() < 0.6, 0, latents.round())
+            left_out = (blocks.float().square().sum(1) - coefficients.square().sum(1)).clamp_min(0)
+            error = left_out + (codes / gain - coefficients).square().sum(1)
+            bits = torch.where(codes == 0, 0, _BITS_OF_ONE + 2 * codes.abs().clamp_min(1).log2()).sum(1)
+            # Block vectors are scaled so that a plain sum has the weights of the planes, twice those of the objective.
+            parts.append(0.5 * _DISTORTION_WEIGHT * error + lagrangian * bits)
+        return torch.cat(parts, dim=1)
 
     def lagrangian(self, quality: Tensor) -> Tensor:
         """Lambda `[b]` at `quality [b]`: the distortion that a bit per pixel may cost."""

@@ -29,6 +29,7 @@ from vtok.video.motion import BLOCK, STEPS, UNITS
 
 # Steps whose frames differ are taken together: the positions in STEPS of each level, in the order of the analysis.
 LEVELS = ((3, 4, 5, 6), (1, 2), (0,))
+MAX_SAMPLES_TOGETHER = 1 << 21  # of a plane; where planes are larger, steps are taken one by one, in less memory
 UPDATE = 0.5  # share of a step's difference that the anchor takes over; without it, alignment costs bits
 
 
@@ -124,7 +125,7 @@ def _haar(device: torch.device) -> tuple[Tensor, Tensor]:
 def _analyse(frames: Tensor, vectors: Tensor) -> Tensor:
     """The motion-compensated Haar transform of `frames [b, 8, c, h, w]`."""
     x = list(frames.unbind(1))
-    for level in LEVELS:
+    for level in _levels(frames):
         grid = _grid(vectors[:, level].flatten(0, 1), frames)
         anchors, moved = (torch.stack([x[STEPS[k][i]] for k in level], dim=1).flatten(0, 1) for i in (0, 1))
         high = moved - _sample(anchors, grid)
@@ -136,12 +137,18 @@ def _analyse(frames: Tensor, vectors: Tensor) -> Tensor:
 def _synthesise(bands: Tensor, vectors: Tensor) -> Tensor:
     """The inverse of `_analyse`."""
     x = list(bands.unbind(1))
-    for level in reversed(LEVELS):
+    for level in reversed(_levels(bands)):
         grid = _grid(vectors[:, level].flatten(0, 1), bands)
         low, high = (torch.stack([x[STEPS[k][i]] for k in level], dim=1).flatten(0, 1) for i in (0, 1))
         anchors = low - UPDATE * _spread(high, grid)
         _put(x, level, anchors, high + _sample(anchors, grid))
     return torch.stack(x, dim=1)
+
+
+def _levels(frames: Tensor) -> tuple[tuple[int, ...], ...]:
+    """The positions in STEPS of the steps that are taken together, in the order of the analysis."""
+    is_large = frames.shape[-2] * frames.shape[-1] > MAX_SAMPLES_TOGETHER
+    return tuple((k,) for level in LEVELS for k in level) if is_large else LEVELS
 
 
 def _put(x: list[Tensor], level: tuple[int, ...], anchors: Tensor, moved: Tensor) -> None:
