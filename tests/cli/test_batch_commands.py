@@ -121,7 +121,9 @@ def test_encoding_verifies_what_it_writes(vtok, made, monkeypatch):
     assert codec.encode_file(made / "good.mp4", "a.vtok", verify=True, overwrite=True).notices == []
     pull = PriorGroupDecoder.pull
     monkeypatch.setattr(PriorGroupDecoder, "pull", lambda self, *motion: pull(self, *motion) ^ 1)
-    assert_failed(vtok("encode", made / "good.mp4", "b.vtok", "--verify"), "codes of frames 0 to 23 have CRC-32")
+    assert_failed(
+        vtok("encode", made / "good.mp4", "b.vtok", "--verify"), "codes or motion of frames 0 to 23 have CRC-32"
+    )
     monkeypatch.setattr(codec, "check_written", lambda target: (_ for _ in ()).throw(ChecksumError("called")))
     monkeypatch.setattr(PriorGroupDecoder, "pull", pull)
     assert_failed(vtok("encode", made / "good.mp4", "b.vtok", "--verify"), "called")

@@ -10,7 +10,7 @@ from av.video.reformatter import VideoReformatter
 import vtok
 from support.sources import make_frames, read, write_source
 from vtok.codec.chunk_coder import ChunkDecoder
-from vtok.codec.compressed_video import CompressedVideo, LatentFrame
+from vtok.codec.compressed_video import CompressedVideo
 from vtok.container.reader import ContainerReader
 from vtok.errors import ChecksumError, ConfigError
 from vtok.files.decode import decode_file
@@ -93,13 +93,21 @@ def decoded_from(path, tokenizer, start, stop, monkeypatch):
 
 def test_only_what_is_needed_is_read_and_decoded(encoded, tokenizer, monkeypatch):
     assert decoded_from(encoded, tokenizer, 66, 70, monkeypatch) == ([64], [64])
-    with monkeypatch.context() as patch:
-        patch.setattr(LatentFrame, "stands_alone", property(lambda self: self.starts_group))
-        assert decoded_from(encoded, tokenizer, 60, 66, monkeypatch) == ([48, 64], [48, 56, 64])
-        assert decoded_from(encoded, tokenizer, 50, 53, monkeypatch) == ([48], [48])
-    with monkeypatch.context() as patch:
-        patch.setattr(LatentFrame, "stands_alone", property(lambda self: True))
-        assert decoded_from(encoded, tokenizer, 60, 66, monkeypatch) == ([48, 64], [56, 64])
+    assert decoded_from(encoded, tokenizer, 60, 66, monkeypatch) == ([48, 64], [48, 56, 64])
+    assert decoded_from(encoded, tokenizer, 50, 53, monkeypatch) == ([48], [48])
+
+
+def test_chunks_that_are_not_predicted_need_one_before(tokenizer, tmp_path, monkeypatch):
+    source = write_source(tmp_path / "in.mp4", make_frames(40, 24, 40))
+    encode_file(source, tmp_path / "a.vtok", tokenizer=tokenizer, independent=True)
+    with CompressedVideo(tmp_path / "a.vtok", tokenizer=tokenizer) as video:
+        whole = list(video)
+        decoded, decode = [], ChunkDecoder.decode
+        monkeypatch.setattr(
+            ChunkDecoder, "decode", lambda self, tokens, pts: decoded.append(tokens) or decode(self, tokens, pts)
+        )
+        assert_equal(list(video.frames(25, 31)), whole[25:31])
+        assert len(decoded) == 2
 
 
 def test_groups_stand_alone(encoded, tokenizer, whole):

@@ -85,7 +85,7 @@ def test_the_networks_see_as_many_rows_as_they_say(tiny_tokenizer):
     assert seen.tolist() == list(range(10 - reach, 10 + reach + 1))
 
     codes = latents.detach().requires_grad_()
-    decoded = model.decode_chunk(codes, nothing, quality)
+    decoded, _ = model.decode_chunk(codes, nothing, quality)
     decoded.y[:, :, 80:88].sum().backward()
     seen = codes.grad.abs().sum((0, 1, 2, 4)).nonzero().flatten()
     reach = model.config.synthesis_reach

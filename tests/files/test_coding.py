@@ -116,7 +116,7 @@ def test_groups_begin_alike_wherever_they_begin(tokenizer, tmp_path):
 def test_independent_chunks_decode_alone(tokenizer, tmp_path):
     source = write_source(tmp_path / "in.mp4", make_frames(24, 24, 40))
     encode_file(source, tmp_path / "one.vtok", tokenizer=tokenizer, independent=True)
-    encode_file(source, tmp_path / "three.vtok", tokenizer=tokenizer, keyframe_seconds=0.1)
+    encode_file(source, tmp_path / "three.vtok", tokenizer=tokenizer, independent=True, keyframe_seconds=0.1)
     tokens = [TokenReader(tmp_path / name, tokenizer=tokenizer) for name in ("one.vtok", "three.vtok")]
     assert not np.asarray(tokens[0].predicted).any()
     assert np.array_equal(tokens[0], tokens[1])

@@ -30,8 +30,8 @@ def counted(monkeypatch):
 
         monkeypatch.setattr(owner, method, counting)
 
-    count(LatentModel, "encode", "networks")
-    count(LatentModel, "decode", "networks")
+    count(LatentModel, "encode_chunk", "networks")
+    count(LatentModel, "decode_chunk", "networks")
     count(FrameCoder, "code", "entropy coding")
     return counts
 

@@ -1,5 +1,6 @@
 """A prior cut down to smaller sizes is what it was, but for what was cut off."""
 
+import json
 from copy import deepcopy
 from dataclasses import replace
 
@@ -76,7 +77,7 @@ def test_weights_are_cut_and_the_rest_is_theirs(model, tmp_path):
     sizes = {name: getattr(model.config, name) for name in LatentModelConfig.__slots__}
     save_weights(source, {name: x.half() for name, x in model.state_dict().items()}, sizes)
     new = sizes | {"prior_num_single_pass": 1, "prior_single_pass_dim": 6, "prior_near_channels": 3}
-    lines = (f"{name} = {list(value) if isinstance(value, tuple) else value}" for name, value in new.items())
+    lines = (f"{name} = {json.dumps(value)}" for name, value in new.items())
     config.write_text("[model]\n" + "\n".join(lines))
     smaller_prior(source, output, config)
     tensors, written = load_weights(output)

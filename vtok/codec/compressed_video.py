@@ -31,11 +31,6 @@ class LatentFrame(NamedTuple):
     pts: tuple[int, ...]  # of 1 to 8 frames
     starts_group: bool
 
-    @property
-    def stands_alone(self) -> bool:
-        """Whether it decodes without the frame before it."""
-        return self.starts_group or not self.tokens.motion.is_predicted.any()
-
 
 class CompressedVideo(Closing):
     """A `.vtok` file as frames, decoded on demand.
@@ -106,7 +101,8 @@ class CompressedVideo(Closing):
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
         """Yield frames `start` to `stop` (exclusive; default: the end), bit for bit those of a whole decode.
 
-        This reads only the groups of these frames, and decodes the first from the last chunk on that stands alone.
+        This reads only the groups of these frames. It decodes the first of them from its beginning, or, where no chunk
+        is predicted, from the chunk before.
 
         Raises:
             ConfigError: `start` is negative.
@@ -132,8 +128,11 @@ class CompressedVideo(Closing):
             for latent in self._latent_frames_of(self.index.read_group(location)):
                 if latent.first_frame >= stop:
                     return
-                if latent.stands_alone:
+                if latent.starts_group:
                     before.clear()
+                elif self.header.independent:
+                    # The ends of chunks are blended, and the last frame of a chunk does not depend on that.
+                    del before[:-1]
                 before.append(latent)
                 if latent.first_frame + len(latent.pts) > start:
                     yield from before
