@@ -71,7 +71,7 @@ def quantities(f: Figures) -> dict[str, tuple[str, float, str]]:
         "frames": ("hours x 3600 x frames/s", frames, "frames"),
         "encode_hours": ("frames / encode speed", encode_hours, "core hours"),
         "scan_hours": ("frames / scan speed, if all files are split", scan_hours, "core hours"),
-        "total_hours": ("sum of these three", total_hours, "core hours"),
+        "total_hours": ("sum of these two", total_hours, "core hours"),
         "hours_per_hour": ("total / hours", total_hours / v["hours"], "core hours per hour of video"),
         "days": ("total / cores / 24", total_hours / v["cores"] / 24, "days"),
         "pictures": ("frames x 1280 x 720 x bits per pixel / 8", pictures / 1e12, "TB of pictures"),
