@@ -49,7 +49,6 @@ class Figures:
     sources: Figure = Figure(2500, "kbit/s of the sources", "assumed")
     minutes: Figure = Figure(10, "minutes per file", "assumed")
     split: Figure = Figure(60, "seconds per range", "default of `--split-seconds`")
-    blocks: Figure = Figure(3, "chunks of 8 frames that a range begins early", "the model: blocks of its encoder")
     part: Figure = Figure(8, "MB per request to an object store", "assumed")
     cores: Figure = Figure(10_000, "cores", "assumed")
 
@@ -60,9 +59,7 @@ def quantities(f: Figures) -> dict[str, tuple[str, float, str]]:
     frames = v["hours"] * 3600 * v["frames"]
     encode_hours = frames / v["encode"] / 3600
     scan_hours = frames / v["scan"] / 3600
-    early = v["blocks"] * 8 / (v["split"] * v["frames"])
-    early_hours = encode_hours * early
-    total_hours = encode_hours + scan_hours + early_hours
+    total_hours = encode_hours + scan_hours
     pictures = frames * 1280 * 720 * v["rate"] / 8
     sound = v["hours"] * 3600 * v["sound"] * 1000 / 8
     sources = v["hours"] * 3600 * v["sources"] * 1000 / 8
@@ -74,8 +71,7 @@ def quantities(f: Figures) -> dict[str, tuple[str, float, str]]:
         "frames": ("hours x 3600 x frames/s", frames, "frames"),
         "encode_hours": ("frames / encode speed", encode_hours, "core hours"),
         "scan_hours": ("frames / scan speed, if all files are split", scan_hours, "core hours"),
-        "early_hours": ("encode x early chunks / chunks of a range, at most", early_hours, "core hours"),
-        "total_hours": ("sum of these three", total_hours, "core hours"),
+        "total_hours": ("sum of these two", total_hours, "core hours"),
         "hours_per_hour": ("total / hours", total_hours / v["hours"], "core hours per hour of video"),
         "days": ("total / cores / 24", total_hours / v["cores"] / 24, "days"),
         "pictures": ("frames x 1280 x 720 x bits per pixel / 8", pictures / 1e12, "TB of pictures"),

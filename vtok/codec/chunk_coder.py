@@ -277,7 +277,7 @@ class ChunkEncoder(_Coder):
             with self._arithmetic.autocast():
                 latents = self._model.encode_chunk(seen, predicted, self._quality, starts_group=starts_group)
             wanted = latents[0, :, 0, strip.wanted_of_seen(1)]
-            chosen = prefer_cheap_codes(wanted, quantizer(wanted), None)
+            chosen = prefer_cheap_codes(wanted, quantizer(wanted))
             codes[:, strip.inner] = quantizer.to_uint8(chosen).cpu().numpy()
         return codes
 
