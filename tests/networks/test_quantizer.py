@@ -77,13 +77,16 @@ def test_residual_lfq_gradient_stops_beyond_the_range():
     assert latents.grad.tolist() == [0, 1, 1, 0]
 
 
-def test_zero_is_taken_where_it_is_hardly_worse():
-    latents = torch.tensor([0.54, -0.54, 0.56, 1.54, 2.6])
-    assert prefer_cheap_codes(latents, latents.round()).tolist() == [0, 0, 1, 2, 3]
+def test_a_cheap_code_is_taken_where_it_is_hardly_worse():
+    latents = torch.tensor([0.54, -0.54, 0.56, 1.54, 1.54, 2.6, 0.54])
+    previous = torch.tensor([5.0, 5.0, 5.0, 1.0, 3.0, 2.0, 1.0])
+    nearest = latents.round()
+    assert prefer_cheap_codes(latents, nearest, None).tolist() == [0, 0, 1, 2, 2, 3, 0]
+    assert prefer_cheap_codes(latents, nearest, previous).tolist() == [0, 0, 1, 1, 2, 3, 1]
 
 
 def test_no_choice_is_more_than_a_margin_farther_than_the_nearest_code():
-    latents = torch.randn(10_000)
-    chosen = prefer_cheap_codes(latents, latents.round())
+    latents = torch.randn(10_000) * 3
+    chosen = prefer_cheap_codes(latents, latents.round(), (latents + torch.randn(10_000)).round())
     assert (latents - chosen).abs().max() < 0.5 + CHEAP_CODE_MARGIN
     assert (chosen != latents.round()).float().mean() > 0.02

@@ -95,8 +95,8 @@ SUBJECTS = (
         title="Gravel that pans",
         write=made(hard_clips.panning_texture),
         shown_quality=5,
-        remark="Nothing follows the motion: every eight frames pay for the texture anew, and what is not paid for is "
-        "smoothed away, most of all along the motion.",
+        remark="Motion is followed within eight frames only: the next eight pay for the texture anew, and what is not "
+        "paid for is smoothed away.",
     ),
     Subject(
         title="A hard cut",

@@ -217,15 +217,16 @@ class ChunkEncoder(_Coder):
         super().__init__(model, info, quality, arithmetic, independent=independent)
         self._strips = strips(*self._size, self._model.config.analysis_reach, bfloat16=self._arithmetic.bfloat16)
         self._decoder = ChunkDecoder(model, info, quality, arithmetic, independent=independent)
-        self._coded: tuple[ChunkTokens, Planes] | None = None  # the last chunk and its prediction, not yet decoded
         rows, columns = self._size
         self._alignment_search = MotionSearch(rows * PATCH, columns * PATCH)
         self._prediction_search = MotionSearch(rows * PATCH, columns * PATCH)
         self._lagrangian = float(self._model.search_lagrangian(self._quality))
+        self.start_group()
 
     def start_group(self) -> None:
         """Encode the next chunk regardless of earlier ones."""
-        self._coded = None
+        self._previous: list[Tensor | None] = [None] * len(self._strips)
+        self._coded: tuple[ChunkTokens, Planes] | None = None  # the last chunk and its prediction, not yet decoded
         self._decoder.start_group()
 
     def search(self, frames: Sequence[Frame]) -> SearchedChunk:
@@ -272,12 +273,14 @@ class ChunkEncoder(_Coder):
     def _codes_of(self, chunk: Planes, prediction: Planes, *, starts_group: bool) -> Codes:
         codes = np.empty((self._model.config.num_channels, *self._size), np.uint8)
         quantizer = self._model.quantizer
-        for strip in self._strips:
+        for i, strip in enumerate(self._strips):
             seen, predicted = (_rows(planes, strip) for planes in (chunk, prediction))
             with self._arithmetic.autocast():
                 latents = self._model.encode_chunk(seen, predicted, self._quality, starts_group=starts_group)
             wanted = latents[0, :, 0, strip.wanted_of_seen(1)]
-            chosen = prefer_cheap_codes(wanted, quantizer(wanted))
+            chosen = prefer_cheap_codes(wanted, quantizer(wanted), self._previous[i])
+            if self._independent:
+                self._previous[i] = chosen
             codes[:, strip.inner] = quantizer.to_uint8(chosen).cpu().numpy()
         return codes
 
