@@ -119,7 +119,10 @@ def test_independent_chunks_decode_alone(tokenizer, tmp_path):
     encode_file(source, tmp_path / "three.vtok", tokenizer=tokenizer, independent=True, keyframe_seconds=0.1)
     tokens = [TokenReader(tmp_path / name, tokenizer=tokenizer) for name in ("one.vtok", "three.vtok")]
     assert not np.asarray(tokens[0].predicted).any()
-    assert np.array_equal(tokens[0], tokens[1])
+    # Codes are chosen to be those of the chunk before where that is nearly as good, but not across groups.
+    codes = [np.asarray(reader).astype(int) for reader in tokens]
+    assert np.array_equal(codes[0][0], codes[1][0])
+    assert np.abs(codes[0] - codes[1]).max() <= 1
     assert np.array_equal(tokens[0].motion, tokens[1].motion)
     assert [reader.num_groups for reader in tokens] == [1, 3]
 
