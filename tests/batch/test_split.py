@@ -88,8 +88,8 @@ def test_ranges_make_the_file_of_one_encoder(tmp_path, tiny_tokenizer, attempts,
     assert replace(result, target=expected.target) == expected
     assert [part.num_frames for part in parts] == [32, 32, 32, 5]
     assert [part.first_chunk for part in parts] == [0, 4, 8, 12]
-    # FFmpeg guesses the last times of a program stream from those before, so its end is decoded from the beginning.
-    assert attempts == [False, True, True, True] + [False] * (suffix == ".mpg")
+    # FFmpeg guesses times of a program stream from those before: then a range is decoded again from the beginning.
+    assert sorted(attempts) == [False] * (2 if suffix == ".mpg" else 1) + [True] * 3
 
 
 @pytest.mark.parametrize("num_frames", [31, 32, 33, 40, 48, 64, 96])
