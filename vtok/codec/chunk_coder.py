@@ -53,7 +53,7 @@ class _Coder:
         *,
         independent: bool,
     ) -> None:
-        self._independent = independent
+        self._independent = independent or not model.networks.config.predicts
         self._arithmetic = arithmetic or choose_arithmetic("cpu")
         self._num_threads = torch.get_num_threads()  # for any thread that calls later; see `vtok.system.threads`
         self._model = model.on(self._arithmetic.device)

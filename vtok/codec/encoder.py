@@ -56,7 +56,6 @@ def encode_chunks(
         ConfigError: The model does not have that quality.
         ChecksumError: A group was verified and decoded to other tokens.
     """
-    independent = independent or not model.networks.config.predicts
     encoder = ChunkEncoder(model, info, quality, arithmetic, independent=independent)
 
     def new_group() -> GroupEncoder:
