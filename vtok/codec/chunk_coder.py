@@ -287,7 +287,7 @@ class ChunkEncoder(_Coder):
 
 def _rows(planes: Planes, strip: Strip) -> Planes:
     """The part of planes that the networks see for a strip."""
-    return Planes(*(plane[:, :, strip.seen(side)] for plane, side in zip(planes, _SIDES, strict=True)))
+    return planes.block_rows(strip.outer.start, strip.outer.stop)
 
 
 def _whole_blocks(planes: Sequence[Plane], size: tuple[int, int], side: int) -> Plane:

@@ -1,6 +1,7 @@
 """Encodes chunks of a source to groups of a file: search, networks and entropy coder run at the same time."""
 
 from collections.abc import Generator, Iterable, Iterator
+from contextlib import nullcontext
 from typing import NamedTuple
 
 from vtok.codec.chunk_coder import ChunkEncoder, SearchedChunk
@@ -62,9 +63,11 @@ def encode_chunks(
         return GroupEncoder(model.exact_prior, quality, (info.height, info.width), verify=verify)
 
     group = new_group()
+    # The chunks of large frames that wait would take more memory than the time that is won is worth.
+    is_large = info.width * info.height > _LARGE_FRAME
     with (
-        ahead(chunks, depth=DEPTH if info.width * info.height <= _LARGE_FRAME else 1) as read,
-        ahead(_searched(encoder, read), depth=1) as searched,
+        ahead(chunks, depth=1 if is_large else DEPTH) as read,
+        nullcontext(_searched(encoder, read)) if is_large else ahead(_searched(encoder, read), depth=1) as searched,
         ahead(_coded(encoder, searched), depth=DEPTH) as coded,
         num_threads(entropy_coding_threads()),
     ):

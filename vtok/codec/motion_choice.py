@@ -56,7 +56,6 @@ def _cost(model: LatentModel, chunk: Planes, moved: Planes | None, quality: Tens
     cost = costs_of_blocks(model.estimate_cost(chunk, quality))
     if moved is None:
         return cost.sum((1, 2)), np.zeros(tuple(cost.shape[1:]), np.bool_)
-    left = Planes(*(a - b for a, b in zip(chunk, moved, strict=True)))
-    predicted_cost = costs_of_blocks(model.estimate_cost(left, quality))
+    predicted_cost = costs_of_blocks(model.estimate_cost(chunk, quality, moved))
     is_predicted = predicted_cost < PREDICTION_FACTOR * cost
     return torch.where(is_predicted, predicted_cost, cost).sum((1, 2)), is_predicted[0].cpu().numpy()

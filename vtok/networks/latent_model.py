@@ -265,15 +265,16 @@ class LatentModel(nn.Module):
         return cells_to_planes(self.synthesis.blend(cells, hint, quality), len(quality))
 
     @torch.no_grad()
-    def estimate_cost(self, chunk: Planes, quality: Tensor) -> Tensor:
+    def estimate_cost(self, chunk: Planes, quality: Tensor, prediction: Planes | None = None) -> Tensor:
         """Estimate what chunks would cost to code, without the networks: distortion plus lambda times bits.
 
         The transform alone, rounding, and a guess of the bits of each code are enough to compare ways to predict a
         chunk.
 
         Args:
-            chunk: What a prediction leaves of an aligned chunk, luma `[b, 8, 8 H, 8 W]`.
+            chunk: Aligned chunks, luma `[b, 8, 8 H, 8 W]`.
             quality: Qualities `[b]`.
+            prediction: What predicts each of their frames, luma `[b, 1, 8 H, 8 W]`; None if nothing does.
 
         Returns:
             `[b, H, W]`; sums over blocks are the objective's cost times the pixels of the chunk.
@@ -282,9 +283,11 @@ class LatentModel(nn.Module):
         gain, lagrangian = self._gain(quality)[:, :, 0], self.lagrangian(quality)[:, None, None]
         parts = []
         for start in range(0, chunk.y.shape[-2] // PATCH, rows):
-            sides = (PATCH, PATCH // 2, PATCH // 2)
-            strip = (p[..., start * n : (start + rows) * n, :] for p, n in zip(chunk, sides, strict=True))
-            blocks = planes_to_blocks(Planes(*strip))
+            strip = chunk.block_rows(start, start + rows)
+            if prediction is not None:
+                predicted = prediction.block_rows(start, start + rows)
+                strip = Planes(*(a - b for a, b in zip(strip, predicted, strict=True)))
+            blocks = planes_to_blocks(strip)
             coefficients = self.transform.analyse(blocks).float()
             latents = coefficients * gain
             codes = torch.where(latents.abs() < 0.6, 0, latents.round())

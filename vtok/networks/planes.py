@@ -36,19 +36,20 @@ class Planes(NamedTuple):
     def from_uint8(cls, y: Tensor, u: Tensor, v: Tensor, *, full_range: bool) -> "Planes":
         """Planes from 8-bit samples with ITU-R BT.601 levels: luma 16 to 235, chroma 16 to 240, unless `full_range`."""
         black, luma_span, chroma_span = _levels(full_range)
-        return cls(
-            (y.float() - black) * (2 / luma_span) - 1,
-            (u.float() - 128) * (2 / chroma_span),
-            (v.float() - 128) * (2 / chroma_span),
-        )
+        # In place after the first step: chunks of large frames have hundreds of megabytes.
+        luma, *chroma = (plane.to(torch.float32, copy=True) for plane in (y, u, v))
+        luma.sub_(black).mul_(2 / luma_span).sub_(1)
+        return cls(luma, *(plane.sub_(128).mul_(2 / chroma_span) for plane in chroma))
 
     def to_uint8(self, *, full_range: bool) -> tuple[Tensor, Tensor, Tensor]:
         """The nearest 8-bit samples, with the levels of `from_uint8`; its exact inverse."""
         black, luma_span, chroma_span = _levels(full_range)
-        luma = (self.y.float() + 1) * (luma_span / 2) + black
-        chroma = (plane.float() * (chroma_span / 2) + 128 for plane in (self.u, self.v))
-        y, u, v = (plane.round().clamp_(0, 255).to(torch.uint8) for plane in (luma, *chroma))
-        return y, u, v
+        luma = (self.y.float() + 1).mul_(luma_span / 2).add_(black).round_().clamp_(0, 255).to(torch.uint8)
+        u, v = (
+            (plane.float() * (chroma_span / 2)).add_(128).round_().clamp_(0, 255).to(torch.uint8)
+            for plane in (self.u, self.v)
+        )
+        return luma, u, v
 
     @classmethod
     def from_rgb(cls, video: Tensor) -> "Planes":
@@ -78,6 +79,10 @@ class Planes(NamedTuple):
         """The top left `h` x `w` pixels."""
         ch, cw = -(-h // 2), -(-w // 2)
         return Planes(self.y[..., :h, :w], self.u[..., :ch, :cw], self.v[..., :ch, :cw])
+
+    def block_rows(self, start: int, stop: int) -> "Planes":
+        """Rows `start` to `stop` (exclusive) of blocks of 8 x 8 pixels."""
+        return Planes(self.y[..., 8 * start : 8 * stop, :], *(p[..., 4 * start : 4 * stop, :] for p in self[1:]))
 
     def frames(self, start: int, stop: int) -> "Planes":
         """Frames `start` to `stop` (exclusive)."""
