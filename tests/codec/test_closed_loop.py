@@ -20,7 +20,7 @@ from vtok.networks.planes import Planes
 from vtok.video.frame import VideoInfo
 from vtok.video.motion import STEPS
 
-MOST_OF_A_REPEAT = 0.6  # of the first chunk's bytes
+MOST_OF_A_REPEAT = 0.03  # of the first chunk's bytes
 
 
 def predicting_model():
@@ -95,7 +95,7 @@ def test_a_pan_costs_less_than_without_motion(monkeypatch):
     assert not any(each.motion.fields.any() for each in tokens)
     without = num_bytes(tokens, frames, model), psnr(frames, decoded(tokens, frames, model))
     assert with_motion[0] < 0.8 * without[0]
-    assert with_motion[1] > without[1] - 1.0
+    assert with_motion[1] > without[1] - 0.3
 
 
 def test_a_repeated_frame_costs_next_to_nothing():
