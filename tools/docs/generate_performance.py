@@ -35,7 +35,7 @@ time than today's, as measured on the Xeon.
 
 These figures are from before chunks were aligned by their motion. With it, on the EPYC, 128 frames of a street at
 640x360: 40 frames/s to encode and 49 to decode in bfloat16, 28 and 27.6 as a processor with AVX2 alone; peaks of 870 MB
-at 1280x720 and 3.4 GB at 3840x2160, both ways.
+at 1280x720 and 3.4 GB at 3840x2160, both ways. They were taken by hand; `make bench` will measure them with the rest.
 
 ## Beside other codecs
 At 640x360, in this process, so without start-up. x264 and SVT-AV1 are those of PyAV; decoding is to memory.

@@ -111,9 +111,7 @@ class LatentModelConfig:
             ConfigError: A field is outside its allowed set.
         """
         values: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value
-            for key, value in config.items()
-            if (key, value) not in _RETIRED
+            key: tuple(value) if isinstance(value, list) else value for key, value in config.items()
         }
         return cls(**values)
 
@@ -128,8 +126,6 @@ class LatentModelConfig:
         # The three convolutions of the refinement see three half-size cells.
         return self.num_synthesis_blocks + 2
 
-
-_RETIRED = (("is_predictive", True),)  # of weights from when there were models of another kind
 
 _DISTORTION_WEIGHT = 100.0  # of the objective, in whose units lambda is
 _SEARCH_FACTOR = 88.0
