@@ -90,7 +90,7 @@ def test_a_pan_costs_less_than_without_motion(monkeypatch):
     with_motion = num_bytes(tokens, frames, model), psnr(frames, decoded(tokens, frames, model))
     still = "vtok.motion.search.MotionSearch"
     monkeypatch.setattr(f"{still}.alignment", lambda self, luma, _: np.zeros((7, 2, 8, 12), np.int16))
-    monkeypatch.setattr(f"{still}.prediction", lambda *_: (np.zeros((2, 8, 12), np.int16), np.zeros((8, 12), bool)))
+    monkeypatch.setattr(f"{still}.prediction", lambda *_: np.zeros((2, 8, 12), np.int16))
     tokens = encoded(frames, model)
     assert not any(each.motion.fields.any() for each in tokens)
     without = num_bytes(tokens, frames, model), psnr(frames, decoded(tokens, frames, model))

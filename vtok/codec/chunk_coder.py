@@ -265,7 +265,7 @@ class ChunkEncoder(_Coder):
         if self._decoder.reference is None:
             return None
         last = self._decoder.reference[0][0, 0].cpu().numpy()
-        fields[-1], _ = self._prediction_search.prediction(
+        fields[-1] = self._prediction_search.prediction(
             searched.samples[0][ANCHOR], last, fields[:-1], self._lagrangian
         )
         return self._decoder.moved(fields[-1])

@@ -11,14 +11,13 @@ from numpy.typing import NDArray
 
 from vtok.motion.choice import Choice
 from vtok.motion.opencv import one_thread
-from vtok.motion.rates import UNIT, Floats, Form, expand, field_bits, flag_bits, neighbours, sum_units
+from vtok.motion.rates import UNIT, Floats, Form, expand, field_bits, neighbours, sum_units
 from vtok.video.motion import (
     BLOCK,
     MAX_VECTOR,
     NUM_FIELDS,
     STEPS,
     UNITS,
-    Mask,
     Vectors,
     motion_size,
     predicted_field,
@@ -36,8 +35,8 @@ MIN_SIDE = 16  # pixels; in less than a block there is little to find
 MIN_FLOW_SIDE = 32
 MAX_FLOW_RATIO = 16
 NUM_ROUNDS = 2  # of trying what the neighbours have chosen
-# A block is predicted where the prediction's error is less than this times that of the block's own mean, plus what the
-# means of its parts would cost to code.
+# A block will not be predicted where the error is more than this times that of the block's own mean, plus what the
+# means of its parts would cost to code; so more error than that does not matter.
 PREDICTION_FACTOR = 1.1
 MEANS_BITS = 24
 
@@ -97,8 +96,8 @@ class MotionSearch:
                 fields[k] = self._field(self._proposals(flow), target, smooth[anchor], fields, k, lagrangian)
         return fields
 
-    def prediction(self, frame: Luma, reference: Luma, fields: Vectors, lagrangian: float) -> tuple[Vectors, Mask]:
-        """The field that leads from a chunk to the one before, and where to follow it.
+    def prediction(self, frame: Luma, reference: Luma, fields: Vectors, lagrangian: float) -> Vectors:
+        """The field that leads from a chunk to the one before; what cannot be predicted anyway takes cheap vectors.
 
         Args:
             frame: Frame 2 of the chunk, uint8 `[height, width]`.
@@ -107,20 +106,16 @@ class MotionSearch:
             lagrangian: As for `alignment`.
 
         Returns:
-            Vectors `[2, rows, columns]`, and whether a block is predicted, bool `[rows, columns]`.
+            Vectors `[2, rows, columns]`.
         """
-        rows, columns = self._blocks
+        if min(self._size) < MIN_SIDE:
+            return np.zeros((2, *self._blocks), np.int16)
         with one_thread():
             target, anchor = _smooth(frame)[::SPACING, ::SPACING], _smooth(reference)
             limit = PREDICTION_FACTOR * self._error_of_means(target) + lagrangian * MEANS_BITS
-            if min(self._size) < MIN_SIDE:
-                field = np.zeros((2, rows, columns), np.int16)
-            else:
-                expected = self._padded(predicted_field(fields, NUM_FIELDS - 1))
-                flow = self._dense_flow(frame, reference, self._dense(expected))
-                field = self._field(self._proposals(flow), target, anchor, fields, NUM_FIELDS - 1, lagrangian, limit)
-            error = self._error(target, anchor, self._padded(field))
-        return field, _choose_mask(error[:rows, :columns], limit[:rows, :columns], lagrangian)
+            expected = self._padded(predicted_field(fields, NUM_FIELDS - 1))
+            flow = self._dense_flow(frame, reference, self._dense(expected))
+            return self._field(self._proposals(flow), target, anchor, fields, NUM_FIELDS - 1, lagrangian, limit)
 
     def _padded(self, field: Vectors) -> Floats:
         """`[2, rows, columns]` as the search has it: `[R, C, 2]`, whole units, float32."""
@@ -251,12 +246,3 @@ def _medians(flow: Floats, rows: int, columns: int) -> Floats:
     values = flow.reshape(rows, h, columns, w, 2).transpose(0, 2, 4, 1, 3).reshape(rows, columns, 2, h * w)
     middle = (h * w - 1) // 2
     return np.partition(values, middle, axis=-1)[..., middle]
-
-
-def _choose_mask(error: Floats, limit: Floats, lagrangian: float) -> Mask:
-    """Which blocks are predicted, bool `[rows, columns]`, given their errors with and without prediction."""
-    flags = (error <= limit).astype(np.float32)
-    for _ in range(NUM_ROUNDS):
-        zero_bits, one_bits = flag_bits(flags)
-        flags = (error + lagrangian * one_bits <= limit + lagrangian * zero_bits).astype(np.float32)
-    return flags > 0

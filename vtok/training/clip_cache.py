@@ -356,7 +356,7 @@ def _search_clip(folder: Path, config: ClipCacheConfig, number: int) -> NDArray[
             alignment = search.alignment(frames, lagrangian)
             fields[place, chunk, :-1] = alignment.clip(-127, 127)
             if start:
-                prediction, _ = search.prediction(frames[ANCHOR], luma[start - 1], alignment, lagrangian)
+                prediction = search.prediction(frames[ANCHOR], luma[start - 1], alignment, lagrangian)
                 fields[place, chunk, -1] = prediction.clip(-127, 127)
     return fields
 
