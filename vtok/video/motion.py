@@ -1,4 +1,4 @@
-"""The motion of a chunk: how its eight frames move against one of them, and that one against the frame before."""
+"""The motion of a chunk: how its eight frames move against one of them, and that one against the chunk before."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -14,13 +14,12 @@ MAX_VECTOR = 1023  # quarters of a pixel, in either direction
 # frame 2. The order is that of the fields of a chunk, from the longest distance to the shortest.
 STEPS = ((2, 5), (2, 1), (5, 6), (1, 0), (2, 3), (5, 4), (6, 7))
 ANCHOR = 2
-NUM_FIELDS = len(STEPS) + 1  # the last field leads from frame 2 to the last frame of the chunk before
+NUM_FIELDS = len(STEPS) + 1  # the last field leads from frame 2 to frame 2 of the chunk before
 
 # How many frames each field spans, negative where the anchor is earlier: a field is about its distance x the velocity.
-DISTANCES = (*(anchor - moved for anchor, moved in STEPS), -1 - ANCHOR)
+DISTANCES = (*(anchor - moved for anchor, moved in STEPS), -8)
 
 Vectors = NDArray[np.int16]
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,20 +29,17 @@ class ChunkMotion:
     Attributes:
         fields: Vectors `[8, 2, rows, columns]` of blocks of 16x16 pixels, int16, in quarters of a pixel, from
             -1023 to 1023. Field `k < 7` is that of `STEPS[k]`: pixel `p` of the moved frame is like `p + vector` of the
-            anchor. Field 7 is that of the prediction: `p` of frame 2 is like `p + vector` of the last decoded frame of
-            the chunk before. The first component is horizontal, positive to the right; the second is vertical, positive
-            downwards.
-        is_predicted: Whether each block is predicted from the chunk before, bool `[rows, columns]`.
+            anchor. Field 7 leads to the chunk before: `p` of frame 2 is like `p + vector` of frame 2 there. It is zero in
+            the first chunk of a group. The first component is horizontal, positive to the right; the second is
+            vertical, positive downwards.
     """
 
     fields: Vectors
-    is_predicted: Mask
 
     @classmethod
-    def still(cls, height: int, width: int, *, is_predicted: bool) -> Self:
+    def still(cls, height: int, width: int) -> Self:
         """No motion in frames of `height` x `width` pixels."""
-        rows, columns = motion_size(height, width)
-        return cls(np.zeros((NUM_FIELDS, 2, rows, columns), np.int16), np.full((rows, columns), is_predicted))
+        return cls(np.zeros((NUM_FIELDS, 2, *motion_size(height, width)), np.int16))
 
 
 def motion_size(height: int, width: int) -> tuple[int, int]:
@@ -54,8 +50,7 @@ def motion_size(height: int, width: int) -> tuple[int, int]:
 def predicted_field(fields: Vectors, k: int) -> Vectors:
     """What field `k` of a chunk is expected to be, given the fields before it: steady motion.
 
-    With the distances `d` of `DISTANCES`, all 1 or 3 frames in either direction, it is the mean of `v_j / d_j` over the
-    `k` known fields, times `d_k`, exactly rounded to the nearest integer (halves away from zero) and clipped to
+    With the distances `d` of `DISTANCES` in frames, it is the mean of `v_j / d_j` over the `k` known fields, times `d_k`, exactly rounded to the nearest integer (halves away from zero) and clipped to
     `MAX_VECTOR`. Encoder and decoder must agree on it: it is integer arithmetic only.
 
     Args:
@@ -67,7 +62,7 @@ def predicted_field(fields: Vectors, k: int) -> Vectors:
     """
     if k == 0:
         return np.zeros(fields.shape[1:], np.int16)
-    # Three times the velocity is an integer, as 3 / d is.
+    # Three times the velocity is an integer, as 3 / d is for all fields that are known before others.
     weights = np.array([3 // d for d in DISTANCES[:k]], np.int32)
     numerator = DISTANCES[k] * np.tensordot(weights, fields[:k].astype(np.int32), axes=1)
     denominator = 3 * k
