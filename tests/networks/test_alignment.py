@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vtok.networks.motion import _AddWhereSampled, _grid, align, displace, estimate_bits, mask, restore
+from vtok.networks.motion import _AddWhereSampled, _grid, align, estimate_bits, restore
 from vtok.networks.planes import Planes
 from vtok.video.motion import motion_size
 
@@ -55,25 +55,6 @@ def test_an_aligned_pan_is_still(speed):
         return (inner - inner.mean(1, keepdim=True)).abs().max()
 
     assert change(align(planes, vectors)) < 0.05 * change(planes)
-
-
-def test_frames_are_displaced():
-    frame = random_planes(32, 48, t=1)
-    vectors = torch.tensor([8.0, -16.0]).view(1, 2, 1, 1).expand(1, 2, 2, 3)  # 2 right, 4 up
-    moved = displace(frame, vectors)
-    torch.testing.assert_close(moved.y[..., 4:, :-2], frame.y[..., :-4, 2:], rtol=0, atol=1e-5)
-    torch.testing.assert_close(moved.u[..., 2:, :-1], frame.u[..., :-2, 1:], rtol=0, atol=1e-5)
-
-
-def test_other_blocks_are_grey():
-    frame = random_planes(40, 24, t=1)
-    is_predicted = torch.tensor([[[True, False], [False, True], [True, True]]])
-    masked = mask(frame, is_predicted)
-    assert torch.equal(masked.y[..., :16, :16], frame.y[..., :16, :16])
-    assert not masked.y[..., :16, 16:].any()
-    assert not masked.v[..., 8:16, :8].any()
-    assert torch.equal(masked.v[..., 8:16, 8:], frame.v[..., 8:16, 8:])
-    assert torch.equal(masked.y[..., 32:, :], frame.y[..., 32:, :])
 
 
 def test_spreading_has_the_gradient_of_its_definition():

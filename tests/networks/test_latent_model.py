@@ -16,7 +16,7 @@ from vtok.networks.klt import (
     pad_to_blocks,
     planes_to_blocks,
 )
-from vtok.networks.latent_model import FINER_START, LatentModel, LatentModelConfig, no_prediction
+from vtok.networks.latent_model import LatentModel, LatentModelConfig
 from vtok.networks.latent_networks import ChunkBlend
 from vtok.networks.planes import Planes
 from vtok.networks.prior import MIN_PROBABILITY, Distribution, checkerboard
@@ -112,31 +112,6 @@ def test_chunks_are_independent(tiny_tokenizer):
         assert torch.equal(model.encode(planes.frames(8 * i, 8 * i + 8), quality), whole[:, :, i : i + 1])
         out = model.decode(codes[:, :, i : i + 1], quality)
         assert torch.equal(out.y, decoded.frames(8 * i, 8 * i + 8).y)
-
-
-@torch.no_grad()
-def test_the_first_chunk_of_a_group_is_quantized_more_finely(tiny_tokenizer):
-    model, quality = tiny_tokenizer.networks, torch.tensor([4.0])
-    chunk = random_planes(8, 24, 16)
-    finer, plain = (model.encode_chunk(chunk, no_prediction(chunk), quality, starts_group=x) for x in (True, False))
-    torch.testing.assert_close(finer, plain * FINER_START)
-    back, _ = model.decode_chunk(finer, no_prediction(chunk), quality, starts_group=True)
-    torch.testing.assert_close(
-        back.y, model.decode_chunk(plain, no_prediction(chunk), quality)[0].y, atol=1e-4, rtol=1e-4
-    )
-
-
-@torch.no_grad()
-def test_what_is_predicted_need_not_be_coded(tiny_tokenizer):
-    """A chunk that is its prediction has latents of zero, as far as the networks are their linear part."""
-    torch.manual_seed(0)
-    model, quality = LatentModel(LatentModelConfig(num_channels=20, dim=16, prior_groups=(20,))), torch.tensor([5.0])
-    frame = random_planes(1, 24, 16)
-    chunk = Planes(*(plane.expand(-1, 8, -1, -1) for plane in frame))
-    assert not model.encode_chunk(chunk, frame, quality).any()
-    decoded, _ = model.decode_chunk(torch.zeros(1, 20, 1, 3, 2), frame, quality)
-    for a, b in zip(decoded, chunk, strict=True):
-        torch.testing.assert_close(a, b)
 
 
 def pass_order(model, t, h, w):

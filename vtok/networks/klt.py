@@ -49,9 +49,6 @@ def planes_to_blocks(planes: Planes) -> Tensor:
     return torch.cat([y, u * CHROMA_WEIGHT, v * CHROMA_WEIGHT], dim=-1).permute(0, 3, 1, 2)
 
 
-PREDICTION_VALUES = BLOCK_VALUES // PATCH  # of one frame of a block
-
-
 def frame_to_blocks(frame: Planes) -> Tensor:
     """Whole blocks of single frames, luma `[b, 1, 8 H, 8 W]`, as vectors `[b, 96, H, W]`, scaled as block vectors."""
 
@@ -69,11 +66,6 @@ def frame_to_cells(frame: Tensor) -> list[Tensor]:
         rearrange(part, "b (i h j w) H W -> b (h w) (H i) (W j)", i=2, j=2, h=side)
         for part, side in zip(parts, (4, 2, 2), strict=True)
     ]
-
-
-def repeat_over_frames(frame: Tensor) -> Tensor:
-    """The cells `[b, 192, 2H, 2W]` of eight equal frames, from one of them, `[b, 96, H, W]` of `frame_to_blocks`."""
-    return torch.cat([cells.repeat(1, PATCH, 1, 1) for cells in frame_to_cells(frame)], dim=1)
 
 
 # A block consists of four half-size cells (4 x 4 pixels, all 8 frames). Their samples are the channels of a grid of

@@ -50,8 +50,6 @@ class LatentModelConfig:
         refine_dim: Width of the decoder's refinement on the half-size grid.
         guide_dim: Number of channels that the refinement gets from the latent grid.
         blend_dim: Width of the network that blends the ends of chunks; 0 leaves the ends as they are.
-        predicts: Whether the networks are trained to code what is left of a prediction. If not, encoders predict no
-            chunk.
         num_qualities: Number of trained operating points.
         finest_step: Step of the quantizer at the highest quality before training, in units of the orthonormal
             transform.
@@ -77,7 +75,6 @@ class LatentModelConfig:
     refine_dim: int = 96
     guide_dim: int = 32
     blend_dim: int = 0
-    predicts: bool = False
     num_qualities: int = 9
     finest_step: float = 0.13
     coarsest_step: float = 3.2
@@ -94,8 +91,6 @@ class LatentModelConfig:
     def __post_init__(self) -> None:
         for field in fields(self):
             value, (low, high) = getattr(self, field.name), _BOUNDS.get(field.name, (1, 1 << 16))
-            if field.type is bool and not isinstance(value, bool):
-                raise ConfigError(f"{field.name} is {value!r}; expected true or false")
             if field.type is int and not (isinstance(value, int) and low <= value <= high):
                 raise ConfigError(f"{field.name} is {value!r}; expected an integer from {low} to {high}")
         ends = self.prior_groups
@@ -129,7 +124,6 @@ class LatentModelConfig:
 
 _DISTORTION_WEIGHT = 100.0  # of the objective, in whose units lambda is
 _SEARCH_FACTOR = 88.0
-FINER_START = 1.25  # factor on the gains in the first chunk of a group, before training
 _POSITIONS_AT_ONCE = 2048  # whose costs are estimated together
 _BITS_OF_ONE = 4.5  # of a code of one, its place among zeros included
 
@@ -160,10 +154,6 @@ class LatentModel(nn.Module):
         with torch.no_grad():
             steps = torch.linspace(math.log(config.coarsest_step), math.log(config.finest_step), qualities)
             self.log_gain.rows.copy_(-steps[:, None].expand(-1, n))
-        # Later chunks inherit from the first of a group, so it is worth more bits.
-        self.log_gain_at_start = QualityTable(qualities, n)
-        with torch.no_grad():
-            self.log_gain_at_start.rows.fill_(math.log(FINER_START))
         self.prior = Prior(
             num_channels=n,
             groups=config.prior_groups,
@@ -197,50 +187,42 @@ class LatentModel(nn.Module):
             Latents `[b, n, T, H, W]` in units of one code step, not yet rounded, float32.
         """
         chunks = (planes.frames(start, start + PATCH) for start in range(0, planes.y.shape[1], PATCH))
-        return torch.cat([self.encode_chunk(chunk, no_prediction(chunk), quality) for chunk in chunks], dim=2)
+        return torch.cat([self.encode_chunk(chunk, quality) for chunk in chunks], dim=2)
 
     def decode(self, codes: Tensor, quality: Tensor) -> Planes:
         """Centred codes, or latents in units of one code step, `[b, n, T, H, W]` of `encode` to whole blocks."""
-        b, _, _, h, w = codes.shape
-        sizes = (h * PATCH, w * PATCH), *[(h * PATCH // 2, w * PATCH // 2)] * 2
-        nothing = Planes(*(torch.zeros(b, 1, *size, device=codes.device) for size in sizes))
         chunks: list[Planes] = []
         for part in torch.split(codes, 1, dim=2):
-            chunk, hint = self.decode_chunk(part, nothing, quality)
+            chunk, hint = self.decode_chunk(part, quality)
             if hint is not None and chunks:
                 change = self.blend(chunk.frames(0, 1), chunks[-1].frames(PATCH - 1, PATCH), hint, quality)
                 chunk = Planes(*(a + b for a, b in zip(chunk, change, strict=True)))
             chunks.append(chunk)
         return Planes(*(torch.cat(planes, dim=1) for planes in zip(*chunks, strict=True)))
 
-    def encode_chunk(self, chunk: Planes, prediction: Planes, quality: Tensor, *, starts_group: bool = False) -> Tensor:
+    def encode_chunk(self, chunk: Planes, quality: Tensor) -> Tensor:
         """Encode one aligned chunk of each video.
 
         Args:
             chunk: The chunk, luma `[b, 8, 8 H, 8 W]`.
-            prediction: The prediction of each of its frames, luma `[b, 1, 8 H, 8 W]`; zero where there is none.
             quality: Qualities `[b]`.
-            starts_group: Whether the chunks are the first of their groups, which are quantized more finely.
 
         Returns:
             Latents in units of one code step, not yet rounded, float32 `[b, n, 1, H, W]`.
         """
-        left = Planes(*(a - b for a, b in zip(chunk, prediction, strict=True)))
-        latents: Tensor = self.analysis(self.transform, planes_to_blocks(left), quality, frame_to_blocks(prediction))
-        return latents.float().unsqueeze(2) * self._gain(quality, starts_group=starts_group)
+        latents: Tensor = self.analysis(self.transform, planes_to_blocks(chunk), quality)
+        return latents.float().unsqueeze(2) * self._gain(quality)
 
-    def decode_chunk(
-        self, codes: Tensor, prediction: Planes, quality: Tensor, *, starts_group: bool = False
-    ) -> tuple[Planes, Tensor | None]:
+    def decode_chunk(self, codes: Tensor, quality: Tensor) -> tuple[Planes, Tensor | None]:
         """Centred codes `[b, n, 1, H, W]` to the aligned chunk; the inverse of `encode_chunk`, up to rounding.
 
         Returns:
             The chunk, luma `[b, 8, 8 H, 8 W]`; and, from a model that blends the ends of chunks, what `blend` needs to
             know besides frames, `[b, blend_dim, 2H, 2W]`.
         """
-        latents = (codes / self._gain(quality, starts_group=starts_group)).squeeze(2)
+        latents = (codes / self._gain(quality)).squeeze(2)
         latents = latents.contiguous(memory_format=torch.channels_last)
-        cells, hint = self.synthesis(self.transform, latents, quality, frame_to_blocks(prediction))
+        cells, hint = self.synthesis(self.transform, latents, quality)
         return cells_to_planes(cells, len(quality)), hint
 
     def blend(self, first: Planes, last: Planes, hint: Tensor, quality: Tensor) -> Planes:
@@ -261,16 +243,14 @@ class LatentModel(nn.Module):
         return cells_to_planes(self.synthesis.blend(cells, hint, quality), len(quality))
 
     @torch.no_grad()
-    def estimate_cost(self, chunk: Planes, quality: Tensor, prediction: Planes | None = None) -> Tensor:
+    def estimate_cost(self, chunk: Planes, quality: Tensor) -> Tensor:
         """Estimate what chunks would cost to code, without the networks: distortion plus lambda times bits.
 
-        The transform alone, rounding, and a guess of the bits of each code are enough to compare ways to predict a
-        chunk.
+        The transform alone, rounding, and a guess of the bits of each code are enough to compare ways to align a chunk.
 
         Args:
             chunk: Aligned chunks, luma `[b, 8, 8 H, 8 W]`.
             quality: Qualities `[b]`.
-            prediction: What predicts each of their frames, luma `[b, 1, 8 H, 8 W]`; None if nothing does.
 
         Returns:
             `[b, H, W]`; sums over blocks are the objective's cost times the pixels of the chunk.
@@ -279,11 +259,7 @@ class LatentModel(nn.Module):
         gain, lagrangian = self._gain(quality)[:, :, 0], self.lagrangian(quality)[:, None, None]
         parts = []
         for start in range(0, chunk.y.shape[-2] // PATCH, rows):
-            strip = chunk.block_rows(start, start + rows)
-            if prediction is not None:
-                predicted = prediction.block_rows(start, start + rows)
-                strip = Planes(*(a - b for a, b in zip(strip, predicted, strict=True)))
-            blocks = planes_to_blocks(strip)
+            blocks = planes_to_blocks(chunk.block_rows(start, start + rows))
             coefficients = self.transform.analyse(blocks).float()
             latents = coefficients * gain
             codes = torch.where(latents.abs() < 0.6, 0, latents.round())
@@ -307,14 +283,6 @@ class LatentModel(nn.Module):
         """
         return _SEARCH_FACTOR * self.lagrangian(quality).sqrt()
 
-    def _gain(self, quality: Tensor, *, starts_group: bool = False) -> Tensor:
-        log_gain: Tensor = self.log_gain(quality)
-        if starts_group:
-            log_gain = log_gain + self.log_gain_at_start(quality)
-        gain = log_gain.exp()
+    def _gain(self, quality: Tensor) -> Tensor:
+        gain: Tensor = self.log_gain(quality).exp()
         return gain[:, :, None, None, None]
-
-
-def no_prediction(chunk: Planes) -> Planes:
-    """The prediction of chunks, luma `[b, 8, h, w]`, that have none: luma `[b, 1, h, w]`, zero."""
-    return Planes(*(torch.zeros_like(plane[:, :1]) for plane in chunk))

@@ -1,8 +1,8 @@
 """The networks of the pretrained model: small dense convolutions on the latent grid, without norms.
 
-They see one chunk of eight frames, `[b, c, H, W]`, and what predicts it. There is no normalisation, so tiling and
-resolution change no result. Every network is a residual whose last layer starts at zero: before training, the model is
-the linear transform it is built around.
+They see one chunk of eight frames, `[b, c, H, W]`. There is no normalisation, so tiling and resolution change no
+result. Every network is a residual whose last layer starts at zero: before training, the model is the linear transform
+it is built around.
 """
 
 import torch
@@ -10,15 +10,7 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from vtok.networks.klt import (
-    CELL_VALUES,
-    PATCH,
-    PREDICTION_VALUES,
-    BlockTransform,
-    frame_of_cells,
-    repeat_over_frames,
-    spread_over_cells,
-)
+from vtok.networks.klt import CELL_VALUES, PATCH, BlockTransform, frame_of_cells, spread_over_cells
 from vtok.networks.layers import QualityTable, conv, convolve, zero_conv
 
 
@@ -45,15 +37,14 @@ class AnalysisNetwork(nn.Module):
     def __init__(self, num_channels: int, dim: int, num_blocks: int, num_qualities: int) -> None:
         super().__init__()
         self.enter = conv(num_channels, dim, 1)
-        self.from_prediction = zero_conv(PREDICTION_VALUES, dim, 1)
         self.blocks = nn.ModuleList(LatentBlock(dim, num_qualities) for _ in range(num_blocks))
         self.leave = zero_conv(dim, num_channels, 1)
 
-    def forward(self, transform: BlockTransform, blocks: Tensor, quality: Tensor, prediction: Tensor) -> Tensor:
-        """What a prediction leaves of blocks, `[b, 768, H, W]`, and it, `[b, 96, H, W]`, to latents `[b, n, H, W]`."""
+    def forward(self, transform: BlockTransform, blocks: Tensor, quality: Tensor) -> Tensor:
+        """Blocks `[b, 768, H, W]` to latents `[b, n, H, W]`."""
         coefficients = transform.analyse(blocks)
         scale = transform.scale[:, None, None]
-        x = self.enter(coefficients / scale) + self.from_prediction(prediction)
+        x = self.enter(coefficients / scale)
         for block in self.blocks:
             x = block(x, quality)
         latents: Tensor = coefficients + self.leave(x) * scale
@@ -79,7 +70,6 @@ class SynthesisNetwork(nn.Module):
     ) -> None:
         super().__init__()
         self.enter = conv(num_channels, dim, 1)
-        self.from_prediction = zero_conv(PREDICTION_VALUES, dim, 1)
         self.blocks = nn.ModuleList(LatentBlock(dim, num_qualities) for _ in range(num_blocks))
         self.leave = zero_conv(dim, num_channels, 1)
         self.guide = conv(dim, 4 * guide_dim, 1)
@@ -89,20 +79,16 @@ class SynthesisNetwork(nn.Module):
         self.refine_leave = zero_conv(refine_dim, CELL_VALUES, 3)
         self.blend = ChunkBlend(refine_dim, blend_dim, num_qualities) if blend_dim else None
 
-    def forward(
-        self, transform: BlockTransform, latents: Tensor, quality: Tensor, prediction: Tensor
-    ) -> tuple[Tensor, Tensor | None]:
-        """Latents `[b, n, H, W]` and the prediction `[b, 96, H, W]` to cells `[b, 192, 2H, 2W]`.
+    def forward(self, transform: BlockTransform, latents: Tensor, quality: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Latents `[b, n, H, W]` to cells `[b, 192, 2H, 2W]`.
 
-        The prediction is added before the refinement, which so sees whole pictures. Also returns the blend's hint,
-        `[b, blend_dim, 2H, 2W]`, if there is a blend.
+        Also returns the blend's hint, `[b, blend_dim, 2H, 2W]`, if there is a blend.
         """
         scale = transform.scale[:, None, None]
-        x = self.enter(latents / scale) + self.from_prediction(prediction)
+        x = self.enter(latents / scale)
         for block in self.blocks:
             x = block(x, quality)
-        cells = transform.synthesise(latents + self.leave(x) * scale)
-        cells = cells.float() + repeat_over_frames(prediction)
+        cells = transform.synthesise(latents + self.leave(x) * scale).float()
         r = self.refine_enter(torch.cat([cells, self._guide(x)], dim=1))
         r = F.silu(r + self.refine_quality(quality)[:, :, None, None].to(r.dtype))
         r = F.silu(r + self.refine_hidden(r))

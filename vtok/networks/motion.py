@@ -1,4 +1,4 @@
-"""Align the frames of a chunk by their motion, undo it, and predict a chunk from the frame before it.
+"""Align the frames of a chunk by their motion, and undo it.
 
 Alignment is an invertible map on the eight frames of a chunk. It is the identity where nothing moves:
 
@@ -17,7 +17,7 @@ https://doi.org/10.1109/TIP.2003.819433.)
 
 from collections.abc import Iterable
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -31,13 +31,6 @@ from vtok.video.motion import BLOCK, STEPS, UNITS
 LEVELS = ((3, 4, 5, 6), (1, 2), (0,))
 MAX_SAMPLES_TOGETHER = 1 << 21  # of a plane; where planes are larger, steps are taken one by one, in less memory
 UPDATE = 0.5  # share of a step's difference that the anchor takes over; without it, alignment costs bits
-
-
-class VideoMotion(NamedTuple):
-    """The motion of the chunks of videos, as tensors; see `vtok.video.motion.ChunkMotion`."""
-
-    fields: Tensor  # in quarters of a pixel, [b, T, 8, 2, rows, columns], integers of any type
-    is_predicted: Tensor  # [b, T, rows, columns], bool; never in a first chunk
 
 
 def estimate_bits(fields: Tensor) -> Tensor:
@@ -63,32 +56,6 @@ def align(planes: Planes, vectors: Tensor) -> Planes:
 def restore(planes: Planes, vectors: Tensor) -> Planes:
     """Undo `align`: the chunks that it gives for `planes`, up to the rounding of floating point."""
     return _planes(_synthesise(_still(frames, inverse=False), vectors) for frames in _planes_of(planes))
-
-
-def displace(frame: Planes, vectors: Tensor) -> Planes:
-    """Sample frames at displaced positions: the prediction of frame 2 of a chunk.
-
-    Args:
-        frame: Frames before the chunks, luma `[b, 1, h, w]`.
-        vectors: The field of the prediction in quarters of a pixel, `[b, 2, rows, columns]`.
-    """
-    return _planes(_sample(frames[:, 0], _grid(vectors, frames)).unsqueeze(1) for frames in _planes_of(frame))
-
-
-def mask(planes: Planes, is_predicted: Tensor) -> Planes:
-    """Set the samples outside of predicted blocks to zero, which is grey.
-
-    Args:
-        planes: Frames, luma `[b, t, h, w]`.
-        is_predicted: Whether each block is predicted, `[b, rows, columns]`.
-    """
-
-    def masked(plane: Tensor, side: int) -> Tensor:
-        h, w = plane.shape[-2:]
-        pixels = is_predicted.repeat_interleave(side, 1).repeat_interleave(side, 2)[:, None, :h, :w]
-        return plane * pixels.to(plane.dtype)
-
-    return Planes(masked(planes.y, BLOCK), masked(planes.u, BLOCK // 2), masked(planes.v, BLOCK // 2))
 
 
 def _planes_of(planes: Planes) -> Iterable[Tensor]:

@@ -73,8 +73,7 @@ def prefer_cheap_codes(latents: Tensor, codes: Tensor, previous: Tensor | None) 
     Args:
         latents: Latents in units of one code step, any shape.
         codes: The nearest centred codes, shaped like `latents`.
-        previous: Codes of the latent frame before; None at the start of a group, or where codes are what a prediction
-            leaves, which does not repeat.
+        previous: Codes of the latent frame before, displaced as the prior sees them; None at the start of a group.
 
     Returns:
         Codes, shaped like `latents`.
