@@ -188,7 +188,7 @@ def unpack(folder: Path, caches: Path, *, num_workers: int | None = None) -> dic
 def _unpack_motion(path: Path, entry: dict[str, Any], cache: Path) -> None:
     parts = _parts(path.read_bytes(), entry["motion_bytes"])
     shape = motion_shape(ClipCacheConfig.from_json(entry["made_from"]["config"]))
-    fields = np.stack([np.frombuffer(lzma.decompress(part), np.int8).reshape(shape) for part in parts])
+    fields = np.stack([np.frombuffer(lzma.decompress(part), np.int16).reshape(shape) for part in parts])
     with (cache / MOTION).open("wb") as file, writing(file.name):
         np.save(file, fields)
 

@@ -35,10 +35,6 @@ MIN_SIDE = 16  # pixels; in less than a block there is little to find
 MIN_FLOW_SIDE = 32
 MAX_FLOW_RATIO = 16
 NUM_ROUNDS = 2  # of trying what the neighbours have chosen
-# A block will not be predicted where the error is more than this times that of the block's own mean, plus what the
-# means of its parts would cost to code; so more error than that does not matter.
-PREDICTION_FACTOR = 1.1
-MEANS_BITS = 24
 
 
 class MotionSearch:
@@ -96,12 +92,12 @@ class MotionSearch:
                 fields[k] = self._field(self._proposals(flow), target, smooth[anchor], fields, k, lagrangian)
         return fields
 
-    def prediction(self, frame: Luma, reference: Luma, fields: Vectors, lagrangian: float) -> Vectors:
-        """The field that leads from a chunk to the one before; what cannot be predicted anyway takes cheap vectors.
+    def displacement(self, frame: Luma, before: Luma, fields: Vectors, lagrangian: float) -> Vectors:
+        """The field that leads from a chunk to the one before, found in pixels.
 
         Args:
             frame: Frame 2 of the chunk, uint8 `[height, width]`.
-            reference: The last decoded frame of the chunk before, like `frame`.
+            before: Frame 2 of the chunk before, like `frame`.
             fields: The chunk's own fields `[7, 2, rows, columns]`, by which this one is predicted.
             lagrangian: As for `alignment`.
 
@@ -111,11 +107,10 @@ class MotionSearch:
         if min(self._size) < MIN_SIDE:
             return np.zeros((2, *self._blocks), np.int16)
         with one_thread():
-            target, anchor = _smooth(frame)[::SPACING, ::SPACING], _smooth(reference)
-            limit = PREDICTION_FACTOR * self._error_of_means(target) + lagrangian * MEANS_BITS
+            target, anchor = _smooth(frame)[::SPACING, ::SPACING], _smooth(before)
             expected = self._padded(predicted_field(fields, NUM_FIELDS - 1))
-            flow = self._dense_flow(frame, reference, self._dense(expected))
-            return self._field(self._proposals(flow), target, anchor, fields, NUM_FIELDS - 1, lagrangian, limit)
+            flow = self._dense_flow(frame, before, self._dense(expected))
+            return self._field(self._proposals(flow), target, anchor, fields, NUM_FIELDS - 1, lagrangian)
 
     def _padded(self, field: Vectors) -> Floats:
         """`[2, rows, columns]` as the search has it: `[R, C, 2]`, whole units, float32."""
@@ -176,16 +171,6 @@ class MotionSearch:
         sums: Floats = lines.reshape(rows, SIDE, columns).sum(1, dtype=np.float32)
         return sums * np.float32(SPACING**2 / LEVEL)
 
-    def _error_of_means(self, frame: FineLuma) -> Floats:
-        """SAD of each block `[R, C]` of `frame` from its own mean."""
-        height, width = self._sampled
-        self._difference[:height, :width] = frame
-        size = self._difference.shape[1], self._difference.shape[0]
-        means = self._block_sums(self._difference) / self._pixels.clip(1)
-        dense = cv2.resize(means, size, interpolation=cv2.INTER_NEAREST)[:height, :width]
-        self._difference[:height, :width] = cv2.absdiff(frame, np.rint(dense * LEVEL).astype(np.uint16))
-        return self._block_sums(self._difference)
-
     def _field(
         self,
         proposals: tuple[Floats, Floats],
@@ -194,7 +179,6 @@ class MotionSearch:
         fields: Vectors,
         k: int,
         lagrangian: float,
-        limit: Floats | None = None,
     ) -> Vectors:
         """Field `k` of a chunk, given those before it: `[2, rows, columns]`."""
         predicted = self._padded(predicted_field(fields, k))
@@ -202,8 +186,7 @@ class MotionSearch:
         zero = np.zeros_like(predicted)
 
         def error(field: Floats) -> Floats:
-            sad = self._error(moved, anchor, field)
-            return sad if limit is None else np.minimum(sad, limit)
+            return self._error(moved, anchor, field)
 
         choice = Choice(predicted, error(predicted), lagrangian)
         if predicted.any():

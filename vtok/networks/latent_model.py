@@ -211,7 +211,7 @@ class LatentModel(nn.Module):
             Latents in units of one code step, not yet rounded, float32 `[b, n, 1, H, W]`.
         """
         latents: Tensor = self.analysis(self.transform, planes_to_blocks(chunk), quality)
-        return latents.float().unsqueeze(2) * self._gain(quality)
+        return latents.float().unsqueeze(2) * self.gain(quality)
 
     def decode_chunk(self, codes: Tensor, quality: Tensor) -> tuple[Planes, Tensor | None]:
         """Centred codes `[b, n, 1, H, W]` to the aligned chunk; the inverse of `encode_chunk`, up to rounding.
@@ -220,7 +220,7 @@ class LatentModel(nn.Module):
             The chunk, luma `[b, 8, 8 H, 8 W]`; and, from a model that blends the ends of chunks, what `blend` needs to
             know besides frames, `[b, blend_dim, 2H, 2W]`.
         """
-        latents = (codes / self._gain(quality)).squeeze(2)
+        latents = (codes / self.gain(quality)).squeeze(2)
         latents = latents.contiguous(memory_format=torch.channels_last)
         cells, hint = self.synthesis(self.transform, latents, quality)
         return cells_to_planes(cells, len(quality)), hint
@@ -256,7 +256,7 @@ class LatentModel(nn.Module):
             `[b, H, W]`; sums over blocks are the objective's cost times the pixels of the chunk.
         """
         rows = max(1, _POSITIONS_AT_ONCE * PATCH // chunk.y.shape[-1])
-        gain, lagrangian = self._gain(quality)[:, :, 0], self.lagrangian(quality)[:, None, None]
+        gain, lagrangian = self.gain(quality)[:, :, 0], self.lagrangian(quality)[:, None, None]
         parts = []
         for start in range(0, chunk.y.shape[-2] // PATCH, rows):
             blocks = planes_to_blocks(chunk.block_rows(start, start + rows))
@@ -283,6 +283,7 @@ class LatentModel(nn.Module):
         """
         return _SEARCH_FACTOR * self.lagrangian(quality).sqrt()
 
-    def _gain(self, quality: Tensor) -> Tensor:
+    def gain(self, quality: Tensor) -> Tensor:
+        """Code steps per unit of each coefficient at `quality [b]`: `[b, n, 1, 1, 1]`."""
         gain: Tensor = self.log_gain(quality).exp()
         return gain[:, :, None, None, None]

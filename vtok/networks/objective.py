@@ -18,17 +18,21 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
+from vtok.networks.displaced_codes import displaced_codes, is_displaced
 from vtok.networks.klt import PATCH
 from vtok.networks.latent_model import LatentModel
-from vtok.networks.motion import VideoMotion, align, displace, estimate_bits, mask, restore
+from vtok.networks.motion import align, estimate_bits, restore
 from vtok.networks.planes import Planes
-from vtok.networks.prior import Distribution
+from vtok.networks.prior import Distribution, PriorMotion, delay, motion_maps
 
-# A block is predicted where that makes it this much cheaper: the codes of what is left help less to predict later ones.
-PREDICTION_FACTOR = 0.8
-ALIGNMENT_FACTOR = 0.97  # and a chunk is aligned where that makes it this much cheaper
+ALIGNMENT_FACTOR = 0.97  # a chunk is aligned where that makes it this much cheaper
+# A block is displaced against the chunk before where that makes its first channels this much cheaper, after a vector.
+DISPLACEMENT_FACTOR = 1.1
+BITS_OF_VECTOR = 3.0
+CHANNELS_TO_COMPARE = 32
 PLANE_WEIGHTS = (0.5, 0.25, 0.25)  # of Y, U and V in the distortion
 
 
@@ -64,85 +68,102 @@ class Coded(NamedTuple):
     latents: Tensor  # [b, n, T, H, W]
     codes: Tensor  # centred, [b, n, T, H, W]
     decoded: Planes  # of the size of the videos
-    motion: VideoMotion | None = None  # that was chosen
+    motion: PriorMotion
 
 
-def code_predicted(model: LatentModel, planes: Planes, motion: VideoMotion, quality: Tensor) -> Coded:
-    """Code videos as a decoder will see them: each chunk is predicted from the last decoded frame before it.
+def code(model: LatentModel, planes: Planes, fields: Tensor, quality: Tensor) -> Coded:
+    """Code videos as a decoder will see them.
 
     Args:
         model: The model.
         planes: Videos of whole blocks, luma `[b, 8 T, 8 H, 8 W]`.
-        motion: The vectors of the chunks, and where they may be predicted; `choose_motion` decides.
+        fields: The vectors found for their chunks, `[b, T, 8, 2, rows, columns]`; those are used that pay.
         quality: Qualities `[b]`.
     """
-    reference, latents, codes, decoded, chosen = None, [], [], [], []
-    for number in range(planes.y.shape[1] // PATCH):
-        chunk = planes.frames(number * PATCH, (number + 1) * PATCH)
-        allowed = VideoMotion(motion.fields[:, number], motion.is_predicted[:, number])
-        aligned, prediction, taken = choose_motion(model, chunk, reference, allowed, quality)
-        starts = reference is None
-        latents.append(model.encode_chunk(aligned, prediction, quality, starts_group=starts))
-        codes.append(model.quantizer(latents[-1]))
-        chunk, hint = model.decode_chunk(codes[-1], prediction, quality, starts_group=starts)
-        chunk = restore(chunk, taken.fields[:, :-1])
-        if hint is not None and reference is not None:
-            change = model.blend(chunk.frames(0, 1), reference, hint, quality)
-            chunk = Planes(*(a + b for a, b in zip(chunk, change, strict=True)))
-        decoded.append(chunk)
-        reference = _as_put_out(decoded[-1].frames(PATCH - 1, PATCH))
-        chosen.append(taken)
-    video = Planes(*(torch.cat(parts, dim=1) for parts in zip(*decoded, strict=True)))
-    taken = VideoMotion(*(torch.stack(parts, dim=1) for parts in zip(*chosen, strict=True)))
-    return Coded(torch.cat(latents, dim=2), torch.cat(codes, dim=2), video, taken)
+    b, num_chunks = fields.shape[:2]
+    chunks = Planes(*(rearrange(plane, "b (T t) h w -> (b T) t h w", t=PATCH) for plane in planes))
+    of_chunks = quality.repeat_interleave(num_chunks)
+    aligned, alignment = choose_alignment(model, chunks, fields[:, :, :-1].flatten(0, 1), of_chunks)
+    latents = rearrange(model.encode_chunk(aligned, of_chunks), "(b T) n 1 H W -> b n T H W", b=b)
+    codes = model.quantizer(latents)
+    decoded, hint = model.decode_chunk(rearrange(codes, "b n T H W -> (b T) n 1 H W"), of_chunks)
+    decoded = restore(decoded, alignment)
+    if hint is not None:
+        decoded = _blend(model, decoded, hint, of_chunks, num_chunks)
+    video = Planes(*(rearrange(plane, "(b T) t h w -> b (T t) h w", b=b) for plane in decoded))
+    motion = see_motion(model, codes, torch.cat([alignment.unflatten(0, (b, -1)), fields[:, :, -1:]], dim=2), quality)
+    return Coded(latents, codes, video, motion)
 
 
-def choose_motion(
-    model: LatentModel, chunk: Planes, reference: Planes | None, motion: VideoMotion, quality: Tensor
-) -> tuple[Planes, Planes, VideoMotion]:
-    """Decide by estimated cost whether each chunk is aligned, and which of its blocks are predicted.
+def _blend(model: LatentModel, chunks: Planes, hint: Tensor, quality: Tensor, num_chunks: int) -> Planes:
+    """Let each chunk but the first of each video go on smoothly from the last frame before it, as that is put out."""
+    last = _as_put_out(chunks.frames(PATCH - 1, PATCH))
+    before = Planes(*(plane.roll(1, 0) for plane in last))
+    change = model.blend(chunks.frames(0, 1), before, hint, quality)
+    is_later = (torch.arange(len(quality), device=quality.device) % num_chunks > 0).float().view(-1, 1, 1, 1)
+    return Planes(*(a + is_later * b for a, b in zip(chunks, change, strict=True)))
+
+
+def choose_alignment(model: LatentModel, chunks: Planes, fields: Tensor, quality: Tensor) -> tuple[Planes, Tensor]:
+    """Align those chunks that this makes cheaper, by estimated cost.
 
     Args:
-        model: The model.
-        chunk: A chunk of each video, luma `[b, 8, 8 H, 8 W]`.
-        reference: The last decoded frames before, luma `[b, 1, 8 H, 8 W]`; None at the start.
-        motion: Vectors `[b, 8, 2, rows, columns]`, and where blocks may be predicted, `[b, rows, columns]`.
+        model: The model that will code the chunks.
+        chunks: Chunks, luma `[b, 8, 8 H, 8 W]`.
+        fields: The vectors found for them, `[b, 7, 2, rows, columns]`.
         quality: Qualities `[b]`.
 
     Returns:
-        The aligned chunk, the prediction of each of its frames (zero where there is none) and the motion that was
-        chosen, with the shapes of `motion`.
+        The chunks, aligned or not, and the vectors that align them, zero where they are not.
     """
-    fields = motion.fields.float()
-    alignment = fields[:, :-1]
-    moved = None if reference is None else displace(reference, fields[:, -1])
+    if not fields.any():
+        return chunks, fields
     with torch.no_grad():
-        forms = []
-        bits = estimate_bits(alignment), torch.zeros_like(quality)
-        for aligned, vector_bits in zip((align(chunk, alignment), chunk), bits, strict=True):
-            cost = costs_of_blocks(model.estimate_cost(aligned, quality))
-            is_predicted = torch.zeros_like(motion.is_predicted)
-            if moved is not None:
-                left = Planes(*(a - b for a, b in zip(aligned, moved, strict=True)))
-                predicted_cost = costs_of_blocks(model.estimate_cost(left, quality))
-                is_predicted = motion.is_predicted & (predicted_cost < PREDICTION_FACTOR * cost)
-                cost = torch.where(is_predicted, predicted_cost, cost)
-            forms.append((cost.sum((1, 2)) + model.lagrangian(quality) * vector_bits, aligned, is_predicted))
-        takes_alignment = forms[0][0] < ALIGNMENT_FACTOR * forms[1][0]
+        aligned = align(chunks, fields)
+        cost, aligned_cost = (model.estimate_cost(x, quality).sum((1, 2)) for x in (chunks, aligned))
+        aligned_cost = aligned_cost + model.lagrangian(quality) * estimate_bits(fields)
+        is_better = aligned_cost < ALIGNMENT_FACTOR * cost
 
-        def chosen(yes: Tensor, no: Tensor) -> Tensor:
-            return torch.where(takes_alignment.view(-1, *[1] * (yes.dim() - 1)), yes, no)
+    def chosen(yes: Tensor, no: Tensor) -> Tensor:
+        return torch.where(is_better.view(-1, *[1] * (yes.dim() - 1)), yes, no)
 
-        aligned = Planes(*(chosen(yes, no) for yes, no in zip(forms[0][1], forms[1][1], strict=True)))
-        is_predicted = chosen(forms[0][2], forms[1][2])
-        # A field that displaces nothing is not coded.
-        uses_last = is_predicted.any((1, 2)).view(-1, 1, 1, 1, 1)
-        fields = torch.cat([chosen(alignment, 0 * alignment), fields[:, -1:] * uses_last], dim=1)
-    if moved is None:
-        prediction = Planes(*(torch.zeros_like(plane[:, :1]) for plane in chunk))
-    else:
-        prediction = mask(moved, is_predicted)
-    return aligned, prediction, VideoMotion(fields, is_predicted)
+    planes = Planes(*(chosen(yes, no) for yes, no in zip(aligned, chunks, strict=True)))
+    return planes, chosen(fields, torch.zeros_like(fields))
+
+
+def see_motion(model: LatentModel, codes: Tensor, fields: Tensor, quality: Tensor) -> PriorMotion:
+    """What the prior sees of the motion of chunks: displaced where that makes their codes cheaper, by a guess.
+
+    Args:
+        model: The model of the codes.
+        codes: Centred codes `[b, n, T, H, W]`.
+        fields: The vectors of the chunks, `[b, T, 8, 2, rows, columns]`.
+        quality: Qualities `[b]`.
+    """
+    b, _, num_chunks, h, w = codes.shape
+    gain = model.gain(quality).flatten(1).repeat_interleave(num_chunks, 0)
+    previous, own = (rearrange(x, "b n T H W -> (b T) n H W") for x in (delay(codes, 1), codes))
+    vectors = fields[:, :, -1].flatten(0, 1)
+    displaced = displaced_codes(model.transform, previous, vectors, gain, model.prior.context_channels[0])
+    with torch.no_grad():
+        expected, in_place, alone = (guess_bits(own - x) for x in (displaced, previous, 0))
+        saved = torch.minimum(in_place, alone) - DISPLACEMENT_FACTOR * expected
+        starts = torch.arange(b * num_chunks, device=codes.device) % num_chunks == 0
+        is_better = (saved > BITS_OF_VECTOR) & ~starts.view(-1, 1, 1)
+        vectors = vectors * is_better[:, None]
+    previous = torch.where(is_displaced(vectors, h, w), displaced, previous)
+    fields = torch.cat([fields[:, :, :-1], vectors.unflatten(0, (b, -1))[:, :, None]], dim=2)
+    return PriorMotion(rearrange(previous, "(b T) n H W -> b n T H W", b=b), motion_maps(fields, h, w))
+
+
+def guess_bits(differences: Tensor) -> Tensor:
+    """About how many bits codes cost that differ by `differences [b, n, H, W]` from what is expected, per block.
+
+    Returns:
+        Bits `[b, rows, columns]`, of the first channels.
+    """
+    size = differences[:, :CHANNELS_TO_COMPARE].abs()
+    return costs_of_blocks(((size > 0) + 2 * torch.log2(1 + size)).sum(1))
 
 
 def costs_of_blocks(cost: Tensor) -> Tensor:
@@ -243,7 +264,7 @@ class Objective(nn.Module):
         super().__init__()
         self.model, self.config = model, config
 
-    def forward(self, planes: Planes, quality: Tensor, motion: VideoMotion, noise_seeds: Sequence[int] = ()) -> Outcome:
-        """Code `planes` and compare the result with them; `evaluate` explains the other arguments."""
-        coded = code_predicted(self.model, planes, motion, quality)
+    def forward(self, planes: Planes, quality: Tensor, fields: Tensor, noise_seeds: Sequence[int] = ()) -> Outcome:
+        """Code `planes`, whose motion is `fields`, and compare the result with them; see `code` and `evaluate`."""
+        coded = code(self.model, planes, fields, quality)
         return evaluate(self.model, coded, planes, quality, self.config, noise_seeds=noise_seeds)

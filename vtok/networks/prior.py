@@ -2,7 +2,7 @@
 
 The prior gives every code a location and a scale of a symmetric distribution over integers. It looks at:
 
-* the two previous latent frames at and around the position, and the motion (`motion_maps`);
+* the two previous latent frames at and around the position, displaced by the motion, and the motion (`motion_maps`);
 * all channel groups before the code's own, in a 3x3 neighbourhood (groups go from the most to the least important);
 * the code's own group in two passes over a checkerboard: in the second pass, the four neighbours of the first.
 
@@ -28,13 +28,12 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from vtok.networks.layers import NearConv2d, QualityTable, conv, zero_conv
-from vtok.networks.motion import VideoMotion
 
 NUM_GATES = 4  # temporal gate, spatial gate, correction, log2 of the scale's factor
 NUM_MAGNITUDES = 6
 NUM_GATES_SINGLE_PASS = 3  # temporal gate, correction, log2 of the scale's factor
 NUM_MAGNITUDES_SINGLE_PASS = 3
-NUM_MOTION_MAPS, MAX_DIGITS = 4, 8  # see `motion_maps`
+NUM_MOTION_MAPS, MAX_DIGITS = 3, 8  # see `motion_maps`
 LOG2_SCALE_RANGE = (-4.0, 7.0)
 MIN_PROBABILITY = 2.0**-16
 
@@ -44,6 +43,19 @@ class Distribution(NamedTuple):
 
     location: Tensor
     log2_scale: Tensor
+
+
+class PriorMotion(NamedTuple):
+    """What the prior sees of the motion.
+
+    Attributes:
+        previous: For each latent frame, the codes of the one before, displaced (`vtok.networks.displaced_codes`), `[b,
+            n, T, H, W]`; zero for the first.
+        maps: The maps of `motion_maps`, `[b * T, 3, H, W]`.
+    """
+
+    previous: Tensor
+    maps: Tensor
 
 
 def compand(codes: Tensor) -> Tensor:
@@ -176,20 +188,24 @@ class Prior(nn.Module):
         self.tail_weight = nn.Parameter(torch.tensor([-2.0, 0.0, 0.0]))
         self.tail_ratio = nn.Parameter(torch.tensor([1.5, 0.0]))
 
-    def forward(self, codes: Tensor, quality: Tensor, motion: VideoMotion | None = None) -> Distribution:
+    def forward(self, codes: Tensor, quality: Tensor, motion: PriorMotion | None = None) -> Distribution:
         """Location and scale of every code, from the codes that its decoder knows at that point.
 
         Args:
             codes: Centred codes (0 is zero), `[b, n, T, H, W]`, integers in a float tensor.
             quality: Qualities `[b]`.
-            motion: The motion of the chunks; None if nothing moves and nothing is predicted.
+            motion: The motion of the chunks; None if nothing moves.
         """
         b, _n, t, h, w = codes.shape
-        previous, before = (_delay(codes, steps) for steps in (1, 2))
+        previous, before = (delay(codes, steps) for steps in (1, 2))
         quality = quality.repeat_interleave(t)
         started = _started(codes)
         frames, previous, before = (_frames(x) for x in (codes, previous, before))
-        maps = None if motion is None else motion_maps(motion, h, w)
+        maps = None
+        if motion is not None:
+            previous, maps = _frames(motion.previous), motion.maps
+            # What was displaced is not known to have changed before.
+            before = torch.where(maps[:, :1] > 0, previous, before)
         context = self._context(compand(previous), compand(before), started, quality, maps)
         is_second = checkerboard(h, w, device=codes.device)
         companded = compand(frames)
@@ -277,18 +293,16 @@ class Prior(nn.Module):
         return weight, (self.tail_ratio[0] + self.tail_ratio[1] * log2_scale).clamp(0.5, 4.0)
 
 
-def motion_maps(motion: VideoMotion, h: int, w: int) -> Tensor:
-    """What the prior sees of the motion, `[b * T, 4, h, w]` on the latent grid, in eighths from 0 to 1.
+def motion_maps(fields: Tensor, h: int, w: int) -> Tensor:
+    """What the prior sees of fields `[b, T, 8, 2, rows, columns]`: maps `[b * T, 3, h, w]`, in eighths from 0 to 1.
 
-    Whether a position is predicted; whether it was in the chunk before; the size of the prediction's vector; and the
-    sum of the sizes of the alignment's vectors. A size is the number of binary digits of |horizontal| + |vertical|, in
-    quarters of a pixel, at most 8; of the alignment's sum, the two lowest digits do not count.
+    Whether a position is displaced against the chunk before; the size of its vector; and the sum of the sizes of the
+    alignment's vectors. A size is the number of binary digits of |horizontal| + |vertical|, in quarters of a pixel, at
+    most 8; of the alignment's sum, the two lowest digits do not count.
     """
-    is_predicted = motion.is_predicted.flatten(0, 1).float()
-    was_predicted = F.pad(motion.is_predicted.float(), (0, 0, 0, 0, 1, 0))[:, :-1].flatten(0, 1)
-    sizes = motion.fields.abs().sum(3).flatten(0, 1)
-    prediction, alignment = sizes[:, -1], sizes[:, :-1].sum(1) // 4
-    maps = [is_predicted, was_predicted, *(_num_digits(x) / MAX_DIGITS for x in (prediction, alignment))]
+    sizes = fields.abs().int().sum(3).flatten(0, 1)
+    displacement, alignment = sizes[:, -1], sizes[:, :-1].sum(1) // 4
+    maps = [(displacement > 0).float(), *(_num_digits(x) / MAX_DIGITS for x in (displacement, alignment))]
     return torch.stack(maps, dim=1).repeat_interleave(2, 2).repeat_interleave(2, 3)[:, :, :h, :w]
 
 
@@ -308,7 +322,7 @@ def logistic_bin(distance: Tensor, inverse_scale: Tensor) -> Tensor:
     return torch.sigmoid((0.5 - distance) * inverse_scale) - torch.sigmoid((-0.5 - distance) * inverse_scale)
 
 
-def _delay(codes: Tensor, steps: int) -> Tensor:
+def delay(codes: Tensor, steps: int) -> Tensor:
     """Codes `[b, n, T, H, W]` delayed by `steps` latent frames; zeros before the first."""
     return F.pad(codes, (0, 0, 0, 0, steps, 0))[:, :, : codes.shape[2]]
 

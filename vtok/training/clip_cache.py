@@ -215,7 +215,7 @@ class ClipBatch(NamedTuple):
 
     Attributes:
         planes: Planes of float32 in about [-1, 1], luma `[b, t, h, w]`.
-        fields: Their motion for each lagrangian of the cache, as in `vtok.video.motion.ChunkMotion`, int8 `[b,
+        fields: Their motion for each lagrangian of the cache, as in `vtok.video.motion.ChunkMotion`, int16 `[b,
             lagrangians, t / 8, 8, 2, rows, columns]`.
     """
 
@@ -343,21 +343,21 @@ def _luma_of_clips(folder: Path, config: ClipCacheConfig) -> Plane:
     return clips[..., : config.size**2].reshape(-1, config.num_frames, config.size, config.size)
 
 
-def _search_clip(folder: Path, config: ClipCacheConfig, number: int) -> NDArray[np.int8]:
-    """The motion of one clip without its last incomplete chunk, int8 as in `ClipBatch.fields`."""
+def _search_clip(folder: Path, config: ClipCacheConfig, number: int) -> NDArray[np.int16]:
+    """The motion of one clip without its last incomplete chunk, int16 as in `ClipBatch.fields`."""
     from vtok.motion.search import MotionSearch  # loads OpenCV
 
     luma = np.array(_luma_of_clips(folder, config)[number])
     search = MotionSearch(config.size, config.size)
-    fields = np.zeros(motion_shape(config), np.int8)
+    fields = np.zeros(motion_shape(config), np.int16)
     for place, lagrangian in enumerate(config.motion_lagrangians):
         for chunk, start in enumerate(range(0, len(luma) - FRAMES_PER_CHUNK + 1, FRAMES_PER_CHUNK)):
             frames = luma[start : start + FRAMES_PER_CHUNK]
             alignment = search.alignment(frames, lagrangian)
-            fields[place, chunk, :-1] = alignment.clip(-127, 127)
+            fields[place, chunk, :-1] = alignment
             if start:
-                prediction = search.prediction(frames[ANCHOR], luma[start - 1], alignment, lagrangian)
-                fields[place, chunk, -1] = prediction.clip(-127, 127)
+                before = luma[start - FRAMES_PER_CHUNK + ANCHOR]
+                fields[place, chunk, -1] = search.displacement(frames[ANCHOR], before, alignment, lagrangian)
     return fields
 
 

@@ -18,15 +18,11 @@ from vtok.training.clip_cache import ClipCacheConfig
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataConfig:
-    """A training step sees `batch_size` clips of `num_frames` frames (a multiple of 8) of `size` x `size` pixels.
-
-    `unpredicted_share` of the chunks are coded without prediction.
-    """
+    """A training step sees `batch_size` clips of `num_frames` frames (a multiple of 8) of `size` x `size` pixels."""
 
     batch_size: int
     num_frames: int
     size: int
-    unpredicted_share: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

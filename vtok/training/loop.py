@@ -39,7 +39,6 @@ from vtok.training.validation import validate
 from vtok.video.motion import BLOCK
 
 KLT_CLIPS = 1000
-BLEND = "synthesis.blend."
 LOGGED_QUALITIES = (1, 3, 5, 7, 9)
 
 
@@ -156,11 +155,9 @@ class TrainingRun:
         qualities = self.rng.integers(1, self.config.model.num_qualities + 1, data.batch_size)
         seeds = self.rng.integers(0, 2**63, data.batch_size)
         quality = to_device(torch.from_numpy(qualities[self._share]).float(), planes.y.device)
-        is_free = self.rng.random((data.batch_size, fields.shape[2])) >= data.unpredicted_share
-        may_predict = to_device(torch.from_numpy(is_free[self._share]), planes.y.device)
-        motion = motion_at(self.model, self.train.motion_lagrangians, fields, quality, may_predict)
+        fields = motion_at(self.model, self.train.motion_lagrangians, fields, quality)
         with self.arithmetic.autocast():
-            outcome: Outcome = self.objective(planes, quality, motion, seeds[self._share].tolist())
+            outcome: Outcome = self.objective(planes, quality, fields, seeds[self._share].tolist())
         outcome.loss.mean().backward()  # type: ignore[no-untyped-call]
         return outcome
 
@@ -188,12 +185,9 @@ class TrainingRun:
         )
 
     def _start_from(self, weights: Path) -> None:
-        """Load weights. A blend that they lack stays as it is, without effect; one that is not wanted is left out."""
-        tensors, given = self.model.state_dict(), split_tensors(load_weights(weights)[0])[0]
-        blend = {name: tensor for name, tensor in tensors.items() if name.startswith(BLEND)}
-        given = {name: tensor for name, tensor in given.items() if blend or not name.startswith(BLEND)}
+        given = split_tensors(load_weights(weights)[0])[0]
         try:
-            self.model.load_state_dict(blend | given)
+            self.model.load_state_dict(given)
         except RuntimeError as error:
             raise ConfigError(f"{weights}: weights of other sizes than the configuration's [model]") from error
 

@@ -40,10 +40,9 @@ def validate(
             batch_quality = torch.full((len(planes.y),), float(quality), device=planes.y.device)
             fields = cache.fields(start, start + BATCH_SIZE)
             planes = planes.frames(0, 8 * fields.shape[2])
-            may_predict = torch.ones(fields.shape[0], fields.shape[2], dtype=torch.bool, device=fields.device)
-            motion = motion_at(model, cache.motion_lagrangians, fields, batch_quality, may_predict)
+            fields = motion_at(model, cache.motion_lagrangians, fields, batch_quality)
             with arithmetic.autocast():
-                outcome: Outcome = evaluate(planes, batch_quality, motion)
+                outcome: Outcome = evaluate(planes, batch_quality, fields)
             psnr = 10 * torch.log10(4 / outcome.squared_error.clamp_min(1e-8))  # the range [-1, 1] is 2 wide
             rates.append(outcome.bits_per_pixel)
             psnrs.append((6 * psnr[0] + psnr[1] + psnr[2]) / 8)
