@@ -31,7 +31,7 @@ from vtok.networks.planes import Planes
 from vtok.networks.quantizer import prefer_cheap_codes
 from vtok.system.threads import use_threads
 from vtok.video.frame import Frame, Plane, VideoInfo
-from vtok.video.motion import ChunkMotion, Vectors
+from vtok.video.motion import ANCHOR, ChunkMotion, Vectors
 
 FRAMES_PER_CHUNK = PATCH
 _SIDES = (PATCH, PATCH // 2, PATCH // 2)  # rows of samples in a row of latents: luma and both chroma planes
@@ -46,9 +46,7 @@ def latent_size(height: int, width: int) -> tuple[int, int]:
 
 
 class _Coder:
-    def __init__(
-        self, model: PretrainedModel, info: VideoInfo, quality: float, arithmetic: Arithmetic | None
-    ) -> None:
+    def __init__(self, model: PretrainedModel, info: VideoInfo, quality: float, arithmetic: Arithmetic | None) -> None:
         self._arithmetic = arithmetic or choose_arithmetic("cpu")
         self._num_threads = torch.get_num_threads()  # for any thread that calls later; see `vtok.system.threads`
         self._model = model.on(self._arithmetic.device)
@@ -172,7 +170,8 @@ class ChunkEncoder(_Coder):
         rows, columns = self._size
         self._search = MotionSearch(rows * PATCH, columns * PATCH)
         self._lagrangian = float(self._model.search_lagrangian(self._quality))
-        self._past = DisplacedPast(self._model, model.exact_prior, quality, self._size)
+        exact = model.exact_prior.displaced_codes(quality)
+        self._past = DisplacedPast(self._model, exact, self._quality, self._size)
 
     def start_group(self) -> None:
         """Encode the next chunk regardless of earlier ones."""
@@ -195,7 +194,7 @@ class ChunkEncoder(_Coder):
         planes = self._planes([torch.from_numpy(plane)[None] for plane in searched.samples])
         chunk, alignment = choose_alignment(self._model, planes, searched.alignment, self._quality)
         del planes
-        displacement = self._past.field(chunk, alignment)
+        displacement = self._past.field(searched.samples[0][ANCHOR], chunk, alignment)
         codes = self._codes_of(chunk, self._past.displaced(displacement))
         self._past.add(codes)
         return ChunkTokens(codes, ChunkMotion(np.concatenate([alignment, displacement[None]])))

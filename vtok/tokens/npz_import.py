@@ -108,7 +108,8 @@ def _groups(
             encoder, first = new_group(), i
         if encoder.num_chunks == MAX_GROUP_CHUNKS:
             raise ConfigError(
-                f"from starts_group[{first}] on there are more than {MAX_GROUP_CHUNKS} latent frames without a new group"
+                f"starts_group is false for more than {MAX_GROUP_CHUNKS - 1} latent frames after latent frame {first}: "
+                f"a group has at most {MAX_GROUP_CHUNKS}"
             )
         encoder.push(tokens if encoder.num_chunks else _without_last_field(tokens), layout.pts_of(i))
     yield encoder.finish(layout.starts[first])
