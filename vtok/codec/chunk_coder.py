@@ -192,9 +192,10 @@ class ChunkEncoder(_Coder):
         use_threads(self._num_threads)
         searched = frames if isinstance(frames, SearchedChunk) else self.search(frames)
         planes = self._planes([torch.from_numpy(plane)[None] for plane in searched.samples])
+        frame = planes.frames(ANCHOR, ANCHOR + 1).to_uint8(full_range=True)[0][0, 0].cpu().numpy()
         chunk, alignment = choose_alignment(self._model, planes, searched.alignment, self._quality)
         del planes
-        displacement = self._past.field(searched.samples[0][ANCHOR], chunk, alignment)
+        displacement = self._past.field(frame, chunk, alignment)
         codes = self._codes_of(chunk, self._past.displaced(displacement))
         self._past.add(codes)
         return ChunkTokens(codes, ChunkMotion(np.concatenate([alignment, displacement[None]])))

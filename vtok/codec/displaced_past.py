@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from vtok.entropy.displaced_codes import DisplacedCodes, SampledFrame
+from vtok.entropy.displaced_codes import DisplacedCodes
 from vtok.entropy.frame_coder import Codes
 from vtok.motion.displacement import DisplacementSearch
 from vtok.networks.klt import PATCH
@@ -16,7 +16,6 @@ from vtok.video.frame import Plane
 from vtok.video.motion import Vectors, motion_size
 
 NUM_COMPARED = 32  # channels that the search compares
-LEVELS = 16 * 127.5  # of a sampled frame, from grey to white
 
 
 class DisplacedPast:
@@ -51,7 +50,7 @@ class DisplacedPast:
         """The field that leads from the next chunk to the one before; zero if there is none.
 
         Args:
-            frame: Luma of frame 2 of the next chunk, uint8 `[8 H, 8 W]`.
+            frame: Luma of frame 2 of the next chunk, uint8 `[8 H, 8 W]`, of full range.
             chunk: The chunk as it will be coded, luma `[1, 8, 8 H, 8 W]`.
             alignment: Its own fields, `[7, 2, rows, columns]`.
         """
@@ -62,7 +61,7 @@ class DisplacedPast:
         previous = self._codes[: self._num_compared].astype(np.int16) - self._model.quantizer.zero_code
         before = self._displaced_codes.frame(self._codes)
         expected = partial(self._displaced_codes.expected, before, num_channels=self._num_compared)
-        return self._search.field(frame, _luma(before), codes, previous, expected, alignment)
+        return self._search.field(frame, before.luma_levels(), codes, previous, expected, alignment)
 
     def displaced(self, vectors: Vectors) -> NDArray[np.int16] | None:
         """The centred codes before, displaced by a field, as the prior sees them, `[n, H, W]`; None if there are none.
@@ -70,10 +69,3 @@ class DisplacedPast:
         They are not displaced where a vector is zero.
         """
         return None if self._codes is None else self._displaced_codes.displaced(self._codes, vectors)
-
-
-def _luma(frame: SampledFrame) -> Plane:
-    """The luma of a frame in 8 bits, uint8 `[8 H, 8 W]`."""
-    levels = frame.luma.astype(np.float32) * (127.5 / LEVELS) + 127.5
-    luma: Plane = np.rint(levels).clip(0, 255).astype(np.uint8)
-    return luma
