@@ -2,9 +2,9 @@
 
     codes --> mean of their eight frames --> sampled at displaced positions --> codes of eight such frames
 
-`vtok.networks.displaced_codes` does the same in floating point, for training. Here both matrices are multiples of a power
-of two in float64, and so small that no sum has more than 53 bits. So products are exact, in any order. Samples and
-codes are rounded to integers, halves to even.
+`vtok.networks.displaced_codes` does the same in floating point, for training. Here both matrices are multiples of a
+power of two in float64, and so small that no sum has more than 53 bits. So products are exact, in any order. Samples
+and codes are rounded to integers, halves to even.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from torch import Tensor
 from vtok.entropy.channel_flags import ZERO_CODE
 from vtok.entropy.prior_layers import half_precision
 from vtok.errors import WeightsError
-from vtok.networks.klt import BLOCK_VALUES, PATCH, BlockTransform
+from vtok.networks.klt import PATCH, BlockTransform
 from vtok.networks.layers import QualityTable
 from vtok.video.motion import BLOCK, UNITS, Vectors
 
@@ -243,7 +243,7 @@ class DisplacementMatrices:
         """Those of the nearest whole quality, halves up."""
         row = min(max(int(np.floor(quality + 0.5)), 1), len(self.gains)) - 1
         if row not in self._of_quality:
-            # Each result is a product, rounded to float64, and a quotient, rounded likewise, then rounded to an integer.
+            # Products and quotients are rounded to float64 one by one, then to integers: the same on every machine.
             gains = self.gains[row].double().numpy()
             to_samples = self._synthesis * (STEPS_OF_ONE // PATCH * 2.0 ** (GAIN_BITS + SAMPLE_BITS)) / gains
             to_codes = (
@@ -270,5 +270,4 @@ def quantize_gains(log_gain: QualityTable) -> Tensor:
 def _sum_of_frames(columns: Tensor) -> Tensor:
     """Sums over the eight frames of block vectors, the columns `[768, n]`: `[96, n]`."""
     planes = torch.split(columns, [PATCH * size for size in (LUMA, CHROMA, CHROMA)])
-    assert len(columns) == BLOCK_VALUES
-    return torch.cat([plane.unflatten(0, (PATCH, -1)).sum(0) for plane in planes])
+    return torch.cat([plane.reshape(PATCH, -1, columns.shape[1]).sum(0) for plane in planes])
