@@ -97,9 +97,9 @@ def test_only_what_is_needed_is_read_and_decoded(encoded, tokenizer, monkeypatch
     assert decoded_from(encoded, tokenizer, 50, 53, monkeypatch) == ([48], [48])
 
 
-def test_chunks_that_are_not_predicted_need_one_before(tokenizer, tmp_path, monkeypatch):
+def test_no_more_than_the_chunk_before_is_decoded(tokenizer, tmp_path, monkeypatch):
     source = write_source(tmp_path / "in.mp4", make_frames(40, 24, 40))
-    encode_file(source, tmp_path / "a.vtok", tokenizer=tokenizer, independent=True)
+    encode_file(source, tmp_path / "a.vtok", tokenizer=tokenizer)
     with CompressedVideo(tmp_path / "a.vtok", tokenizer=tokenizer) as video:
         whole = list(video)
         decoded, decode = [], ChunkDecoder.decode

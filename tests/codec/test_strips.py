@@ -10,7 +10,6 @@ from vtok.codec import strips as strips_module
 from vtok.codec.chunk_coder import ChunkDecoder, ChunkEncoder
 from vtok.codec.strips import strips
 from vtok.networks.arithmetic import choose_arithmetic
-from vtok.networks.latent_model import no_prediction
 from vtok.networks.planes import Planes
 from vtok.video.frame import Frame, VideoInfo
 
@@ -34,8 +33,7 @@ def video(num_frames, info):
 
 
 def encode(tokenizer, info, frames, arithmetic):
-    """The tokens of chunks that are not predicted: a difference of one level would lead to others."""
-    encoder = ChunkEncoder(tokenizer.pretrained, info, 5, arithmetic, independent=True)
+    encoder = ChunkEncoder(tokenizer.pretrained, info, 5, arithmetic)
     return [encoder.encode(frames[i : i + 8]) for i in range(0, len(frames), 8)]
 
 
@@ -45,7 +43,7 @@ def codes_of(tokens):
 
 def decode(tokenizer, info, tokens, arithmetic):
     """All samples, one after the other."""
-    decoder = ChunkDecoder(tokenizer.pretrained, info, 5, arithmetic, independent=True)
+    decoder = ChunkDecoder(tokenizer.pretrained, info, 5, arithmetic)
     frames = [frame for i, each in enumerate(tokens) for frame in decoder.decode(each, range(8 * i, 8 * i + 8))]
     return np.concatenate([plane.ravel() for frame in frames for plane in (frame.y, frame.u, frame.v)])
 
@@ -77,15 +75,14 @@ def test_the_networks_see_as_many_rows_as_they_say(tiny_tokenizer):
     model.transform.scale = torch.ones_like(model.transform.scale)
     planes = Planes(*(torch.randn(1, 8, *size, dtype=torch.float64) for size in ((160, 16), (80, 8), (80, 8))))
     planes.y.requires_grad_()
-    nothing = no_prediction(planes)
-    latents = model.encode_chunk(planes, nothing, quality)
+    latents = model.encode_chunk(planes, quality)
     latents[:, :, 0, 10].sum().backward()
     seen = planes.y.grad.abs().sum((0, 1, 3)).view(20, 8).sum(1).nonzero().flatten()
     reach = model.config.analysis_reach
     assert seen.tolist() == list(range(10 - reach, 10 + reach + 1))
 
     codes = latents.detach().requires_grad_()
-    decoded, _ = model.decode_chunk(codes, nothing, quality)
+    decoded, _ = model.decode_chunk(codes, quality)
     decoded.y[:, :, 80:88].sum().backward()
     seen = codes.grad.abs().sum((0, 1, 2, 4)).nonzero().flatten()
     reach = model.config.synthesis_reach

@@ -16,7 +16,6 @@ from vtok.entropy import exact_prior as module
 from vtok.entropy.channel_flags import CODED, RARE, RARE_EXPONENTS, REPEATED, choose_flags
 from vtok.entropy.exact_prior import ExactPrior
 from vtok.entropy.frame_coder import FrameCoder, PriorGroupDecoder, PriorGroupEncoder
-from vtok.entropy.motion_maps import MotionMaps
 from vtok.entropy.range_coder import FREQUENCY_TOTAL, reference_encode
 from vtok.entropy.tables import (
     NUM_LEVELS,
@@ -27,7 +26,8 @@ from vtok.entropy.tables import (
     probabilities_of,
 )
 from vtok.errors import FormatError, TruncatedError, WeightsError
-from vtok.networks.prior import checkerboard
+from vtok.networks.displaced_codes import displaced_codes
+from vtok.networks.prior import PriorMotion, checkerboard, delay, motion_maps
 
 SINGLE_PASS = {
     "prior_num_single_pass": 1,
@@ -38,9 +38,10 @@ SINGLE_PASS = {
 
 
 @pytest.fixture(scope="module", params=[{}, SINGLE_PASS], ids=["two_passes", "single_pass"])
-def float_prior(request):
-    """A tiny prior whose gates, corrections and factors use their whole ranges."""
-    prior = new_tiny_tokenizer(**request.param).networks.prior
+def model(request):
+    """A tiny model whose prior's gates, corrections and factors use their whole ranges."""
+    model = new_tiny_tokenizer(**request.param).networks
+    prior = model.prior
     with torch.no_grad():
         for network in prior.group_networks:
             network.out.weight.mul_(4)
@@ -49,12 +50,12 @@ def float_prior(request):
             if weights is not None:
                 weights.normal_(-1.0, 1.0)
         prior.tail_weight.copy_(torch.tensor([-2.0, 0.3, 0.0]))
-    return prior
+    return model
 
 
 @pytest.fixture(scope="module")
-def exact_prior(float_prior):
-    return ExactPrior.quantize(float_prior)
+def exact_prior(model):
+    return ExactPrior.quantize(model)
 
 
 def video_of_codes(num_frames, height, width, seed=0):
@@ -84,9 +85,16 @@ def decode(prior, quality, payload, shape):
 
 def motions_for(shape):
     """Random motion for the codes `[T, n, H, W]` of a group, with vectors of all sizes."""
-    return [
-        random_motion(8 * shape[2], 8 * shape[3], seed=t, is_predicted=None if t else False) for t in range(shape[0])
-    ]
+    return [random_motion(8 * shape[2], 8 * shape[3], seed=t, starts_group=t == 0) for t in range(shape[0])]
+
+
+def prior_motion(model, centred, fields, quality):
+    """What the float prior sees of the motion of one video."""
+    _, _, _, h, w = centred.shape
+    previous = delay(centred, 1)[0].transpose(0, 1)
+    gain = model.gain(quality).flatten(1)
+    previous = displaced_codes(model.transform, previous, fields[0, :, -1], gain, model.prior.context_channels[0])
+    return PriorMotion(previous.transpose(0, 1)[None], motion_maps(fields, h, w))
 
 
 def used_channels(frame):
@@ -102,7 +110,6 @@ def test_symbols_tables_and_bytes_equal_the_integer_reference(exact_prior, monke
     codes[5, 6:] = codes[4, 6:]  # rare ones too, if there are such
     codes[6, 4:] = codes[5, 4:]
     coder, reference = FrameCoder(exact_prior, quality, 3, 4), IntegerReference(exact_prior, quality, 3, 4)
-    maps = MotionMaps(coder.positions)
     tables, counts, before, seen = exact_prior.tables, [], None, set()
     payload = []  # pairs of symbol and coder table
     for number, (frame, motion) in enumerate(zip(codes, motions_for(codes.shape), strict=True)):
@@ -115,7 +122,7 @@ def test_symbols_tables_and_bytes_equal_the_integer_reference(exact_prior, monke
             passes.append((symbols.to_symbols(known).ravel(), symbols.tables.ravel()))
             return known
 
-        coder.code(flags, spy, maps.of(motion))
+        coder.code(flags, spy, motion, codes[number - 1].reshape(12, -1) if number else None)
         expected = [
             tuple(np.array(column) for column in zip(*p, strict=True)) for p in reference.passes(frame, flags, motion)
         ]
@@ -177,7 +184,7 @@ def test_frames_of_zeros_cost_their_count_only(exact_prior):
     assert np.array_equal(decode(exact_prior, 5, payload, codes.shape), codes)
 
 
-def test_settings_around_the_coder_change_nothing(float_prior, exact_prior):
+def test_settings_around_the_coder_change_nothing(model, exact_prior):
     codes = video_of_codes(4, 17, 30)
     expected = encode(exact_prior, 5, codes)
     num_threads = torch.get_num_threads()
@@ -194,7 +201,7 @@ def test_settings_around_the_coder_change_nothing(float_prior, exact_prior):
         assert encode(exact_prior, 5, codes) == expected
         assert np.array_equal(decode(exact_prior, 5, expected, codes.shape), codes)
     assert encode(exact_prior, 5, np.asfortranarray(codes)) == expected
-    other_layout = deepcopy(float_prior).to(memory_format=torch.channels_last)
+    other_layout = deepcopy(model).to(memory_format=torch.channels_last)
     assert encode(ExactPrior.from_tensors(other_layout, exact_prior.tensors()), 5, codes) == expected
 
 
@@ -272,9 +279,9 @@ def test_the_kind_of_arithmetic_changes_nothing(exact_prior, monkeypatch):
     assert encode(exact_prior, 5, codes) == expected
 
 
-def test_half_precision_weights_are_all_it_needs(float_prior, exact_prior):
-    released = deepcopy(float_prior)
-    released.load_state_dict({name: x.half().float() for name, x in float_prior.state_dict().items()})
+def test_half_precision_weights_are_all_it_needs(model, exact_prior):
+    released = deepcopy(model)
+    released.load_state_dict({name: x.half().float() for name, x in model.state_dict().items()})
     loaded = ExactPrior.from_tensors(released, {name: x.clone() for name, x in exact_prior.tensors().items()})
     codes = video_of_codes(3, 6, 7)
     assert encode(loaded, 7, codes) == encode(exact_prior, 7, codes)
@@ -288,44 +295,45 @@ def test_qualities_in_between_are_themselves(exact_prior):
     assert torch.equal(exact_prior.of_quality(12).groups[0].biases, exact_prior.of_quality(9).groups[0].biases)
 
 
-def test_it_says_what_the_float_prior_says(float_prior, exact_prior):
+def test_it_says_what_the_model_says(model, exact_prior):
     codes = video_of_codes(5, 8, 9)
     centred = torch.from_numpy(codes).float().transpose(0, 1)[None] - 128
     with torch.no_grad():
-        distribution = float_prior(centred, torch.tensor([4.0]), video_motion(motions_for(codes.shape)))
+        quality, fields = torch.tensor([4.0]), video_motion(motions_for(codes.shape))
+        distribution = model.prior(centred, quality, prior_motion(model, centred, fields, quality))
         # Not `bits`, which has a floor of probability for training.
         distance = (centred - distribution.location).abs().double()
-        bits = -probabilities_of(float_prior, distance, distribution.log2_scale.double())[0].log2().transpose(0, 1)
+        bits = -probabilities_of(model.prior, distance, distribution.log2_scale.double())[0].log2().transpose(0, 1)
     ideal = sum(bits[t, used_channels(frame)].clamp_max(24).sum().item() for t, frame in enumerate(codes))
     assert 8 * len(encode(exact_prior, 4, codes)) < 1.02 * ideal + 8 * (4 * len(codes) + 8)
 
 
 @pytest.mark.parametrize("amount", [1, 2, 8, -17])
-def test_units_that_are_too_fine_are_refused(float_prior, exact_prior, amount):
+def test_units_that_are_too_fine_are_refused(model, exact_prior, amount):
     tensors = exact_prior.tensors()
     tensors["exponents"] = tensors["exponents"] + torch.tensor(amount, dtype=torch.int8)
     with pytest.raises(WeightsError, match=r"context: .* 8-bit multiples of their units, .* 24 bits. Quantize"):
-        ExactPrior.from_tensors(float_prior, tensors)
+        ExactPrior.from_tensors(model, tensors)
 
 
-def test_the_bound_counts_the_lowest_code_too(float_prior, exact_prior, monkeypatch):
+def test_the_bound_counts_the_lowest_code_too(model, exact_prior, monkeypatch):
     seen, layers_of = [], module.prior_layers
     monkeypatch.setattr(module, "prior_layers", lambda prior, most: seen.append(most) or layers_of(prior, 127))
     tensors = exact_prior.tensors()
     companded = tensors["companded"].clone()
     companded[0] = -128  # whose absolute value int8 cannot hold
-    ExactPrior.from_tensors(float_prior, tensors | {"companded": companded})
+    ExactPrior.from_tensors(model, tensors | {"companded": companded})
     assert seen == [128]
 
 
-def test_weights_that_break_the_bound_are_refused(float_prior, exact_prior):
-    grown = deepcopy(float_prior)
+def test_weights_that_break_the_bound_are_refused(model, exact_prior):
+    grown = deepcopy(model)
     with torch.no_grad():
-        grown.group_networks[1].hidden.weight.mul_(4)
+        grown.prior.group_networks[1].hidden.weight.mul_(4)
     with pytest.raises(WeightsError, match="group 1 hidden"):
         ExactPrior.from_tensors(grown, exact_prior.tensors())
     with torch.no_grad():
-        grown.group_networks[1].hidden.weight.fill_(1e6)
+        grown.prior.group_networks[1].hidden.weight.fill_(1e6)
     with pytest.raises(WeightsError, match="not finite"):
         ExactPrior.quantize(grown)
 
@@ -339,17 +347,21 @@ def test_weights_that_break_the_bound_are_refused(float_prior, exact_prior):
         ("magnitude_weights", lambda x: x[:, 1:]),
         ("frequencies", lambda x: x.flip(0)),
         ("frequencies", lambda x: x + 1),
+        ("gains", lambda x: x[:, 1:]),
+        ("gains", lambda x: x.long()),
+        ("gains", lambda x: x * 0),
+        ("gains", lambda x: x * 0 + 2**31 - 1),
         ("lookup", lambda x: x[1:]),
         ("lookup", lambda x: torch.full_like(x, 255)),
     ],
 )
-def test_damaged_tensors_are_refused(float_prior, exact_prior, name, change):
+def test_damaged_tensors_are_refused(model, exact_prior, name, change):
     tensors = exact_prior.tensors()
     with pytest.raises(WeightsError):
-        ExactPrior.from_tensors(float_prior, tensors | {name: change(tensors[name])})
+        ExactPrior.from_tensors(model, tensors | {name: change(tensors[name])})
     del tensors[name]
     with pytest.raises(WeightsError, match=f"'{name}' is missing"):
-        ExactPrior.from_tensors(float_prior, tensors)
+        ExactPrior.from_tensors(model, tensors)
 
 
 def test_damaged_payloads_raise_format_errors_only(exact_prior):
@@ -401,7 +413,7 @@ def test_the_lookup_covers_every_scale_and_offset(exact_prior):
     assert set(lookup.ravel()) == set(range(len(exact_prior.tables.frequencies)))
 
 
-def test_the_checkerboard_is_that_of_the_float_prior(exact_prior):
+def test_the_checkerboard_is_that_of_the_model(exact_prior):
     coder = FrameCoder(exact_prior, 5, 3, 5)
     first = (checkerboard(3, 5, device=torch.device("cpu")) == 0).flatten().nonzero().flatten()
     assert coder.positions.order[: len(first)].tolist() == first.tolist()

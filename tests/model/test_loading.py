@@ -145,7 +145,6 @@ def test_the_loss_of_the_pretrained_kind_is_that_of_training(tiny_tokenizer):
     assert load_config().objective == ObjectiveConfig()
     video = torch.rand(2, 3, 16, 16, 16) * 2 - 1
     with torch.no_grad():
-        tiny_tokenizer.networks.log_gain_at_start.rows.zero_()  # in training, chunks start groups
         loss, breakdown = tiny_tokenizer(video, return_loss=True, quality=4)
         objective = Objective(tiny_tokenizer.networks, ObjectiveConfig())
         outcome = objective(Planes.from_rgb(video), torch.full((2,), 4.0), no_motion(2, 2, 16, 16))

@@ -19,9 +19,9 @@ def random_codes(num_latents, num_channels=12, height=3, width=5, seed=0):
 
 
 def random_motions(num_latents, height=3, width=5, *, latents_per_group=2):
-    """The motion of each latent frame of a file as `write_codes` makes it; groups begin without prediction."""
+    """The motion of each latent frame of a file as `write_codes` makes it."""
     return [
-        random_motion(8 * height, 8 * width, seed=t, is_predicted=None if t % latents_per_group else False)
+        random_motion(8 * height, 8 * width, seed=t, starts_group=t % latents_per_group == 0)
         for t in range(num_latents)
     ]
 

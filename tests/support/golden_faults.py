@@ -74,11 +74,11 @@ def with_other_motion(motion):
     return with_coded(lambda coded: with_motion(motion, parts_of_coded(coded)[1]))
 
 
-def motion_of(*kinds):
-    """The bytes of the motion of still chunks of 16x16 pixels, of which some are predicted."""
-    encoder = MotionEncoder()
-    for is_predicted in kinds:
-        encoder.push(ChunkMotion.still(16, 16, is_predicted=is_predicted))
+def displaced_motion():
+    """The bytes of the motion of a chunk of 16x16 pixels that comes from elsewhere in the chunk before."""
+    encoder, motion = MotionEncoder(), ChunkMotion.still(16, 16)
+    motion.fields[-1] = 4
+    encoder.push(motion)
     return encoder.finish()
 
 
@@ -196,7 +196,6 @@ BAD_FILES = {
     "old_entropy_coder": BadFile(
         "FormatError", "was made by vtok before it coded motion", with_header(entropy_coder="prior-1"), "decoder"
     ),
-    "independent_not_a_boolean": BadFile("FormatError", "independent is 1", with_header(independent=1)),
     "other_codebooks_than_model": BadFile(
         "FormatError", "11 codebooks, 8 frames", with_header(num_codebooks=11), "decoder"
     ),
@@ -271,8 +270,11 @@ BAD_FILES = {
     "motion_other_than_written": BadFile(
         "FormatError", "symbol of motion is|vector|left over|damaged", with_other_motion(b"\x55\xaa" * 16), "decoder"
     ),
-    "predicted_without_reference": BadFile(
-        "FormatError", "there is nothing to predict it from", with_other_motion(motion_of(True)), "decoder"
+    "displaced_from_nothing": BadFile(
+        "FormatError",
+        "displaced from one before it, and there is none",
+        with_other_motion(displaced_motion()),
+        "decoder",
     ),
     "entropy_bytes_not_whole_words": BadFile(
         "FormatError", "whole words of 4 bytes", with_coded(lambda coded: coded + b"\0"), "decoder"

@@ -143,7 +143,6 @@ def read_header(payload: bytes) -> dict:
         "color_transfer": color,
     }.items():  # fmt: skip
         require(type(header[key]) is int and low <= header[key] <= high, key)
-    require(type(header["independent"]) is bool, "independent")
     require(type(header["quality"]) in (int, float) and 0 <= header["quality"] <= 100, "quality")
     for key in ("time_base", "average_rate", "sample_aspect_ratio"):
         if not (key == "average_rate" and header[key] is None):

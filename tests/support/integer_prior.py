@@ -1,5 +1,7 @@
 """The exact prior and its symbols in Python integers, one value at a time: slow, and plain enough to be believed."""
 
+from fractions import Fraction
+
 import numpy as np
 
 from vtok.entropy.channel_flags import CODED, REPEATED
@@ -10,15 +12,19 @@ class IntegerReference:
     """The exact prior in Python integers, one output value at a time; it shares nothing but the integer weights."""
 
     def __init__(self, prior, quality, height, width):
-        self.prior, self.weights, self.size = prior, prior.of_quality(quality), (height, width)
+        self.prior, self.quality, self.weights, self.size = prior, quality, prior.of_quality(quality), (height, width)
         self.previous = self.before = np.full((prior.num_channels, height, width), 128, np.uint8)
         self.num_known = 0
         self.is_context = np.zeros(prior.num_channels, bool)
-        self.was_predicted = None
+        self.stored_before = None
 
     def passes(self, frame, flags, motion):
         """For each pass of a latent frame with these flags and this motion: symbols and tables as flat lists."""
         self.is_coded = is_coded = flags == CODED
+        in_place = self.previous
+        if self.stored_before is not None:
+            self.displace(motion.fields[7].tolist())
+        self.stored_before = frame
         # Rare channels are no context, nor are repeated ones of such.
         self.is_context = is_coded | (flags == REPEATED) & self.is_context
         frame = np.where(self.is_context[:, None, None], frame, 128)
@@ -32,18 +38,25 @@ class IntegerReference:
             for places in passes:
                 if places and channels:
                     yield [self.symbol(frame, context, group, c, y, x) for y, x in places for c in channels]
-        self.previous, self.before = frame, self.previous
+        self.previous, self.before = frame, in_place
         self.num_known = min(self.num_known + 1, 2)
+
+    def displace(self, vectors):
+        """Where a block has a vector, both latent frames before are what that leads to."""
+        displaced = plain_displaced(self.prior.displaced_codes(self.quality), self.stored_before.tolist(), vectors)
+        self.previous, self.before = self.previous.copy(), self.before.copy()
+        for (y, x), codes in displaced.items():
+            for frame in (self.previous, self.before):
+                frame[:, y, x] = [code + 128 for code in codes] + [128] * (len(frame) - len(codes))
 
     def context(self, inside, motion):
         w = self.weights
-        was_predicted, self.was_predicted = self.was_predicted, motion.is_predicted
         first = {}
         for y, x in inside:
             terms = [w.context_biases[self.num_known].tolist()]
             terms.append(convolved(w.from_previous, lambda c, i, j: self.companded(self.previous, c, i, j), y, x))
             terms.append(product(w.from_before, [self.companded(self.before, c, y, x) for c in range(12)]))
-            terms.append(product(w.from_motion, plain_maps(motion, was_predicted, y // 2, x // 2)))
+            terms.append(product(w.from_motion, plain_maps(motion, y // 2, x // 2)))
             first[y, x] = activations(terms, w.context_exponent)
         inner = lambda c, i, j: first[i, j][c] if (i, j) in first else 0  # noqa: E731
         return {
@@ -109,14 +122,66 @@ class IntegerReference:
         return int(self.prior.companded[self.code(frame, c, y, x) + 128])
 
 
-def plain_maps(motion, was_predicted, row, column):
+def plain_maps(motion, row, column):
     """What the prior sees of the motion in a block."""
     sizes = [abs(int(x)) + abs(int(y)) for x, y in motion.fields[:, :, row, column]]
-    flags = [
-        8 * bool(motion.is_predicted[row, column]),
-        8 * bool(was_predicted is not None and was_predicted[row, column]),
-    ]
-    return [*flags, min(8, sizes[7].bit_length()), min(8, (sum(sizes[:7]) // 4).bit_length())]
+    return [8 * (sizes[7] > 0), min(8, sizes[7].bit_length()), min(8, (sum(sizes[:7]) // 4).bit_length())]
+
+
+def plain_displaced(displaced_codes, codes, vectors, *, everywhere=False):
+    """For each displaced position, the codes expected there, from stored `codes [n, H, W]` and `vectors [2, R, C]`."""
+    to_samples, to_codes = integers(displaced_codes.to_samples, 16), integers(displaced_codes.to_codes, 24)
+    height, width = len(codes[0]), len(codes[0][0])
+    samples = {}
+    for y in range(height):
+        for x in range(width):
+            column = [codes[c][y][x] - 128 for c in range(len(codes))]
+            samples[y, x] = [clipped(nearest(dot(row, column), 16), 2**15) for row in to_samples]
+    planes = [(8, 0, 4), (4, 64, 8), (4, 80, 8)]  # samples on a side of a position, first of a position, units of vectors
+
+    def sample(side, first, y, x):
+        y, x = (min(max(z, 0), size * side - 1) for z, size in ((y, height), (x, width)))
+        return samples[y // side, x // side][first + y % side * side + x % side]
+
+    def displaced_sample(side, first, units, y, x, vector):
+        (left, right), (up, down) = (divmod(z, units) for z in vector)
+        y, x = y + up, x + left
+        upper, lower = (
+            sample(side, first, z, x) * (units - right) + sample(side, first, z, x + 1) * right for z in (y, y + 1)
+        )
+        return (upper * (units - down) + lower * down + units**2 // 2) // units**2
+
+    found = {}
+    for y in range(height):
+        for x in range(width):
+            vector = [vectors[axis][y // 2][x // 2] for axis in (0, 1)]
+            if vector != [0, 0] or everywhere:
+                moved = [
+                    displaced_sample(side, first, units, side * y + i, side * x + j, vector)
+                    for side, first, units in planes
+                    for i in range(side)
+                    for j in range(side)
+                ]
+                found[y, x] = [clipped(nearest(dot(row, moved), 24), 128) for row in to_codes]
+    return found
+
+
+def integers(matrix, bits):
+    """A matrix in units of `2^-bits`."""
+    return [[int(value * 2**bits) for value in row] for row in matrix.tolist()]
+
+
+def dot(row, column):
+    return sum(a * b for a, b in zip(row, column, strict=True))
+
+
+def nearest(value, bits):
+    """`value / 2^bits`, rounded to an integer, halves to even."""
+    return round(Fraction(value, 2**bits))
+
+
+def clipped(value, limit):
+    return min(max(value, -limit), limit - 1)
 
 
 def product(layer, inputs):

@@ -23,7 +23,6 @@ def new_tiny_tokenizer(*, refine_dim: int = 8, **latent_options: Any) -> VideoTo
             "prior_groups": (4, 12),
             "prior_context_dim": 8,
             "prior_group_dim": 8,
-            "predicts": True,
             **latent_options,
         },
     )
@@ -31,7 +30,7 @@ def new_tiny_tokenizer(*, refine_dim: int = 8, **latent_options: Any) -> VideoTo
     for parameter in tokenizer.parameters():
         if not parameter.any():
             torch.nn.init.normal_(parameter, std=0.05)
-    prior = ExactPrior.quantize(tokenizer.networks.prior)
+    prior = ExactPrior.quantize(tokenizer.networks)
     return VideoTokenizer.of(PretrainedModel(tokenizer.networks, prior, "tiny", "0" * 64))
 
 

@@ -3,31 +3,24 @@
 import numpy as np
 import torch
 
-from vtok.networks.motion import VideoMotion
 from vtok.video.motion import MAX_VECTOR, NUM_FIELDS, ChunkMotion, motion_size
 
 
-def random_motion(height, width, *, seed=0, is_predicted=None):
-    """Random motion in frames of `height` x `width` pixels, vectors of all sizes; by default any block is predicted."""
+def random_motion(height, width, *, seed=0, starts_group=False):
+    """Random motion in frames of `height` x `width` pixels, vectors of all sizes, half of the last field's zero."""
     rng = np.random.default_rng(seed)
     size = motion_size(height, width)
     vectors = rng.normal(0, 2 ** rng.uniform(-2, 9, (NUM_FIELDS, 1, *size)), (NUM_FIELDS, 2, *size)).round()
-    mask = rng.random(size) < 0.5 if is_predicted is None else np.full(size, is_predicted)
     fields = np.clip(vectors, -MAX_VECTOR, MAX_VECTOR).astype(np.int16)
-    fields[-1] *= mask.any()
-    return ChunkMotion(fields, mask)
+    fields[-1] *= (rng.random(size) < 0.5) & (not starts_group)
+    return ChunkMotion(fields)
 
 
 def no_motion(b, num_chunks, height, width):
-    """Chunks in which nothing moves or is predicted, as the networks have it."""
-    still = ChunkMotion.still(height, width, is_predicted=False)
-    motion = video_motion([still] * num_chunks)
-    return VideoMotion(*(part.expand(b, *part.shape[1:]) for part in motion))
+    """The fields of chunks in which nothing moves, as training has them."""
+    return torch.zeros(b, num_chunks, NUM_FIELDS, 2, *motion_size(height, width))
 
 
 def video_motion(motions):
-    """The motion of the chunks of one video as the networks have it."""
-    fields, masks = (
-        np.stack([getattr(motion, name) for motion in motions])[None] for name in ("fields", "is_predicted")
-    )
-    return VideoMotion(torch.from_numpy(fields), torch.from_numpy(masks))
+    """The fields of the chunks of one video, as training has them."""
+    return torch.from_numpy(np.stack([motion.fields for motion in motions]))[None]

@@ -128,12 +128,10 @@ def test_crops_may_be_fixed(folder, dataset_of):
 def test_the_motion_is_that_of_the_window(folder, dataset_of):
     motions = random_motions(7)
     item = dataset_of(folder)[1]
-    assert (item["motion"].dtype, item["predicted"].dtype) == (torch.int16, torch.bool)
+    assert item["motion"].dtype == torch.int16
     np.testing.assert_array_equal(item["motion"], [motion.fields for motion in motions[2:4]])
-    np.testing.assert_array_equal(item["predicted"], [motion.is_predicted for motion in motions[2:4]])
     corner = dataset_of(folder, crop=(1, 3), crop_at=(2, 2))[1]
     np.testing.assert_array_equal(corner["motion"], [motion.fields[:, :, 1:, 1:3] for motion in motions[2:4]])
-    np.testing.assert_array_equal(corner["predicted"], [motion.is_predicted[1:, 1:3] for motion in motions[2:4]])
 
 
 @pytest.mark.parametrize(

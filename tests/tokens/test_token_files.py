@@ -61,10 +61,8 @@ def test_an_archive_has_everything(path, tiny_tokenizer, tmp_path, monkeypatch):
     with np.load(tmp_path / "a.npz") as arrays:
         np.testing.assert_array_equal(arrays["codes"], CODES)
         np.testing.assert_array_equal(arrays["motion"], [motion.fields for motion in random_motions(5)])
-        np.testing.assert_array_equal(arrays["predicted"], [motion.is_predicted for motion in random_motions(5)])
-        assert (arrays["motion"].dtype, arrays["predicted"].dtype) == (np.int16, np.bool_)
+        assert arrays["motion"].dtype == np.int16
         assert arrays["starts_group"].tolist() == [True, False, True, False, True]
-        assert not arrays["independent"]
         assert arrays["pts"].tolist() == PTS
         assert arrays["frames_of_latent"].tolist() == [8, 8, 8, 8, 5]
         assert (int(arrays["width"]), int(arrays["height"]), float(arrays["quality"])) == (37, 24, 5)
@@ -83,22 +81,24 @@ def test_exported_and_imported_it_is_the_same_video(path, tiny_tokenizer, tmp_pa
     assert (tmp_path / "again.vtok").read_bytes() == two.read_bytes()
 
 
-def test_groups_begin_where_nothing_is_predicted(generated, tiny_tokenizer, tmp_path):
-    motions = [random_motion(24, 37, seed=t, is_predicted=t in (1, 2, 4)) for t in range(5)]
-    generated |= {
-        "motion": np.stack([motion.fields for motion in motions]),
-        "predicted": np.stack([motion.is_predicted for motion in motions]),
-    }
+def test_groups_begin_without_the_field_that_leads_to_the_one_before(generated, tiny_tokenizer, tmp_path):
+    generated["motion"] = np.stack([random_motion(24, 37, seed=t).fields for t in range(5)])
+    generated["starts_group"] = np.array([True, False, False, True, False])
     np.savez(tmp_path / "g.npz", **generated)
-    import_npz(tmp_path / "g.npz", tmp_path / "g.vtok", tokenizer=tiny_tokenizer, keyframe_seconds=0.1)
+    import_npz(tmp_path / "g.npz", tmp_path / "g.vtok", tokenizer=tiny_tokenizer)
     tokens = TokenReader(tmp_path / "g.vtok", tokenizer=tiny_tokenizer)
     assert [len(tokens.group(place).tokens) for place in range(tokens.num_groups)] == [3, 2]
-    np.testing.assert_array_equal(tokens.motion, generated["motion"])
-    np.testing.assert_array_equal(tokens.predicted[1:3], generated["predicted"][1:3])
-    generated["starts_group"] = np.array([True, False, True, False, False])
-    np.savez(tmp_path / "g.npz", **generated)
-    with pytest.raises(ConfigError, match=r"predicted\[2\] has blocks that are predicted: a group begins there"):
-        import_npz(tmp_path / "g.npz", tmp_path / "h.vtok", tokenizer=tiny_tokenizer)
+    expected = generated["motion"].copy()
+    assert expected[[0, 3], -1].any()
+    expected[[0, 3], -1] = 0
+    np.testing.assert_array_equal(tokens.motion, expected)
+
+
+def test_a_group_has_at_most_32_latent_frames(generated, tiny_tokenizer, tmp_path):
+    starts = np.zeros(40, bool)
+    np.savez(tmp_path / "g.npz", **(generated | {"codes": random_codes(40), "starts_group": starts}))
+    with pytest.raises(ConfigError, match="starts_group is false for more than 31 latent frames after latent frame 0"):
+        import_npz(tmp_path / "g.npz", tmp_path / "g.vtok", tokenizer=tiny_tokenizer)
 
 
 def test_what_a_model_generates_becomes_a_video(generated, tiny_tokenizer, tmp_path):
@@ -139,9 +139,8 @@ def test_what_a_model_generates_becomes_a_video(generated, tiny_tokenizer, tmp_p
         ({"frames_of_latent": [8, 8, 8, 8]}, r"frames_of_latent is int64 \[4\]: must be whole numbers \[5\]"),
         ({"frames_of_latent": [8, 8, 8, 8, 9]}, "must be 1 to 8"),
         ({"motion": np.zeros((5, 8, 2, 2, 3))}, r"motion is float64 .* must be int16 \[5, 8, 2, 2, 3\]"),
-        ({"motion": np.zeros((5, 8, 2, 2, 3), np.int16)}, "there is no array predicted"),
         (
-            {"motion": np.full((5, 8, 2, 2, 3), 1024, np.int16), "predicted": np.zeros((5, 2, 3), bool)},
+            {"motion": np.full((5, 8, 2, 2, 3), 1024, np.int16)},
             "motion is from 1024 to 1024: must be -1023 to 1023",
         ),
         ({"starts_group": np.array([None] * 5)}, "starts_group is object"),
@@ -214,9 +213,8 @@ def test_shards_hold_the_windows_of_a_data_set(path, tiny_tokenizer, tmp_path):
     for sample, item in zip(samples, dataset, strict=True):
         np.testing.assert_array_equal(sample["tokens.npy"], item["tokens"])
         assert sample["tokens.npy"].dtype == np.uint8
-        for name in ("motion", "predicted"):
-            np.testing.assert_array_equal(sample[f"{name}.npy"], item[name])
-        arrays = {"tokens", "motion", "predicted"}
+        np.testing.assert_array_equal(sample["motion.npy"], item["motion"])
+        arrays = {"tokens", "motion"}
         assert sample["json"] == {key: value for key, value in item.items() if key not in arrays}
     again = export_shards(dataset, tmp_path / "again", samples_per_shard=3)
     for shard, other in zip(result.shards, again.shards, strict=True):
@@ -313,12 +311,7 @@ def test_the_command_for_shards_exits_with_3_if_files_are_left_out(path, with_mo
     assert result.exit_code == 3
     assert f"vtok: warning: {tmp_path / 'bad.vtok'}: the file is empty. It is left out." in result.stderr
     with tarfile.open(tmp_path / "out" / "tokens-000000.tar") as tar:
-        assert [name.partition(".")[2] for name in tar.getnames()] == [
-            "json",
-            "motion.npy",
-            "predicted.npy",
-            "tokens.npy",
-        ] * 2
+        assert [name.partition(".")[2] for name in tar.getnames()] == ["json", "motion.npy", "tokens.npy"] * 2
 
 
 def test_the_command_for_shards_says_why_there_is_none(path, with_model, cli_runner, tmp_path):

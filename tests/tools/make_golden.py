@@ -56,12 +56,11 @@ IRREGULAR = [-100, 0, 33, 67, 100, 100, 350, 351, 1000, 999, 2000, 10**9]
 
 
 def sha256_of_tokens(video):
-    """SHA-256 of the codes of all latent frames in order, and that of their motion: vectors, then flags of blocks."""
+    """SHA-256 of the codes of all latent frames in order, and that of their motion."""
     codes, motion = hashlib.sha256(), hashlib.sha256()
     for latent in video.latent_frames():
         codes.update(latent.tokens.codes.tobytes())
         motion.update(latent.tokens.motion.fields.astype("<i2").tobytes())
-        motion.update(latent.tokens.motion.is_predicted.tobytes())
     return {"codes_sha256": codes.hexdigest(), "motion_sha256": motion.hexdigest()}
 
 

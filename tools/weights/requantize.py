@@ -22,7 +22,7 @@ def requantize(weights: Annotated[Path, typer.Argument(help="A .safetensors file
     tensors, config = load_weights(weights)
     model = LatentModel(LatentModelConfig.from_json(config))
     model.load_state_dict(split_tensors(tensors)[0])
-    exact = ExactPrior.quantize(model.prior).tensors()
+    exact = ExactPrior.quantize(model).tensors()
     tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith(EXACT_PRIOR)}
     tensors |= {EXACT_PRIOR + name: tensor for name, tensor in exact.items()}
     save_weights(weights, tensors, config)

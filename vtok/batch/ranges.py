@@ -96,7 +96,6 @@ def encode_range(
                 quality=options.quality,
                 arithmetic=arithmetic,
                 verify=options.verify,
-                independent=options.independent,
                 first_frame=FRAMES_PER_CHUNK * part.first_chunk,
             )
             with closing(items):

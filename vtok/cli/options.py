@@ -26,9 +26,6 @@ Quality = Annotated[float, typer.Option(help="1 (smallest) to 9 (best).", min=1,
 KeyframeSeconds = Annotated[
     float, typer.Option(help="Length of the groups that can be decoded on their own, in seconds.", min=0.01)
 ]
-Independent = Annotated[
-    bool, typer.Option("--independent", help="Let the codes of no 8 frames refer to earlier ones; takes more bytes.")
-]
 Verify = Annotated[
     bool, typer.Option("--verify", help="Decode all codes as they are written, and check the file on the disk.")
 ]

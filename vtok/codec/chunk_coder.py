@@ -1,12 +1,13 @@
-"""Converts frames to codes and motion, and back, chunk by chunk: aligned, predicted, transformed.
+"""Converts frames to codes and motion, and back, chunk by chunk.
 
-    8 frames, uint8 --> align --> less prediction --> latents --> codes, uint8 [n, H, W], and motion       ChunkEncoder
-    codes and motion --> latents --> plus prediction --> restore --> 8 frames, uint8                       ChunkDecoder
-                                        '-- the last frame before, as it was put out, displaced by the motion
+    8 frames, uint8 --> align --> latents --> codes, uint8 [n, H, W], and motion                      ChunkEncoder
+    codes and motion --> latents --> aligned frames --> restore --> blend --> 8 frames, uint8         ChunkDecoder
+                                   the last frame before, as it was put out --'
 
-The last decoded frame is all that goes from a chunk to the next, and nothing goes from a group to the next. The encoder
-decodes what it has coded, with the decoder's own code, so both see the same frame. The networks see a chunk in strips
-(`vtok.codec.strips`), motion the whole frame.
+Each chunk decodes from its own codes and motion alone, but for the blend, which smooths the step from the chunk before
+and leaves the last frame as it is. Nothing goes from a group to the next. The encoder keeps the codes of the chunk
+before: the entropy coder will look there, displaced by the motion, so it searches for that motion, and prefers codes
+that repeat. The networks see a chunk in strips (`vtok.codec.strips`), motion the whole frame.
 """
 
 from collections.abc import Sequence
@@ -14,22 +15,23 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from vtok.codec.chunk_tokens import ChunkTokens
-from vtok.codec.motion_choice import choose_motion
+from vtok.codec.motion_choice import choose_alignment
 from vtok.codec.strips import Strip, strips
 from vtok.entropy.frame_coder import Codes
 from vtok.errors import ConfigError
 from vtok.model.pretrained_model import PretrainedModel
 from vtok.networks.arithmetic import Arithmetic, choose_arithmetic
 from vtok.networks.klt import PATCH
-from vtok.networks.motion import displace, mask, restore
+from vtok.networks.motion import restore
 from vtok.networks.planes import Planes
 from vtok.networks.quantizer import prefer_cheap_codes
 from vtok.system.threads import use_threads
 from vtok.video.frame import Frame, Plane, VideoInfo
-from vtok.video.motion import ANCHOR, NUM_FIELDS, Mask, Vectors, motion_size
+from vtok.video.motion import ANCHOR, ChunkMotion, Vectors
 
 FRAMES_PER_CHUNK = PATCH
 _SIDES = (PATCH, PATCH // 2, PATCH // 2)  # rows of samples in a row of latents: luma and both chroma planes
@@ -44,16 +46,7 @@ def latent_size(height: int, width: int) -> tuple[int, int]:
 
 
 class _Coder:
-    def __init__(
-        self,
-        model: PretrainedModel,
-        info: VideoInfo,
-        quality: float,
-        arithmetic: Arithmetic | None,
-        *,
-        independent: bool,
-    ) -> None:
-        self._independent = independent or not model.networks.config.predicts
+    def __init__(self, model: PretrainedModel, info: VideoInfo, quality: float, arithmetic: Arithmetic | None) -> None:
         self._arithmetic = arithmetic or choose_arithmetic("cpu")
         self._num_threads = torch.get_num_threads()  # for any thread that calls later; see `vtok.system.threads`
         self._model = model.on(self._arithmetic.device)
@@ -68,17 +61,6 @@ class _Coder:
         y, u, v = (plane.to(self._arithmetic.device) for plane in samples)
         return Planes.from_uint8(y, u, v, full_range=self._info.is_full_range)
 
-    def _vectors(self, vectors: Vectors) -> Tensor:
-        return torch.from_numpy(vectors)[None].to(self._arithmetic.device)
-
-    def _prediction(self, moved: Planes | None, is_predicted: Mask) -> Planes:
-        """What predicts each frame of a chunk, luma `[1, 1, 8 H, 8 W]`; zero where nothing does."""
-        if moved is None or not is_predicted.any():
-            rows, columns = self._size
-            shapes = ((1, 1, rows * side, columns * side) for side in _SIDES)
-            return Planes(*(torch.zeros(shape, device=self._arithmetic.device) for shape in shapes))
-        return mask(moved, torch.from_numpy(is_predicted)[None].to(self._arithmetic.device))
-
 
 class ChunkDecoder(_Coder):
     """Decodes the chunks of one video, in order.
@@ -88,34 +70,33 @@ class ChunkDecoder(_Coder):
         info: Size and range of the frames.
         quality: 1 to 9.
         arithmetic: Device and number format of the networks; default: those of `choose_arithmetic("cpu")`.
-        independent: Whether no chunk is predicted; then the first of a group is like the others.
     """
 
     def __init__(
-        self,
-        model: PretrainedModel,
-        info: VideoInfo,
-        quality: float,
-        arithmetic: Arithmetic | None = None,
-        *,
-        independent: bool = False,
+        self, model: PretrainedModel, info: VideoInfo, quality: float, arithmetic: Arithmetic | None = None
     ) -> None:
-        super().__init__(model, info, quality, arithmetic, independent=independent)
+        super().__init__(model, info, quality, arithmetic)
         reach = self._model.config.synthesis_reach
         self._strips = strips(*self._size, reach, bfloat16=self._arithmetic.bfloat16)
-        self.reference: Samples | None = None
+        self.start_group()
 
     def start_group(self) -> None:
-        """Forget the last frame: the next chunk is not predicted."""
-        self.reference = None
+        """Forget the last frame: the next chunk is not blended with it."""
+        self._last: Samples | None = None
 
     @torch.inference_mode()
     def decode(self, tokens: ChunkTokens, pts: Sequence[int]) -> list[Frame]:
         """Return the next 1 to 8 frames from their tokens, one frame per timestamp in `pts`."""
         use_threads(self._num_threads)
-        motion = tokens.motion
-        moved = self.moved(motion.fields[-1]) if motion.is_predicted.any() else None
-        samples = self.reconstruct(tokens, self._prediction(moved, motion.is_predicted))
+        chunk, hint = self._synthesised(tokens.codes)
+        alignment = tokens.motion.fields[:-1]
+        if alignment.any():
+            chunk = restore(chunk, torch.from_numpy(alignment)[None].to(self._arithmetic.device))
+        if hint is not None and self._last is not None:
+            self._blend(chunk, self._planes(self._last), hint)
+        samples = chunk.to_uint8(full_range=self._info.is_full_range)
+        y, u, v = (plane[:, -1:].clone() for plane in samples)
+        self._last = y, u, v
         height, width = self._info.height, self._info.width
         sizes = (height, width), *[(-(-height // 2), -(-width // 2))] * 2
         planes = [
@@ -123,26 +104,6 @@ class ChunkDecoder(_Coder):
             for plane, (h, w) in zip(samples, sizes, strict=True)
         ]
         return [Frame(*frame) for frame in zip(*planes, pts, strict=True)]
-
-    def moved(self, vectors: Vectors) -> Planes | None:
-        """The last frame displaced by a field `[2, rows, columns]`; None if there is none."""
-        if self.reference is None:
-            return None
-        last = self._planes(self.reference)
-        return displace(last, self._vectors(vectors)) if vectors.any() else last
-
-    def reconstruct(self, tokens: ChunkTokens, prediction: Planes) -> Samples:
-        """The samples of a chunk, whole blocks of eight frames; the last becomes the reference."""
-        decoded, hint = self._synthesised(tokens.codes, prediction)
-        alignment = tokens.motion.fields[:-1]
-        if alignment.any():
-            decoded = restore(decoded, self._vectors(alignment))
-        if hint is not None and self.reference is not None:
-            self._blend(decoded, self._planes(self.reference), hint)
-        samples = decoded.to_uint8(full_range=self._info.is_full_range)
-        y, u, v = (plane[:, -1:].clone() for plane in samples)
-        self.reference = y, u, v
-        return samples
 
     def _blend(self, chunk: Planes, last: Planes, hint: Tensor) -> None:
         """Change a chunk so that it goes on smoothly from the frame before, in place."""
@@ -154,18 +115,15 @@ class ChunkDecoder(_Coder):
             for plane, part, side in zip(chunk, change, _SIDES, strict=True):
                 plane[:, :, strip.wanted(side)] += part[:, :, strip.wanted_of_seen(side)]
 
-    def _synthesised(self, codes: Codes, prediction: Planes) -> tuple[Planes, Tensor | None]:
+    def _synthesised(self, codes: Codes) -> tuple[Planes, Tensor | None]:
         """The aligned chunk, luma `[1, 8, 8 H, 8 W]`, and the hint for the blend of its end, if the model blends."""
-        starts_group = self.reference is None and not self._independent
         whole: Planes | None = None
         hints = []
         for strip in self._strips:
             stored = torch.from_numpy(codes[:, strip.outer]).to(self._arithmetic.device)
             centred = self._model.quantizer.from_uint8(stored)[None, :, None]
             with self._arithmetic.autocast():
-                part, hint = self._model.decode_chunk(
-                    centred, _rows(prediction, strip), self._quality, starts_group=starts_group
-                )
+                part, hint = self._model.decode_chunk(centred, self._quality)
             if len(self._strips) == 1:
                 return part, hint
             if hint is not None:
@@ -198,42 +156,32 @@ class ChunkEncoder(_Coder):
         info: Size and range of the frames.
         quality: 1 to 9.
         arithmetic: Device and number format of the networks; default: those of `choose_arithmetic("cpu")`.
-        independent: Predict no chunk from the one before it.
     """
 
     def __init__(
-        self,
-        model: PretrainedModel,
-        info: VideoInfo,
-        quality: float,
-        arithmetic: Arithmetic | None = None,
-        *,
-        independent: bool = False,
+        self, model: PretrainedModel, info: VideoInfo, quality: float, arithmetic: Arithmetic | None = None
     ) -> None:
-        from vtok.motion.search import (
-            MotionSearch,  # OpenCV takes a fifth of a second to load, and only encoders need it
-        )
+        # OpenCV takes a fifth of a second to load, and only encoders need it.
+        from vtok.codec.displaced_past import DisplacedPast
+        from vtok.motion.search import MotionSearch
 
-        super().__init__(model, info, quality, arithmetic, independent=independent)
+        super().__init__(model, info, quality, arithmetic)
         self._strips = strips(*self._size, self._model.config.analysis_reach, bfloat16=self._arithmetic.bfloat16)
-        self._decoder = ChunkDecoder(model, info, quality, arithmetic, independent=independent)
         rows, columns = self._size
-        self._alignment_search = MotionSearch(rows * PATCH, columns * PATCH)
-        self._prediction_search = MotionSearch(rows * PATCH, columns * PATCH)
+        self._search = MotionSearch(rows * PATCH, columns * PATCH)
         self._lagrangian = float(self._model.search_lagrangian(self._quality))
-        self.start_group()
+        exact = model.exact_prior.displaced_codes(quality)
+        self._past = DisplacedPast(self._model, exact, self._quality, self._size)
 
     def start_group(self) -> None:
         """Encode the next chunk regardless of earlier ones."""
-        self._previous: list[Tensor | None] = [None] * len(self._strips)
-        self._coded: tuple[ChunkTokens, Planes] | None = None  # the last chunk and its prediction, not yet decoded
-        self._decoder.start_group()
+        self._past.forget()
 
     def search(self, frames: Sequence[Frame]) -> SearchedChunk:
         """Find the motion in 1 to 8 frames; may run in another thread than `encode`, ahead of it."""
         parts = zip(*((f.y, f.u, f.v) for f in frames), strict=True)
         y, u, v = (_whole_blocks(part, self._size, side) for part, side in zip(parts, _SIDES, strict=True))
-        return SearchedChunk((y, u, v), self._alignment_search.alignment(y, self._lagrangian))
+        return SearchedChunk((y, u, v), self._search.alignment(y, self._lagrangian))
 
     @torch.inference_mode()
     def encode(self, frames: Sequence[Frame] | SearchedChunk) -> ChunkTokens:
@@ -243,44 +191,25 @@ class ChunkEncoder(_Coder):
         """
         use_threads(self._num_threads)
         searched = frames if isinstance(frames, SearchedChunk) else self.search(frames)
-        fields = np.zeros((NUM_FIELDS, 2, *motion_size(*searched.samples[0].shape[1:])), np.int16)
-        fields[:-1] = searched.alignment
-        moved = self._moved(searched, fields)
-        chunk = self._planes([torch.from_numpy(plane)[None] for plane in searched.samples])
-        chosen, motion = choose_motion(self._model, chunk, moved, fields, self._quality)
-        prediction = self._prediction(moved, motion.is_predicted)
-        starts_group = moved is None and not self._independent
-        del chunk, moved
-        tokens = ChunkTokens(self._codes_of(chosen, prediction, starts_group=starts_group), motion)
-        self._coded = tokens, prediction
-        return tokens
+        planes = self._planes([torch.from_numpy(plane)[None] for plane in searched.samples])
+        frame = planes.frames(ANCHOR, ANCHOR + 1).to_uint8(full_range=True)[0][0, 0].cpu().numpy()
+        chunk, alignment = choose_alignment(self._model, planes, searched.alignment, self._quality)
+        del planes
+        displacement = self._past.field(frame, chunk, alignment)
+        codes = self._codes_of(chunk, self._past.displaced(displacement))
+        self._past.add(codes)
+        return ChunkTokens(codes, ChunkMotion(np.concatenate([alignment, displacement[None]])))
 
-    def _moved(self, searched: SearchedChunk, fields: Vectors) -> Planes | None:
-        """Decode the last frame, and find from where it moved; its field is put into `fields`. None without it."""
-        if self._independent:
-            return None
-        if self._coded:
-            self._decoder.reconstruct(*self._coded)
-            self._coded = None
-        if self._decoder.reference is None:
-            return None
-        last = self._decoder.reference[0][0, 0].cpu().numpy()
-        fields[-1] = self._prediction_search.prediction(
-            searched.samples[0][ANCHOR], last, fields[:-1], self._lagrangian
-        )
-        return self._decoder.moved(fields[-1])
-
-    def _codes_of(self, chunk: Planes, prediction: Planes, *, starts_group: bool) -> Codes:
+    def _codes_of(self, chunk: Planes, previous: NDArray[np.int16] | None) -> Codes:
+        """The codes of a chunk, given those before, displaced by its motion, centred: `[n, H, W]`."""
         codes = np.empty((self._model.config.num_channels, *self._size), np.uint8)
         quantizer = self._model.quantizer
-        for i, strip in enumerate(self._strips):
-            seen, predicted = (_rows(planes, strip) for planes in (chunk, prediction))
+        for strip in self._strips:
             with self._arithmetic.autocast():
-                latents = self._model.encode_chunk(seen, predicted, self._quality, starts_group=starts_group)
+                latents = self._model.encode_chunk(_rows(chunk, strip), self._quality)
             wanted = latents[0, :, 0, strip.wanted_of_seen(1)]
-            chosen = prefer_cheap_codes(wanted, quantizer(wanted), self._previous[i])
-            if self._independent:
-                self._previous[i] = chosen
+            cheap = None if previous is None else torch.from_numpy(previous[:, strip.inner]).to(wanted)
+            chosen = prefer_cheap_codes(wanted, quantizer(wanted), cheap)
             codes[:, strip.inner] = quantizer.to_uint8(chosen).cpu().numpy()
         return codes
 

@@ -16,5 +16,4 @@ class ChunkTokens(NamedTuple):
     def crc32(self, before: int = 0) -> int:
         """CRC-32 of the chunk, continued from that of the chunks before it in the same group; see `docs/format.md`."""
         fields = self.motion.fields.astype("<i2", copy=False)
-        crc = zlib.crc32(self.codes.tobytes(), before)
-        return zlib.crc32(self.motion.is_predicted.tobytes(), zlib.crc32(fields.tobytes(), crc))
+        return zlib.crc32(fields.tobytes(), zlib.crc32(self.codes.tobytes(), before))

@@ -89,9 +89,7 @@ class CompressedVideo(Closing):
 
     def decoded(self, latents: Iterable[LatentFrame], *, overlapped: bool = True) -> Iterator[Frame]:
         """Yield the frames of successive latent frames, decoded by the networks; `overlapped` reads latents ahead."""
-        decoder = ChunkDecoder(
-            self.model, self.info, self.header.quality, self._arithmetic, independent=self.header.independent
-        )
+        decoder = ChunkDecoder(self.model, self.info, self.header.quality, self._arithmetic)
         with ahead(_beside_networks(latents), depth=DEPTH) if overlapped else nullcontext(latents) as waiting:
             for latent in waiting:
                 if latent.starts_group:
@@ -101,8 +99,8 @@ class CompressedVideo(Closing):
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
         """Yield frames `start` to `stop` (exclusive; default: the end), bit for bit those of a whole decode.
 
-        This reads only the groups of these frames. It decodes the first of them from its beginning, or, where no chunk
-        is predicted, from the chunk before.
+        This reads only the groups of these frames. The networks decode the chunks of these frames and the one before
+        them.
 
         Raises:
             ConfigError: `start` is negative.
@@ -121,7 +119,7 @@ class CompressedVideo(Closing):
                 yield frame
 
     def _latents_for(self, start: int, stop: int) -> Iterator[LatentFrame]:
-        """Yield the latent frames from which those of frame `start` are predicted, then those up to `stop`."""
+        """Yield the latent frame before that of frame `start`, if it is in the same group, then those up to `stop`."""
         before: list[LatentFrame] = []
         places = range(self.index.place_of_frame(start), self.index.place_of_frame(stop - 1) + 1)
         for location in [self.index.locations[place] for place in places]:
@@ -130,9 +128,8 @@ class CompressedVideo(Closing):
                     return
                 if latent.starts_group:
                     before.clear()
-                elif self.header.independent:
-                    # The ends of chunks are blended, and the last frame of a chunk does not depend on that.
-                    del before[:-1]
+                # The ends of chunks are blended, and the last frame of a chunk does not depend on that.
+                del before[:-1]
                 before.append(latent)
                 if latent.first_frame + len(latent.pts) > start:
                     yield from before

@@ -34,7 +34,6 @@ def encode_chunks(
     *,
     quality: float,
     arithmetic: Arithmetic,
-    independent: bool = False,
     verify: bool = False,
     first_frame: int = 0,
 ) -> Generator[CodedChunk | VideoGroup, None, None]:
@@ -46,7 +45,6 @@ def encode_chunks(
         info: Size and range of the frames.
         quality: 1 to 9.
         arithmetic: Device and number format of the networks.
-        independent: Predict no chunk from the one before it, also if the model can.
         verify: Decode the tokens of each group, and compare.
         first_frame: Number of the first frame of the first group.
 
@@ -57,7 +55,7 @@ def encode_chunks(
         ConfigError: The model does not have that quality.
         ChecksumError: A group was verified and decoded to other tokens.
     """
-    encoder = ChunkEncoder(model, info, quality, arithmetic, independent=independent)
+    encoder = ChunkEncoder(model, info, quality, arithmetic)
 
     def new_group() -> GroupEncoder:
         return GroupEncoder(model.exact_prior, quality, (info.height, info.width), verify=verify)

@@ -67,8 +67,6 @@ def new_header(
     info: VideoInfo,
     quality: float,
     extras: Extras | None = None,
-    *,
-    independent: bool = False,
 ) -> FileHeader:
     """Return the header of a file that `model` is about to write."""
     extras = extras or Extras()
@@ -82,7 +80,6 @@ def new_header(
         frames_per_latent=model.networks.time_factor,
         patch_size=model.networks.space_factor,
         entropy_coder=ENTROPY_CODER,
-        independent=independent or not model.networks.config.predicts,
         time_base=info.time_base,
         average_rate=info.average_rate,
         sample_aspect_ratio=info.sample_aspect_ratio,

@@ -36,8 +36,6 @@ def decode_group(
         size=(header.height, header.width),
         channel_bits=channel_bits,
     )
-    if header.independent and any(chunk.motion.is_predicted.any() for chunk in tokens):
-        raise FormatError("a latent frame is predicted, and the header says that none is")
     crc = 0
     for chunk in tokens:
         crc = chunk.crc32(crc)
@@ -62,8 +60,8 @@ def decode_payload(
     payload = GroupPayload.from_bytes(coded)
     motion = MotionDecoder(payload.motion, num_chunks=num_latent_frames, height=size[0], width=size[1])
     motions = [motion.pull() for _ in range(num_latent_frames)]
-    if motions[0].is_predicted.any():
-        raise FormatError("the first latent frame of a group is predicted, and there is nothing to predict it from")
+    if motions[0].fields[-1].any():
+        raise FormatError("the first latent frame of a group is displaced from one before it, and there is none")
     height, width = latent_size(*size)
     decoder = PriorGroupDecoder(
         prior,

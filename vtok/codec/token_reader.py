@@ -5,7 +5,6 @@
     tokens[-1]                  # uint8 [n, H, W]
     tokens[10:20:2]             # uint8 [5, n, H, W]
     tokens.motion[-1]           # int16 [8, 2, rows, columns], vectors in quarters of a pixel
-    tokens.predicted[-1]        # bool [rows, columns]
 
 A latent frame is found by its group. Groups (of four seconds by default) are decoded as a whole and checked against the
 CRC of their codes, and the last ones stay in memory. No file is kept open, so readers may be used by several threads,
@@ -131,11 +130,6 @@ class TokenReader(LatentArray):
         """The vectors of the latent frames, int16 `[T, 8, 2, rows, columns]`; see `docs/tokens.md`."""
         return MotionFields(self)
 
-    @cached_property
-    def predicted(self) -> LatentArray:
-        """Which blocks are predicted from the latent frame before, bool `[T, rows, columns]`."""
-        return PredictedBlocks(self)
-
     @property
     def num_frames(self) -> int:
         """Number of frames that the latent frames stand for."""
@@ -210,36 +204,19 @@ class TokenReader(LatentArray):
             return model_of(self.header, self._tokenizer).exact_prior
 
 
-class _BesideCodes(LatentArray):
-    """An array of the same file that is read with the codes."""
-
-    def __init__(self, reader: TokenReader) -> None:
-        self._reader = reader
-        header = reader.header
-        self.shape = (len(reader), *self._prefix, *motion_size(header.height, header.width))
-
-    _prefix: tuple[int, ...] = ()
-
-    def tokens_of(self, index: int) -> ChunkTokens:
-        return self._reader.tokens_of(index)
-
-
-class MotionFields(_BesideCodes):
+class MotionFields(LatentArray):
     """The vectors of the latent frames of a file, int16 `[T, 8, 2, rows, columns]`; see `ChunkMotion.fields`."""
 
     dtype = np.dtype(np.int16)
-    _prefix = (NUM_FIELDS, 2)
+
+    def __init__(self, reader: TokenReader) -> None:
+        self._reader = reader
+        self.shape = (len(reader), NUM_FIELDS, 2, *motion_size(reader.header.height, reader.header.width))
+
+    def tokens_of(self, index: int) -> ChunkTokens:
+        """The codes and the motion of latent frame `index`, from 0."""
+        return self._reader.tokens_of(index)
 
     def entry(self, tokens: ChunkTokens) -> Array:
         """The vectors of a latent frame, int16 `[8, 2, rows, columns]`."""
         return tokens.motion.fields
-
-
-class PredictedBlocks(_BesideCodes):
-    """Which blocks of the latent frames of a file are predicted, bool `[T, rows, columns]`."""
-
-    dtype = np.dtype(np.bool_)
-
-    def entry(self, tokens: ChunkTokens) -> Array:
-        """Which blocks of a latent frame are predicted, bool `[rows, columns]`."""
-        return tokens.motion.is_predicted

@@ -61,7 +61,6 @@ class FileHeader:
         frames_per_latent: Frames that one latent frame stands for, 1 to 256.
         patch_size: Rows and columns of pixels that one latent position stands for, 1 to 256.
         entropy_coder: Name of the entropy coder that turned the codes into bytes.
-        independent: Whether no latent frame is predicted from the one before it.
         time_base: Seconds per unit of the timestamps.
         average_rate: Frames per second, a hint, or None.
         sample_aspect_ratio: Width of a pixel over its height.
@@ -88,7 +87,6 @@ class FileHeader:
     patch_size: int
     entropy_coder: str
     time_base: Fraction
-    independent: bool = False
     average_rate: Fraction | None = None
     sample_aspect_ratio: Fraction = Fraction(1)
     color_range: int = 0
@@ -112,8 +110,6 @@ class FileHeader:
             if value is None and name == "average_rate":
                 continue
             require_fraction(name, value)
-        if type(self.independent) is not bool:
-            raise ConfigError(f"independent is {reprlib.repr(self.independent)}: must be true or false")
         # The comparison is false for NaN too.
         if type(self.quality) not in (int, float) or not 0 <= self.quality <= MAX_QUALITY:
             raise ConfigError(f"quality is {reprlib.repr(self.quality)}: must be a number from 0 to {MAX_QUALITY:g}")

@@ -22,6 +22,7 @@ class Checkerboard:
         size: H and W.
         sizes: Number of positions in the first pass (P1) and in the second (P2).
         order: int64 `[P]`: the place of each position in a map.
+        numbers: int64 `[P]`: the number of each place of a map.
         windows: int64 `[P, 9]`: numbers of the 3x3 window of each position, P beyond the edge.
         neighbours: int64 `[P2, 4]`: numbers of the four neighbours of each position of the second pass, all of them in
             the first; P1 beyond the edge.
@@ -37,13 +38,13 @@ class Checkerboard:
         number = np.full((height + 2, width + 2), height * width)
         number[1:-1, 1:-1] = map_order.reshape(height, width)
         windows = np.stack([number[i : i + height, j : j + width].ravel() for i in range(3) for j in range(3)], axis=1)
-        self.order, self._map_order = torch.from_numpy(order), torch.from_numpy(map_order)
+        self.order, self.numbers = torch.from_numpy(order), torch.from_numpy(map_order)
         self.windows = torch.from_numpy(windows[order])
         self.neighbours = self.windows[self.sizes[0] :, NEIGHBOURS].clamp_max(self.sizes[0])
 
     def to_map(self, rows: Tensor) -> Tensor:
         """Rows as a map, both `[P, channels]`."""
-        return rows.index_select(0, self._map_order)
+        return rows.index_select(0, self.numbers)
 
     def from_map(self, values: Tensor) -> Tensor:
         """The inverse of `to_map`."""

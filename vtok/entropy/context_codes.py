@@ -51,15 +51,21 @@ class ContextCodes(NamedTuple):
 
     def of(self, channels: Channels) -> Tensor:
         """Centred codes of `channels` of the group, int16 `[P, len(channels)]`, zero where unknown."""
-        if np.array_equal(channels, self.channels):
-            return self.codes
-        if not len(self.channels):
-            return torch.zeros(len(self.codes), len(channels), dtype=torch.int16)
-        places = np.searchsorted(self.channels, channels).clip(max=len(self.channels) - 1)
-        codes = _columns(self.codes, places)
-        for column in np.flatnonzero(self.channels[places] != channels).tolist():
-            codes[:, column] = 0
-        return codes
+        return _columns_of(self.codes, self.channels, channels)
+
+    def with_rows(self, rows: Channels, others: "ContextCodes") -> "ContextCodes":
+        """These codes, and `others [num, channels]` in place of some rows `[num]`."""
+        channels = np.union1d(self.channels, others.channels)
+        pairs = [(self.codes, others.codes), (self.companded, others.companded)]
+        if any(x.companded.shape[1] < len(x.channels) for x in (self, others)):
+            pairs.pop()  # the networks do not see the group
+        merged = []
+        for mine, theirs in pairs:
+            joined = _columns_of(mine, self.channels, channels).numpy().copy()
+            joined[rows] = _columns_of(theirs, others.channels, channels).numpy()
+            merged.append(torch.from_numpy(joined))
+        codes, companded = merged if len(merged) == 2 else (*merged, self.companded[:, :0])
+        return ContextCodes(channels, codes, companded)
 
 
 def first_companded(groups: Sequence[ContextCodes], num_channels: int) -> tuple[Tensor, Tensor]:
@@ -68,6 +74,19 @@ def first_companded(groups: Sequence[ContextCodes], num_channels: int) -> tuple[
     count = int(np.searchsorted(channels, num_channels))
     companded = torch.cat([group.companded for group in groups], dim=1)
     return companded[:, :count], torch.from_numpy(channels[:count])
+
+
+def _columns_of(matrix: Tensor, known: Channels, channels: Channels) -> Tensor:
+    """The columns of `channels`, of a matrix that has those of `known`; zero where unknown."""
+    if np.array_equal(channels, known):
+        return matrix
+    if not len(known):
+        return torch.zeros(len(matrix), len(channels), dtype=matrix.dtype)
+    places = np.searchsorted(known, channels).clip(max=len(known) - 1)
+    found = _columns(matrix, places)
+    for column in np.flatnonzero(known[places] != channels).tolist():
+        found[:, column] = 0
+    return found
 
 
 def _columns(matrix: Tensor, places: Channels) -> Tensor:

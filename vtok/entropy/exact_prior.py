@@ -9,10 +9,11 @@ It is the float prior (`vtok.networks.prior`) with everything rounded to integer
     biases               32 bits, in the finest of an output channel's units
     gates, correction    multiples of 1/64; log2 of the scale's factor of 1/128
     magnitudes' weights  integers; their sum is the scale, and its float32 bits are a piecewise linear log2
+    displaced codes      `vtok.entropy.displaced_codes`
 
 No calibration is needed, as no range is guessed. The integers are computed from the released weights, in half
-precision, when these are loaded. Only the exponents of the units, the magnitudes' weights and the tables are stored
-beside them.
+precision, when these are loaded. Only the exponents of the units, the magnitudes' weights, the gains and the tables are
+stored beside them.
 """
 
 from collections.abc import Mapping
@@ -25,12 +26,14 @@ from torch import Tensor, nn
 
 from vtok.entropy.channel_flags import ZERO_CODE
 from vtok.entropy.checkerboard import NEIGHBOURS
+from vtok.entropy.displaced_codes import DisplacedCodes, DisplacementMatrices, quantize_gains
 from vtok.entropy.exact_sums import IntegerTerms, split_exponents
 from vtok.entropy.integer_products import Product, WindowProduct
 from vtok.entropy.prior_layers import COMPAND_STEPS, magnitude_weights, prior_layers, quantize_magnitudes
 from vtok.entropy.tables import PriorTables, tables_to_tensors
 from vtok.errors import WeightsError
-from vtok.networks.prior import GroupNetwork, Prior
+from vtok.networks.latent_model import LatentModel
+from vtok.networks.prior import GroupNetwork
 
 
 class Layer(NamedTuple):
@@ -89,7 +92,7 @@ class PriorWeights:
         from_previous: Weights of the first `num_previous` channels of the previous latent frame.
         num_previous: Number of channels of the previous latent frame that the context sees.
         from_before: Weights of the first C2 channels of the latent frame before that, `[C2, context_dim]`.
-        from_motion: Weights of the maps of the motion, `[4, context_dim]`.
+        from_motion: Weights of the maps of the motion, `[3, context_dim]`.
         context_biases: int32 `[3, context_dim]`: biases without a previous latent frame, with one, and with both.
         context_exponent: int32 `[context_dim]`: exponents of the context's first layer.
         context_hidden: The second layer of the context, without its bias.
@@ -131,14 +134,16 @@ class ExactPrior:
         magnitude_exponent: Exponent of the unit of the magnitudes' weights.
     """
 
-    def __init__(self, prior: Prior, tensors: Mapping[str, Tensor]) -> None:
-        """Round the weights of `prior` and check every worst-case sum; `from_tensors` explains the arguments."""
+    def __init__(self, model: LatentModel, tensors: Mapping[str, Tensor]) -> None:
+        """Round the weights of `model` and check every worst-case sum; `from_tensors` explains the arguments."""
+        prior = model.prior
         try:
             self._exponents = tensors["exponents"]
             frequencies, lookup = tensors["frequencies"].numpy(), tensors["lookup"].numpy()
             self.companded = tensors["companded"]
             self._magnitudes = magnitude_weights(prior, tensors)
             self.magnitude_exponent = int(tensors["magnitude_exponent"])
+            gains = tensors["gains"]
         except KeyError as error:
             raise WeightsError(f"exact prior: tensor {error} is missing") from error
         self.tables = PriorTables.from_arrays(frequencies.astype(np.uint32), lookup)
@@ -158,15 +163,17 @@ class ExactPrior:
             *(_lower_near(network) for network in prior.group_networks),
         ]
         self._num_previous = prior.context_channels[0]
+        self._displacement = DisplacementMatrices(model.transform, gains, self._num_previous)
 
     @classmethod
-    def quantize(cls, prior: Prior) -> Self:
-        """Choose units and fit tables for the weights of `prior`, once, when the weights are released.
+    def quantize(cls, model: LatentModel) -> Self:
+        """Choose units and fit tables for the weights of `model`, once, when the weights are released.
 
         Raises:
             WeightsError: The weights cannot be quantized.
         """
-        # log2 and softplus may differ in their last bit between machines, so their rounded values are stored.
+        prior = model.prior
+        # log2, softplus and exp may differ in their last bit between machines, so their rounded values are stored.
         sizes = (torch.arange(256, dtype=torch.float64) - ZERO_CODE).abs()
         signs = (torch.arange(256) - ZERO_CODE).sign()
         companded = (torch.round(COMPAND_STEPS * torch.log2(1 + sizes)) * signs).to(torch.int8)
@@ -175,22 +182,23 @@ class ExactPrior:
             "exponents": torch.cat([layer.finest_exponents() for layer in layers]),
             "companded": companded,
             **quantize_magnitudes(prior),
+            "gains": quantize_gains(model.log_gain),
             **tables_to_tensors(PriorTables.from_prior(prior)),
         }
-        return cls(prior, tensors)
+        return cls(model, tensors)
 
     @classmethod
-    def from_tensors(cls, prior: Prior, tensors: Mapping[str, Tensor]) -> Self:
+    def from_tensors(cls, model: LatentModel, tensors: Mapping[str, Tensor]) -> Self:
         """The exact prior that `tensors` describes.
 
         Args:
-            prior: The float prior with the weights of the same file.
+            model: The model with the weights of the same file; its float prior, its block transform.
             tensors: The result of `tensors()`.
 
         Raises:
             WeightsError: A tensor is missing or has the wrong shape, or weights are not 8-bit integers in its units.
         """
-        return cls(prior, tensors)
+        return cls(model, tensors)
 
     def tensors(self) -> dict[str, Tensor]:
         """The tensors to store beside the weights of the float prior."""
@@ -199,8 +207,13 @@ class ExactPrior:
             "companded": self.companded,
             **self._magnitudes,
             "magnitude_exponent": torch.tensor([self.magnitude_exponent], dtype=torch.int8),
+            "gains": self._displacement.gains,
             **tables_to_tensors(self.tables),
         }
+
+    def displaced_codes(self, quality: float) -> DisplacedCodes:
+        """What displaces codes at `quality`."""
+        return self._displacement.of_quality(quality)
 
     def of_quality(self, quality: float) -> PriorWeights:
         """The weights at `quality`, interpolated between trained qualities in steps of 1/256."""

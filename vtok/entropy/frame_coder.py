@@ -6,6 +6,9 @@ repeated. A latent frame begins with the flags of the channels below its number 
 codes of rare channels; all channels from that number on are zero. Then the channels coded under the prior follow,
 channel group by channel group: first the positions where row + column is even, then the others. Each of these is a
 pass, position by position.
+
+Where a block comes from elsewhere in the latent frame before, the prior sees that one displaced
+(`vtok.entropy.displaced_codes`).
 """
 
 from typing import NamedTuple, Protocol
@@ -20,13 +23,13 @@ from vtok.entropy.checkerboard import Checkerboard, parts, rows_side_by_side, wi
 from vtok.entropy.context_codes import Channels, ContextCodes, first_companded
 from vtok.entropy.exact_prior import ExactPrior, GroupWeights, Layer
 from vtok.entropy.integer_products import Convolution, multiply
-from vtok.entropy.motion_maps import MotionMaps
+from vtok.entropy.motion_maps import motion_maps
 from vtok.entropy.prior_layers import FACTOR_STEPS, GATE_STEPS, MAX_ACTIVATION
 from vtok.entropy.range_coder import Bytes
 from vtok.entropy.symbols import PastInOnePass, PastInTwoPasses, SymbolParameters
 from vtok.entropy.tables import PassDecoder, PassEncoder
 from vtok.errors import FormatError, TruncatedError
-from vtok.video.motion import ChunkMotion
+from vtok.video.motion import ChunkMotion, Vectors
 
 Codes = NDArray[np.uint8]
 
@@ -54,7 +57,7 @@ class FrameCoder:
     """
 
     def __init__(self, prior: ExactPrior, quality: float, height: int, width: int) -> None:
-        self._prior, self._weights = prior, prior.of_quality(quality)
+        self._prior, self._quality, self._weights = prior, quality, prior.of_quality(quality)
         self._companding = prior.companded.numpy()
         self.positions = Checkerboard(height, width)
         nothing = ContextCodes.none(height * width)
@@ -63,15 +66,16 @@ class FrameCoder:
         self.flags: Bytes | None = None
 
     @torch.inference_mode()
-    def code(self, flags: Bytes, code_pass: CodePass, maps: Tensor) -> None:
+    def code(self, flags: Bytes, code_pass: CodePass, motion: ChunkMotion, codes_before: Codes | None) -> None:
         """Code the next latent frame with channels' flags `[n]`: call `code_pass` for each pass of `CODED` channels.
 
-        Rare channels are no context for others: they hold too little to be worth anything.
+        Rare channels are no context for others in place: they hold too little to be worth anything.
 
         Args:
             flags: The channels' flags.
             code_pass: Encodes or decodes a pass.
-            maps: What the prior sees of the motion, int8 `[P, 4]` in the order of positions; see `MotionMaps`.
+            motion: The motion of the latent frame.
+            codes_before: All stored codes of the latent frame before, `[n, H * W]`; None if there is none.
         """
         self.flags = flags
         coded = np.flatnonzero(flags == CODED)
@@ -81,13 +85,31 @@ class FrameCoder:
         # The caller's half precision must not reach the float32 products: its sums are rounded.
         with torch.autocast("cpu", enabled=False):
             if len(coded):
-                self._code_channels(coded, code_pass, known, maps)
+                past = _Past(self._previous, self._before, self._num_known, motion_maps(motion, self.positions))
+                if codes_before is not None and motion.fields[-1].any():
+                    past = self._displaced(past, codes_before, motion.fields[-1])
+                self._code_channels(coded, code_pass, known, past)
         self._before, self._previous = self._previous, known
         self._num_known = min(self._num_known + 1, 2)
 
-    def _code_channels(self, coded: Channels, code_pass: CodePass, known: list[ContextCodes], maps: Tensor) -> None:
+    def _displaced(self, past: "_Past", codes_before: Codes, vectors: Vectors) -> "_Past":
+        """The past in which, at displaced positions, both previous latent frames are what is expected there."""
+        displaced_codes = self._prior.displaced_codes(self._quality)
+        places, expected = displaced_codes.at_displaced(codes_before.reshape(-1, *self.positions.size), vectors)
+        rows, used = self.positions.numbers.numpy()[places], np.flatnonzero(expected.any(1))
+        frames: list[list[ContextCodes]] = [[], []]
+        for group, *in_place in zip(self._weights.groups, past.previous, past.before, strict=True):
+            own = used[(group.start <= used) & (used < group.end)]
+            codes = torch.from_numpy(np.ascontiguousarray(expected[own].T))
+            seen = codes if group.start < self._weights.num_seen else codes[:, :0]
+            others = ContextCodes(own, codes, self._compand((seen + ZERO_CODE).to(torch.uint8)))
+            for frame, known in zip(frames, in_place, strict=True):
+                frame.append(known.with_rows(rows, others))
+        return past._replace(previous=frames[0], before=frames[1])
+
+    def _code_channels(self, coded: Channels, code_pass: CodePass, known: list[ContextCodes], past: "_Past") -> None:
         """Code the channels `coded` and add them to the `known` codes of each group."""
-        context = self._context(maps)
+        context = self._context(past)
         for number, group in enumerate(self._weights.groups):
             columns = slice(*np.searchsorted(coded, [group.start, group.end]).tolist())
             if columns.start == columns.stop:
@@ -98,24 +120,24 @@ class FrameCoder:
                 if len(channels):
                     lower = Convolution(companded, group.from_lower.restricted(channels), self.positions)
             own = coded[columns]
-            previous, before = (codes[number].of(own) for codes in (self._previous, self._before))
+            previous, before = (codes[number].of(own) for codes in (past.previous, past.before))
             of_frame = _GroupOfFrame(group, own, context, lower, previous, before, columns)
             code_group = self._code_in_two_passes if group.from_own is not None else self._code_in_one_pass
             stored, companded = code_group(of_frame, code_pass)
             known[number] = known[number].joined(ContextCodes(own, stored.to(torch.int16).sub_(ZERO_CODE), companded))
 
-    def _context(self, maps: Tensor) -> Tensor:
+    def _context(self, past: "_Past") -> Tensor:
         """The context from the previous latent frames and the motion: activations `[P, context_dim]`."""
         weights, all_parts = self._weights, list(parts(0, len(self.positions.order)))
         # Unknown channels count as zero, so only the weights of the known ones are needed.
-        companded, channels = first_companded(self._previous, weights.num_previous)
+        companded, channels = first_companded(past.previous, weights.num_previous)
         previous = Convolution(companded, weights.from_previous.restricted(channels), self.positions)
-        before, channels = first_companded(self._before, len(weights.from_before.weight))
+        before, channels = first_companded(past.before, len(weights.from_before.weight))
         from_before = weights.from_before.restricted(channels)
         first = []
         for part in all_parts:
-            sums = previous.plus(weights.context_biases[self._num_known], part)
-            sums = weights.from_motion.plus(from_before.plus(sums, before[part]), maps[part])
+            sums = previous.plus(weights.context_biases[past.num_known], part)
+            sums = weights.from_motion.plus(from_before.plus(sums, before[part]), past.maps[part])
             first.append(_activate(sums, weights.context_exponent))
         second = Convolution(torch.cat(first), weights.context_hidden, self.positions)
         bias, exponent = weights.hidden_bias, weights.hidden_exponent
@@ -166,6 +188,22 @@ class FrameCoder:
         return torch.cat([first, second]), torch.cat([companded[:-1], self._compand(second)])
 
 
+class _Past(NamedTuple):
+    """What the prior sees besides the latent frame itself.
+
+    Attributes:
+        previous: Codes of each group in the previous latent frame.
+        before: Codes of each group in the latent frame before that.
+        num_known: How many of the two there are.
+        maps: The maps of the motion, int8 `[P, 3]`; see `motion_maps`.
+    """
+
+    previous: list[ContextCodes]
+    before: list[ContextCodes]
+    num_known: int
+    maps: Tensor
+
+
 class _GroupOfFrame(NamedTuple):
     """The coded part of one channel group in one latent frame.
 
@@ -205,18 +243,16 @@ class PriorGroupEncoder:
         self._prior, self._quality = prior, quality
         self._encoder = PassEncoder(prior.tables)
         self._frames: FrameCoder | None = None
-        self._maps: MotionMaps | None = None
         self._previous: Codes | None = None
         self._counts: list[int] = []
 
     def push(self, codes: Codes, motion: ChunkMotion) -> None:
         """Append one latent frame of codes `[n, H, W]`, all of one size, and the motion that goes with them."""
         num_channels, height, width = codes.shape
-        if self._frames is None or self._maps is None:
+        if self._frames is None:
             self._frames = FrameCoder(self._prior, self._quality, height, width)
-            self._maps = MotionMaps(self._frames.positions)
-        frames, codes = self._frames, codes.reshape(num_channels, -1)
-        flags, self._previous = choose_flags(codes, self._previous, groups=self._prior.groups), codes.copy()
+        frames, codes, previous = self._frames, codes.reshape(num_channels, -1), self._previous
+        flags, self._previous = choose_flags(codes, previous, groups=self._prior.groups), codes.copy()
         count = int(np.flatnonzero(flags)[-1]) + 1 if flags.any() else 0
         some_repeated, is_rare = bool((flags == REPEATED).any()), (flags >= RARE) & (flags < REPEATED)
         self._counts.append(count | (SOME_REPEATED if some_repeated else 0))
@@ -229,7 +265,7 @@ class PriorGroupEncoder:
             self._encoder.push(symbols.to_symbols(known).reshape(-1), symbols.tables.reshape(-1))
             return known
 
-        frames.code(flags, encode_pass, self._maps.of(motion))
+        frames.code(flags, encode_pass, motion, previous)
 
     def finish(self) -> bytes:
         """The payload of the group."""
@@ -272,7 +308,6 @@ class PriorGroupDecoder:
             raise FormatError(f"{self._counts.max()} coded channels declared; the model has {prior.num_channels}")
         self._decoder = PassDecoder(prior.tables, payload[2 * num_latent_frames :])
         self._frames = FrameCoder(prior, quality, height, width)
-        self._maps = MotionMaps(self._frames.positions)
         self._shape = (prior.num_channels, height, width)
         self._previous = np.full((prior.num_channels, height * width), ZERO_CODE, np.uint8)
         self._next = 0
@@ -298,7 +333,7 @@ class PriorGroupDecoder:
             coded[rows, columns] = symbols.to_codes(decoded)
             return coded[rows, columns]
 
-        self._frames.code(flags, decode_pass, self._maps.of(motion))
+        self._frames.code(flags, decode_pass, motion, self._previous)
         codes = self._previous.copy()
         codes[flags == ZERO] = ZERO_CODE
         codes[channels] = self._frames.positions.to_map(torch.from_numpy(coded)).numpy().T

@@ -32,24 +32,24 @@ def prior_layers(prior: Prior, largest_companded: int) -> list[Terms]:
     """The terms of all layers in order: two layers of the context, then three of each group."""
     from_companded = STEPS / COMPAND_STEPS
     starts = torch.cat(
-        [torch.zeros(1, len(prior.from_start.weight)).double(), _half(prior.from_start.weight)[..., 0, 0].T]
+        [torch.zeros(1, len(prior.from_start.weight)).double(), half_precision(prior.from_start.weight)[..., 0, 0].T]
     )
     inputs = prior.from_previous, prior.from_before, prior.from_start, prior.from_motion
-    bias = torch.stack([_half(layer.bias) for layer in inputs]).sum(0)
+    bias = torch.stack([half_precision(layer.bias) for layer in inputs]).sum(0)
     context = Terms(
         "context",
         (
             _windows(prior.from_previous) * from_companded,
-            _half(prior.from_before.weight) * from_companded,
-            _half(prior.from_motion.weight) * STEPS / MAP_STEPS,
+            half_precision(prior.from_before.weight) * from_companded,
+            half_precision(prior.from_motion.weight) * STEPS / MAP_STEPS,
         ),
         (largest_companded, largest_companded, MAP_STEPS),
-        (_steps(bias), _half(prior.context_quality.rows) * STEPS, starts.cumsum(0) * STEPS),
+        (_steps(bias), half_precision(prior.context_quality.rows) * STEPS, starts.cumsum(0) * STEPS),
     )
     hidden = prior.context_hidden
     layers = [
         context,
-        Terms("context_hidden", (_windows(hidden),), (MAX_ACTIVATION,), (_steps(_half(hidden.bias)),)),
+        Terms("context_hidden", (_windows(hidden),), (MAX_ACTIVATION,), (_steps(half_precision(hidden.bias)),)),
     ]
     for i, network in enumerate(prior.group_networks):
         assert isinstance(network, GroupNetwork)
@@ -59,40 +59,40 @@ def prior_layers(prior: Prior, largest_companded: int) -> list[Terms]:
 
 def _group_layers(network: GroupNetwork, name: str, largest_companded: int) -> Iterator[Terms]:
     from_companded = STEPS / COMPAND_STEPS
-    weights, bias = [_half(network.from_context.weight)], _half(network.from_context.bias)
+    weights, bias = [half_precision(network.from_context.weight)], half_precision(network.from_context.bias)
     second_pass = []
     if network.from_own is not None:
-        weights.append(_half(network.from_own.weight) * from_companded)
-        second_pass = [((_half(network.from_own.bias) + _half(network.second_pass)) * STEPS)[None]]
+        weights.append(half_precision(network.from_own.weight) * from_companded)
+        second_pass = [((half_precision(network.from_own.bias) + half_precision(network.second_pass)) * STEPS)[None]]
     if network.from_lower is not None:
         weights.append(_windows(network.from_lower) * from_companded)
-        bias = bias + _half(network.from_lower.bias)
+        bias = bias + half_precision(network.from_lower.bias)
     yield Terms(
         f"{name} enter",
         tuple(weights),
         (MAX_ACTIVATION, *(largest_companded for _ in weights[1:])),
-        (_steps(bias), _half(network.quality.rows) * STEPS, *second_pass),
+        (_steps(bias), half_precision(network.quality.rows) * STEPS, *second_pass),
     )
     hidden = network.hidden
-    yield Terms(f"{name} hidden", (_half(hidden.weight),), (MAX_ACTIVATION,), (_steps(_half(hidden.bias)),))
+    yield Terms(f"{name} hidden", (half_precision(hidden.weight),), (MAX_ACTIVATION,), (_steps(half_precision(hidden.bias)),))
     # Temporal gate, correction, factor, spatial gate: the first pass needs only the first three.
     order, steps = ([0, 2, 3, 1], [GATE_STEPS, GATE_STEPS, FACTOR_STEPS, GATE_STEPS])
     if network.num_gates < NUM_GATES:
         order, steps = [0, 1, 2], steps[:3]
     scale = torch.tensor(steps, dtype=torch.float64)[:, None]
     dim = network.out.weight.shape[1]
-    weight = _half(network.out.weight).view(len(steps), -1, dim)[order] * scale[..., None] / STEPS
-    bias = _half(network.out.bias).view(len(steps), -1)[order] * scale + 0.5
+    weight = half_precision(network.out.weight).view(len(steps), -1, dim)[order] * scale[..., None] / STEPS
+    bias = half_precision(network.out.bias).view(len(steps), -1)[order] * scale + 0.5
     yield Terms(f"{name} out", (weight.view(-1, dim, 1, 1),), (MAX_ACTIVATION,), (bias.view(1, -1),))
 
 
 def _windows(layer: NearConv2d) -> Tensor:
     """Weights `[out, 9 * num_near + num_far]`, with inputs in the order of `WindowProduct`."""
-    windows = _half(layer.weight).permute(0, 2, 3, 1).flatten(1)
-    return windows if layer.far is None else torch.cat([windows, _half(layer.far.weight)[..., 0, 0]], dim=1)
+    windows = half_precision(layer.weight).permute(0, 2, 3, 1).flatten(1)
+    return windows if layer.far is None else torch.cat([windows, half_precision(layer.far.weight)[..., 0, 0]], dim=1)
 
 
-def _half(parameter: Tensor | None) -> Tensor:
+def half_precision(parameter: Tensor | None) -> Tensor:
     """A parameter rounded to half precision, in which it is released, as float64; rounding again changes nothing."""
     assert parameter is not None
     return parameter.detach().half().double()

@@ -89,7 +89,6 @@ def encode_file(
     with_audio: bool = True,
     start_seconds: Fraction | float = 0,
     end_seconds: Fraction | float | None = None,
-    independent: bool = False,
     verify: bool = False,
     device: str = "auto",
     precision: str = "auto",
@@ -111,8 +110,6 @@ def encode_file(
         with_audio: Copy all audio tracks.
         start_seconds: Leave out frames that begin earlier than this after the first frame; the rest moves up.
         end_seconds: Leave out frames that begin at this time after the first frame or later.
-        independent: Predict no chunk of eight frames from the one before it: then the codes of each refer to no earlier
-            ones, at the price of more bytes.
         verify: Decode the codes of each group before it is written, and check the written file on the disk. Standard
             output and file objects cannot be read again, which a notice says.
         device: The device that the networks run on, one of `vtok.networks.arithmetic.DEVICES`.
@@ -132,7 +129,6 @@ def encode_file(
         with_audio=with_audio,
         start_seconds=start_seconds,
         end_seconds=end_seconds,
-        independent=independent,
         verify=verify,
         device=device,
         precision=precision,
@@ -166,7 +162,6 @@ def encode_with(
             part.info,
             quality=options.quality,
             arithmetic=arithmetic,
-            independent=options.independent,
             verify=options.verify,
         )
         with closing(items):
@@ -212,7 +207,7 @@ def write_encoded(
         _opened_target(target, overwrite=overwrite) as file,
     ):
         part = SourcePart(reader, sound, options.start_seconds, options.end_seconds)
-        header = new_header(model, part.info, options.quality, part.extras, independent=options.independent)
+        header = new_header(model, part.info, options.quality, part.extras)
         writer = ContainerWriter(file, header)
         first_pts = last_pts = None
         advance = progress(part.info) if progress else None

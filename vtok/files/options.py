@@ -48,7 +48,6 @@ class EncodeOptions(_PartOptions):
         keyframe_seconds: Length in seconds of the groups that can be decoded on their own; infinity for the longest.
         allow_hdr: Accept HDR video; its colours are cut to 8 bits without conversion.
         image_rate: Frames per second of a sequence of images; None for 25.
-        independent: Predict no chunk of frames from the one before it, so that codes refer to no earlier ones.
         verify: Decode the codes of each group before it is written, and check the written file on the disk.
 
     Raises:
@@ -60,7 +59,6 @@ class EncodeOptions(_PartOptions):
     keyframe_seconds: float = 4.0
     allow_hdr: bool = False
     image_rate: Fraction | None = None
-    independent: bool = False
     verify: bool = False
 
     def __post_init__(self) -> None:

@@ -63,7 +63,7 @@ def _read(path: Path, expected_sha256: str | None) -> PretrainedModel:
             model = RgbModel(LatentModelConfig.from_json(config))
         model.load_state_dict(networks, assign=True)
         with torch.device("cpu"):
-            exact_prior = ExactPrior.from_tensors(model.prior, exact)
+            exact_prior = ExactPrior.from_tensors(model, exact)
     except (RuntimeError, TypeError, KeyError, ConfigError) as error:
         cause = str(error).partition("\n")[0]
         raise WeightsError(f"{path}: the tensors do not fit their configuration: {cause}") from error

@@ -61,7 +61,7 @@ class PretrainedModel:
             return self
         if self._hash(self.exact_prior, self.stored_types) == self.tensors_sha256:
             return self  # only the type of the tensors was changed
-        prior = ExactPrior.quantize(copy.deepcopy(self.networks.prior).cpu().float())
+        prior = ExactPrior.quantize(copy.deepcopy(self.networks).cpu().float())
         name = f"{self.name.removesuffix('-changed')}-changed"
         return PretrainedModel(self.networks, prior, name, self._hash(prior, {}))
 

@@ -153,9 +153,8 @@ class VideoTokenizer(nn.Module):
     def encode(self, video: Tensor, quantize: bool = False, *, quality: float | None = None) -> Tensor:
         """Tokenize a video.
 
-        The pretrained kind codes chunks of eight frames independently, without motion, as `vtok.encode_file` does with
-        `independent=True` where nothing moves. So the codes alone are enough to decode them. Files are smaller: there,
-        chunks are also aligned by their motion and predicted from the one before.
+        The pretrained kind codes chunks of eight frames one by one, as `vtok.encode_file` does where nothing moves. In
+        files, chunks are also aligned by their motion.
 
         Args:
             video: `[b, c, t, h, w]` in [-1, 1], or images `[b, c, h, w]`.

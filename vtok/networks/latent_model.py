@@ -20,7 +20,7 @@ from vtok.networks.klt import (
     planes_to_blocks,
 )
 from vtok.networks.latent_networks import AnalysisNetwork, SynthesisNetwork
-from vtok.networks.layers import QualityTable
+from vtok.networks.layers import QualityTable, convolve
 from vtok.networks.planes import Planes
 from vtok.networks.prior import Prior
 from vtok.networks.quantizer import ResidualLFQ
@@ -124,7 +124,7 @@ class LatentModelConfig:
 
 _DISTORTION_WEIGHT = 100.0  # of the objective, in whose units lambda is
 _SEARCH_FACTOR = 88.0
-_POSITIONS_AT_ONCE = 2048  # whose costs are estimated together
+_POSITIONS_AT_ONCE = 2048  # whose coefficients are computed together, outside of the networks
 _BITS_OF_ONE = 4.5  # of a code of one, its place among zeros included
 
 
@@ -243,6 +243,24 @@ class LatentModel(nn.Module):
         return cells_to_planes(self.synthesis.blend(cells, hint, quality), len(quality))
 
     @torch.no_grad()
+    def linear_latents(self, chunk: Planes, quality: Tensor, num_channels: int) -> Tensor:
+        """The first latents of chunks without the networks: coefficients of the transform, in units of one code step.
+
+        Args:
+            chunk: Aligned chunks, luma `[b, 8, 8 H, 8 W]`.
+            quality: Qualities `[b]`.
+            num_channels: Number of first channels.
+
+        Returns:
+            `[b, num_channels, H, W]`.
+        """
+        rows = _rows_at_once(chunk)
+        strips = (chunk.block_rows(start, start + rows) for start in range(0, chunk.y.shape[-2] // PATCH, rows))
+        analysis = self.transform.analysis[:num_channels, :, None, None]
+        coefficients = torch.cat([convolve(planes_to_blocks(strip), analysis) for strip in strips], dim=2)
+        return coefficients.float() * self.gain(quality)[:, :num_channels, 0]
+
+    @torch.no_grad()
     def estimate_cost(self, chunk: Planes, quality: Tensor) -> Tensor:
         """Estimate what chunks would cost to code, without the networks: distortion plus lambda times bits.
 
@@ -255,7 +273,7 @@ class LatentModel(nn.Module):
         Returns:
             `[b, H, W]`; sums over blocks are the objective's cost times the pixels of the chunk.
         """
-        rows = max(1, _POSITIONS_AT_ONCE * PATCH // chunk.y.shape[-1])
+        rows = _rows_at_once(chunk)
         gain, lagrangian = self.gain(quality)[:, :, 0], self.lagrangian(quality)[:, None, None]
         parts = []
         for start in range(0, chunk.y.shape[-2] // PATCH, rows):
@@ -287,3 +305,8 @@ class LatentModel(nn.Module):
         """Code steps per unit of each coefficient at `quality [b]`: `[b, n, 1, 1, 1]`."""
         gain: Tensor = self.log_gain(quality).exp()
         return gain[:, :, None, None, None]
+
+
+def _rows_at_once(chunk: Planes) -> int:
+    """Rows of latents whose positions are computed together, so that it takes little memory."""
+    return max(1, _POSITIONS_AT_ONCE * PATCH // chunk.y.shape[-1])

@@ -41,15 +41,13 @@ class SkippedFile(NamedTuple):
 class TokenItem(TypedDict):
     """One window, in the form that the default collation of a `DataLoader` takes.
 
-    `tokens` is uint8 `[T, n, H, W]`, `motion` is int16 `[T, 8, 2, rows, columns]` and `predicted` is bool
-    `[T, rows, columns]`, over blocks of 2 x 2 latent positions. `path` and `quality` are those of the file.
-    `first_latent` and `first_frame` are the numbers of the window's first latent frame and first frame in the file.
-    That frame begins `pts_seconds` after frame 0.
+    `tokens` is uint8 `[T, n, H, W]`, and `motion` is int16 `[T, 8, 2, rows, columns]`, over blocks of 2 x 2 latent
+    positions. `path` and `quality` are those of the file. `first_latent` and `first_frame` are the numbers of the
+    window's first latent frame and first frame in the file. That frame begins `pts_seconds` after frame 0.
     """
 
     tokens: Tensor
     motion: Tensor
-    predicted: Tensor
     path: str
     first_latent: int
     first_frame: int
@@ -141,7 +139,6 @@ class TokenDataset(Dataset[TokenItem]):
         return {
             "tokens": _stacked([chunk.codes[: self.num_channels, *part] for chunk in chunks]),
             "motion": _stacked([chunk.motion.fields[..., rows, columns] for chunk in chunks]),
-            "predicted": _stacked([chunk.motion.is_predicted[rows, columns] for chunk in chunks]),
             "path": str(file.path),
             "first_latent": first,
             "first_frame": file.first_frame(first),

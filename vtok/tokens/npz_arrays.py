@@ -81,22 +81,19 @@ class ArrayReader:
     def motion(self, height: int, width: int) -> Generator[ChunkMotion, None, None]:
         """Yield the motion of latent frames of `height` x `width` pixels; still if no array has it. Close it too."""
         num_latents, size = self.shape_of_codes()[0], motion_size(height, width)
-        if not (self.has("motion") or self.has("predicted")):
-            yield from repeat(ChunkMotion.still(height, width, is_predicted=False), num_latents)
+        if not self.has("motion"):
+            yield from repeat(ChunkMotion.still(height, width), num_latents)
             return
-        for name, wanted, shape in (
-            ("motion", np.dtype(np.int16), (num_latents, NUM_FIELDS, 2, *size)),
-            ("predicted", np.dtype(np.bool_), (num_latents, *size)),
-        ):
-            with self._open(name) as (_, found, dtype):
-                if dtype != wanted or found != shape:
-                    raise ConfigError(f"{name} is {dtype} {list(found)}: must be {wanted} {list(shape)}")
-        with closing(self._rows("motion")) as all_fields, closing(self._rows("predicted")) as masks:
-            for fields, mask in zip(all_fields, masks, strict=True):
+        wanted = (num_latents, NUM_FIELDS, 2, *size)
+        with self._open("motion") as (_, shape, dtype):
+            if dtype != np.int16 or shape != wanted:
+                raise ConfigError(f"motion is {dtype} {list(shape)}: must be int16 {list(wanted)}")
+        with closing(self._rows("motion")) as all_fields:
+            for fields in all_fields:
                 if not -MAX_VECTOR <= fields.min() <= fields.max() <= MAX_VECTOR:
                     expected = f"{-MAX_VECTOR} to {MAX_VECTOR}"
                     raise ConfigError(f"motion is from {fields.min()} to {fields.max()}: must be {expected}")
-                yield ChunkMotion(fields.astype(np.int16), mask)
+                yield ChunkMotion(fields.astype(np.int16))
 
     def _rows(self, name: str) -> Generator[Any, None, None]:
         """Yield the entries of the first axis of an array."""

@@ -66,22 +66,20 @@ def _write_codes(archive: zipfile.ZipFile, tokens: TokenReader) -> dict[str, np.
     frames_of_latent: list[int] = []
     starts_group: list[bool] = []
     # Only one member can be written at a time, so what comes after the codes waits on the disk.
-    with SpooledTemporaryFile(_MOST_IN_MEMORY) as motion, SpooledTemporaryFile(_MOST_IN_MEMORY) as predicted:
+    with SpooledTemporaryFile(_MOST_IN_MEMORY) as motion:
         with _member(archive, "codes") as member:
             _write_head(member, tokens)
             for group in map(tokens.group, range(tokens.num_groups)):
                 for i, chunk in enumerate(group.tokens):
                     member.write(chunk.codes.data)
                     motion.write(chunk.motion.fields.astype("<i2").data)
-                    predicted.write(chunk.motion.is_predicted.data)
                     frames_of_latent.append(min(FRAMES_PER_CHUNK, len(group.pts) - FRAMES_PER_CHUNK * i))
                     starts_group.append(i == 0)
                 pts += group.pts
-        for name, array, file in (("motion", tokens.motion, motion), ("predicted", tokens.predicted, predicted)):
-            file.seek(0)
-            with _member(archive, name) as member:
-                _write_head(member, array)
-                shutil.copyfileobj(file, member)
+        motion.seek(0)
+        with _member(archive, "motion") as member:
+            _write_head(member, tokens.motion)
+            shutil.copyfileobj(motion, member)
     return {
         "pts": np.array(pts, np.int64),
         "frames_of_latent": np.array(frames_of_latent, np.uint8),
@@ -103,7 +101,6 @@ def _described(tokens: TokenReader) -> dict[str, np.ndarray[Any, Any]]:
         value = getattr(header, name)
         if value is not None:
             arrays[name] = np.array([value.numerator, value.denominator], np.int64)
-    arrays["independent"] = np.array(header.independent)
     arrays["last_frame_ticks"] = np.array(tokens.last_frame_ticks)
     return arrays
 

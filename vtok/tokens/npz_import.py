@@ -21,6 +21,7 @@ from vtok.system.atomic import check_target, open_atomically
 from vtok.system.paths import StrPath, is_vtok
 from vtok.tokens.npz_arrays import COLOR_ARRAYS, ArrayReader, TokenFileResult, opened_arrays
 from vtok.video.frame import VideoInfo
+from vtok.video.motion import ChunkMotion
 from vtok.video.times import DEFAULT_RATE
 from vtok.video.values import require_real
 
@@ -81,38 +82,43 @@ class _Layout(NamedTuple):
     def pts_of(self, i: int) -> list[int]:
         return self.pts[self.starts[i] : self.starts[i + 1]]
 
-    def begins_group(self, i: int, length: int, longest: int, *, stands_alone: bool) -> bool:
+    def begins_group(self, i: int, length: int, longest: int) -> bool:
         """Whether a group begins with latent frame `i`, after one of `length` that should have `longest`."""
         if len(self.pts_of(i - 1)) < FRAMES_PER_CHUNK:  # only the last latent frame of a group may be shorter
             return True
-        return self.starts_group[i] if self.starts_group else length >= longest and stands_alone
+        return self.starts_group[i] if self.starts_group else length >= longest
 
 
 def _groups(
     chunks: Iterable[ChunkTokens], layout: _Layout, longest: int, prior: ExactPrior, header: FileHeader
 ) -> Iterator[VideoGroup]:
-    """Groups of about `longest` latent frames, or as the layout has them."""
+    """Groups of about `longest` latent frames, or as the layout has them.
+
+    The last field of a group's first latent frame becomes zero: it leads to an earlier one, which only the entropy
+    coder looks at.
+    """
 
     def new_group() -> GroupEncoder:
         return GroupEncoder(prior, header.quality, (header.height, header.width))
 
     encoder, first = new_group(), 0
     for i, tokens in enumerate(chunks):
-        stands_alone = not tokens.motion.is_predicted.any()
-        if encoder.num_chunks and layout.begins_group(i, encoder.num_chunks, longest, stands_alone=stands_alone):
+        if encoder.num_chunks and layout.begins_group(i, encoder.num_chunks, longest):
             yield encoder.finish(layout.starts[first])
             encoder, first = new_group(), i
-        if header.independent and not stands_alone:
-            raise ConfigError(f"predicted[{i}] has blocks that are predicted, and independent is true")
-        if not encoder.num_chunks and not stands_alone:
-            raise ConfigError(f"predicted[{i}] has blocks that are predicted: a group begins there, which stands alone")
         if encoder.num_chunks == MAX_GROUP_CHUNKS:
             raise ConfigError(
-                f"from predicted[{first}] on there are more than {MAX_GROUP_CHUNKS} latent frames without a new group: "
-                f"let one have no predicted blocks"
+                f"starts_group is false for more than {MAX_GROUP_CHUNKS - 1} latent frames after latent frame {first}: "
+                f"a group has at most {MAX_GROUP_CHUNKS}"
             )
-        encoder.push(tokens, layout.pts_of(i))
+        encoder.push(tokens if encoder.num_chunks else _without_last_field(tokens), layout.pts_of(i))
     yield encoder.finish(layout.starts[first])
+
+
+def _without_last_field(tokens: ChunkTokens) -> ChunkTokens:
+    fields = tokens.motion.fields.copy()
+    fields[-1] = 0
+    return tokens._replace(motion=ChunkMotion(fields))
 
 
 def _header_from(arrays: ArrayReader) -> FileHeader:
@@ -137,7 +143,6 @@ def _header_from(arrays: ArrayReader) -> FileHeader:
         frames_per_latent=FRAMES_PER_CHUNK,
         patch_size=FRAMES_PER_CHUNK,
         entropy_coder=ENTROPY_CODER,
-        independent=_is_independent(arrays),
         time_base=time_base,
         average_rate=rate,
         sample_aspect_ratio=(
@@ -149,13 +154,6 @@ def _header_from(arrays: ArrayReader) -> FileHeader:
     if shape[2:] != expected:
         raise ConfigError(f"codes is uint8 {list(shape)}: H and W of {width}x{height} pixels must be {expected}")
     return header
-
-
-def _is_independent(arrays: ArrayReader) -> bool:
-    """Whether no latent frame is predicted; codes without motion are those of a tokenizer, which predicts none."""
-    if arrays.has("independent"):
-        return bool(arrays.integers("independent", ())[0])
-    return not arrays.has("predicted")
 
 
 def _layout_from(arrays: ArrayReader) -> _Layout:

@@ -1,7 +1,7 @@
 """Windows of tokens as tar shards in the format of WebDataset, for training that reads file after file.
 
-A sample consists of `KEY.tokens.npy`, uint8 `[T, n, H, W]`, `KEY.motion.npy`, int16 `[T, 8, 2, rows, columns]`,
-`KEY.predicted.npy`, bool `[T, rows, columns]`, and `KEY.json`, the other fields of a `TokenItem`.
+A sample consists of `KEY.tokens.npy`, uint8 `[T, n, H, W]`, `KEY.motion.npy`, int16 `[T, 8, 2, rows, columns]`, and
+`KEY.json`, the other fields of a `TokenItem`.
 """
 
 import importlib
@@ -100,7 +100,7 @@ def export_shards(
 def _sample(dataset: TokenDataset, index: int) -> dict[str, Any]:
     """A window in WebDataset's form. The key has no dot, because WebDataset takes what follows one for a suffix."""
     item: dict[str, Any] = {**dataset[index]}
-    arrays = {f"{name}.npy": item.pop(name).numpy() for name in ("tokens", "motion", "predicted")}
+    arrays = {f"{name}.npy": item.pop(name).numpy() for name in ("tokens", "motion")}
     name = re.sub(r"[^\w-]", "_", Path(item["path"]).stem, flags=re.ASCII)[:40]
     return {"__key__": f"{index:09d}-{name}-{item['first_latent']:06d}", **arrays, "json": item}
 

@@ -32,7 +32,7 @@ def save_average(path: Path, average: Mapping[str, Tensor], config: LatentModelC
     """Write averaged weights for release, in half precision with their exact prior, and their card."""
     average = on_cpu(average)
     half = {name: tensor.half() for name, tensor in average.items()}
-    exact = ExactPrior.quantize(model_of(average, config).prior).tensors()
+    exact = ExactPrior.quantize(model_of(average, config)).tensors()
     half |= {EXACT_PRIOR + name: tensor for name, tensor in exact.items()}
     save_weights(path, half, asdict(config))
     save_card(path, tensors_sha256(half), {"configuration": asdict(config)})

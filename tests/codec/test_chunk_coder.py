@@ -1,34 +1,25 @@
-"""Chunks that are aligned and predicted: encoder and decoder see the same frames, and motion saves bits."""
+"""The chunk coder: each chunk decodes from its own tokens, and motion saves bits."""
 
-from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from support.models import new_tiny_tokenizer
 from support.sources import panned
 from vtok.codec.chunk_coder import ChunkDecoder, ChunkEncoder
 from vtok.codec.group_encoder import GroupEncoder
-from vtok.codec.motion_choice import choose_motion
+from vtok.codec.motion_choice import choose_alignment
 from vtok.model.loading import shared_model
 from vtok.networks import objective
 from vtok.networks.arithmetic import choose_arithmetic
 from vtok.networks.klt import pad_to_blocks
-from vtok.networks.motion import VideoMotion, displace
 from vtok.networks.planes import Planes
 from vtok.video.frame import VideoInfo
 from vtok.video.motion import STEPS
 
 MOST_OF_A_REPEAT = 0.03  # of the first chunk's bytes
-
-
-def predicting_model():
-    """The released model as if it had learned to predict."""
-    model = shared_model()
-    networks = deepcopy(model.networks)
-    networks.config = replace(networks.config, predicts=True)
-    return replace(model, networks=networks)
 
 
 def chunks_of(frames):
@@ -39,8 +30,8 @@ def info_of(frame):
     return VideoInfo(width=frame.y.shape[1], height=frame.y.shape[0], time_base=1)
 
 
-def encoded(frames, model, *, quality=5.0, arithmetic=None, independent=False):
-    encoder = ChunkEncoder(model, info_of(frames[0]), quality, arithmetic, independent=independent)
+def encoded(frames, model, *, quality=5.0, arithmetic=None):
+    encoder = ChunkEncoder(model, info_of(frames[0]), quality, arithmetic)
     return [encoder.encode(chunk) for chunk in chunks_of(frames)]
 
 
@@ -51,7 +42,7 @@ def decoded(tokens, frames, model, *, quality=5.0, arithmetic=None):
 
 
 def num_bytes(tokens, frames, model, *, quality=5.0):
-    group = GroupEncoder(model.exact_prior, quality, frames[0].y.shape)
+    group = GroupEncoder(model.exact_prior, quality, frames[0].y.shape, verify=True)
     for each, chunk in zip(tokens, chunks_of(frames), strict=True):
         group.push(each, [frame.pts for frame in chunk])
     return len(group.finish(0).coded)
@@ -62,25 +53,51 @@ def psnr(frames, others):
     return 10 * np.log10(255**2 / np.mean(errors))
 
 
+def assert_equal(some, others):
+    for a, b in zip(some, others, strict=True):
+        assert all(np.array_equal(getattr(a, plane), getattr(b, plane)) for plane in "yuv")
+
+
+@pytest.mark.parametrize("blend_dim", [0, 4])
+def test_a_chunk_decodes_alone_but_for_its_blend(blend_dim):
+    frames, model = panned(48, 72, 32, speed=2.25), new_tiny_tokenizer(blend_dim=blend_dim).pretrained
+    tokens = encoded(frames, model)
+    whole = decoded(tokens, frames, model)
+    for number, chunk in enumerate(chunks_of(frames)):
+        alone = decoded(tokens[number : number + 1], chunk, model)
+        same = slice(7, 8) if blend_dim and number else slice(0, 8)  # the last frame has no share in the blend
+        assert_equal(alone[same], whole[8 * number : 8 * number + 8][same])
+
+
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_the_encoder_sees_what_the_decoder_puts_out(precision):
-    frames, model = panned(96, 136, 32, speed=2.25), predicting_model()
-    arithmetic, info = choose_arithmetic("cpu", precision), info_of(frames[0])
-    encoder, decoder = (kind(model, info, 5, arithmetic) for kind in (ChunkEncoder, ChunkDecoder))
-    num_threads, before = torch.get_num_threads(), None
+def test_the_number_of_threads_changes_nothing(precision):
+    frames, model, arithmetic = panned(96, 136, 24, speed=2.25), shared_model(), choose_arithmetic("cpu", precision)
+    num_threads, outcomes = torch.get_num_threads(), []
     try:
-        for number, chunk in enumerate(chunks_of(frames)):
-            # Both keep the number of threads that they are made with; here they change it from chunk to chunk.
-            encoder._num_threads, decoder._num_threads = (1, 2) if number % 2 else (2, 1)
-            tokens = encoder.encode(chunk)
-            assert number == 0 or tokens.motion.is_predicted.any()
-            if before is not None:
-                for a, b in zip(encoder._decoder.reference, before, strict=True):
-                    assert torch.equal(a, b)
-            decoder.decode(tokens, [frame.pts for frame in chunk])
-            before = decoder.reference
+        for count in (1, 2):
+            torch.set_num_threads(count)  # coders keep the number of threads that they are made with
+            tokens = encoded(frames, model, arithmetic=arithmetic)
+            outcomes.append((tokens, decoded(tokens, frames, model, arithmetic=arithmetic)))
     finally:
         torch.set_num_threads(num_threads)
+    for a, b in zip(*(tokens for tokens, _ in outcomes), strict=True):
+        assert np.array_equal(a.codes, b.codes)
+        assert np.array_equal(a.motion.fields, b.motion.fields)
+    assert_equal(*(result for _, result in outcomes))
+
+
+def test_groups_begin_alike():
+    frames, model = panned(96, 136, 24, speed=2.25), shared_model()
+    encoder = ChunkEncoder(model, info_of(frames[0]), 5)
+    chunks = chunks_of(frames)
+    first = [encoder.encode(chunk) for chunk in chunks]
+    assert not first[0].motion.fields[-1].any()
+    assert all(each.motion.fields[-1].any() for each in first[1:])
+    encoder.start_group()
+    again, alone = encoder.encode(chunks[1]), encoded(chunks[1], model)[0]
+    assert np.array_equal(again.codes, alone.codes)
+    assert np.array_equal(again.motion.fields, alone.motion.fields)
+    assert not again.motion.fields[-1].any()
 
 
 def test_a_pan_costs_less_than_without_motion(monkeypatch):
@@ -88,9 +105,12 @@ def test_a_pan_costs_less_than_without_motion(monkeypatch):
     tokens = encoded(frames, model)
     assert all(each.motion.fields[:7].any() for each in tokens)
     with_motion = num_bytes(tokens, frames, model), psnr(frames, decoded(tokens, frames, model))
-    still = "vtok.motion.search.MotionSearch"
-    monkeypatch.setattr(f"{still}.alignment", lambda self, luma, _: np.zeros((7, 2, 8, 12), np.int16))
-    monkeypatch.setattr(f"{still}.prediction", lambda *_: np.zeros((2, 8, 12), np.int16))
+    none = np.zeros((2, 8, 12), np.int16)
+    monkeypatch.setattr("vtok.motion.displacement.DisplacementSearch.field", lambda *_: none)
+    tokens = encoded(frames, model)
+    aligned = num_bytes(tokens, frames, model)
+    assert with_motion[0] < 0.95 * aligned
+    monkeypatch.setattr("vtok.motion.search.MotionSearch.alignment", lambda *_: np.zeros((7, *none.shape), np.int16))
     tokens = encoded(frames, model)
     assert not any(each.motion.fields.any() for each in tokens)
     without = num_bytes(tokens, frames, model), psnr(frames, decoded(tokens, frames, model))
@@ -121,26 +141,23 @@ def test_odd_sizes_and_short_ends(size, num_frames, tiny_tokenizer):
 def test_the_choice_is_that_of_training():
     """The encoder leaves out what cannot matter, and so does not call the function that training has."""
     model, quality = shared_model().networks, torch.tensor([5.0])
-    frames = panned(96, 144, 16, speed=2.25)
-    planes = pad_to_blocks(
+    frames = panned(96, 144, 8, speed=2.25)
+    chunk = pad_to_blocks(
         Planes.from_uint8(
             *(torch.from_numpy(np.stack([getattr(frame, name) for frame in frames]))[None] for name in "yuv"),
             full_range=False,
         )
     )
-    chunk, last = planes.frames(8, 16), planes.frames(7, 8)
-    rng = np.random.default_rng(0)
-    for alignment, reference in (((9, 0), last), ((-90, 31), last), ((9, 0), None), ((0, 0), last)):
-        fields = np.zeros((8, 2, 6, 9), np.int16)
+    taken = []
+    for velocity in ((9, 0), (-90, 31), (0, 0)):
+        alignment = np.zeros((7, 2, 6, 9), np.int16)
         for k, (anchor, moved) in enumerate(STEPS):
-            fields[k] = (moved - anchor) * np.array(alignment)[:, None, None]
-        fields[7] = -27 + rng.integers(0, 9, (2, 6, 9)) // 8 * 60
-        allowed = VideoMotion(torch.from_numpy(fields)[None], torch.ones(1, 6, 9, dtype=torch.bool))
+            alignment[k] = (moved - anchor) * np.array(velocity)[:, None, None]
         with torch.inference_mode():
-            aligned, _, taken = objective.choose_motion(model, chunk, reference, allowed, quality)
-            moved = None if reference is None else displace(reference, torch.from_numpy(fields[-1:]))
-            chosen, motion = choose_motion(model, chunk, moved, fields, quality)
-        assert np.array_equal(motion.fields, taken.fields[0].numpy())
-        assert np.array_equal(motion.is_predicted, taken.is_predicted[0].numpy())
-        for a, b in zip(chosen, aligned, strict=True):
+            planes, vectors = objective.choose_alignment(model, chunk, torch.from_numpy(alignment)[None], quality)
+            chosen = choose_alignment(model, chunk, alignment, quality)
+        assert np.array_equal(chosen.alignment, vectors[0].numpy())
+        for a, b in zip(chosen.chunk, planes, strict=True):
             assert torch.equal(a, b)
+        taken.append(bool(chosen.alignment.any()))
+    assert taken == [True, False, False]
