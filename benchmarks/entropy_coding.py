@@ -11,6 +11,7 @@ Example: python benchmarks/entropy_coding.py VIDEOS --tables TRAINING_VIDEOS
 
 import tempfile
 from collections import defaultdict
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
@@ -32,7 +33,7 @@ from vtok.entropy.tables import probabilities_of
 from vtok.media.reader import VideoReader
 from vtok.media.writer import VideoWriter
 from vtok.model.tokenizer import VideoTokenizer
-from vtok.networks.motion import VideoMotion
+from vtok.networks.prior import PriorMotion, motion_maps
 from vtok.system.memory import keep_freed_memory
 from vtok.video.frame import Frame, VideoInfo
 
@@ -69,11 +70,13 @@ def float_prior_bits(tokenizer: VideoTokenizer, tokens: list[ChunkTokens], quali
     """Code length under the prior in floating point."""
     model = tokenizer.pretrained.networks
     centred = model.quantizer.from_uint8(torch.from_numpy(np.stack([each.codes for each in tokens], axis=1)))[None]
-    fields, masks = (
-        torch.from_numpy(np.stack(parts))[None]
-        for parts in zip(*((each.motion.fields, each.motion.is_predicted) for each in tokens), strict=True)
-    )
-    location, log2_scale = model.prior(centred, torch.tensor([float(quality)]), VideoMotion(fields, masks))
+    displaced = tokenizer.pretrained.exact_prior.displaced_codes(quality).displaced
+    previous = torch.zeros_like(centred)
+    for t, (before, after) in enumerate(pairwise(tokens), 1):
+        previous[0, :, t] = torch.from_numpy(displaced(before.codes, after.motion.fields[-1]))
+    fields = torch.from_numpy(np.stack([each.motion.fields for each in tokens]))[None]
+    motion = PriorMotion(previous, motion_maps(fields, *centred.shape[3:]))
+    location, log2_scale = model.prior(centred, torch.tensor([float(quality)]), motion)
     total = 0.0
     for t in range(len(tokens)):  # in double precision, one latent frame at a time
         distance = (centred[:, :, t] - location[:, :, t]).abs().double()

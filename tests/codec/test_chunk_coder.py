@@ -10,14 +10,9 @@ from support.models import new_tiny_tokenizer
 from support.sources import panned
 from vtok.codec.chunk_coder import ChunkDecoder, ChunkEncoder
 from vtok.codec.group_encoder import GroupEncoder
-from vtok.codec.motion_choice import choose_alignment
 from vtok.model.loading import shared_model
-from vtok.networks import objective
 from vtok.networks.arithmetic import choose_arithmetic
-from vtok.networks.klt import pad_to_blocks
-from vtok.networks.planes import Planes
 from vtok.video.frame import VideoInfo
-from vtok.video.motion import STEPS
 
 MOST_OF_A_REPEAT = 0.03  # of the first chunk's bytes
 
@@ -136,28 +131,3 @@ def test_odd_sizes_and_short_ends(size, num_frames, tiny_tokenizer):
     assert [frame.pts for frame in result] == list(range(8 + num_frames))
     for a, b in zip(result, frames, strict=True):
         assert (a.y.shape, a.u.shape, a.v.shape) == (b.y.shape, b.u.shape, b.v.shape)
-
-
-def test_the_choice_is_that_of_training():
-    """The encoder leaves out what cannot matter, and so does not call the function that training has."""
-    model, quality = shared_model().networks, torch.tensor([5.0])
-    frames = panned(96, 144, 8, speed=2.25)
-    chunk = pad_to_blocks(
-        Planes.from_uint8(
-            *(torch.from_numpy(np.stack([getattr(frame, name) for frame in frames]))[None] for name in "yuv"),
-            full_range=False,
-        )
-    )
-    taken = []
-    for velocity in ((9, 0), (-90, 31), (0, 0)):
-        alignment = np.zeros((7, 2, 6, 9), np.int16)
-        for k, (anchor, moved) in enumerate(STEPS):
-            alignment[k] = (moved - anchor) * np.array(velocity)[:, None, None]
-        with torch.inference_mode():
-            planes, vectors = objective.choose_alignment(model, chunk, torch.from_numpy(alignment)[None], quality)
-            chosen = choose_alignment(model, chunk, alignment, quality)
-        assert np.array_equal(chosen.alignment, vectors[0].numpy())
-        for a, b in zip(chosen.chunk, planes, strict=True):
-            assert torch.equal(a, b)
-        taken.append(bool(chosen.alignment.any()))
-    assert taken == [True, False, False]

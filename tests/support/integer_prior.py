@@ -42,12 +42,12 @@ class IntegerReference:
         self.num_known = min(self.num_known + 1, 2)
 
     def displace(self, vectors):
-        """Where a block has a vector, both latent frames before are what that leads to."""
+        """Where a block has a vector, the codes that this leads to take the place of those in place, and these move on."""
         displaced = plain_displaced(self.prior.displaced_codes(self.quality), self.stored_before.tolist(), vectors)
-        self.previous, self.before = self.previous.copy(), self.before.copy()
+        in_place, self.previous, self.before = self.previous, self.previous.copy(), self.before.copy()
         for (y, x), codes in displaced.items():
-            for frame in (self.previous, self.before):
-                frame[:, y, x] = [code + 128 for code in codes] + [128] * (len(frame) - len(codes))
+            self.before[:, y, x] = in_place[:, y, x]
+            self.previous[:, y, x] = [code + 128 for code in codes] + [128] * (len(in_place) - len(codes))
 
     def context(self, inside, motion):
         w = self.weights

@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vtok.codec.chunk_tokens import ChunkTokens
-from vtok.codec.motion_choice import choose_alignment
 from vtok.codec.strips import Strip, strips
 from vtok.entropy.frame_coder import Codes
 from vtok.errors import ConfigError
 from vtok.model.pretrained_model import PretrainedModel
+from vtok.networks.alignment_choice import choose_alignment
 from vtok.networks.arithmetic import Arithmetic, choose_arithmetic
 from vtok.networks.klt import PATCH
 from vtok.networks.motion import restore
@@ -193,7 +193,9 @@ class ChunkEncoder(_Coder):
         searched = frames if isinstance(frames, SearchedChunk) else self.search(frames)
         planes = self._planes([torch.from_numpy(plane)[None] for plane in searched.samples])
         frame = planes.frames(ANCHOR, ANCHOR + 1).to_uint8(full_range=True)[0][0, 0].cpu().numpy()
-        chunk, alignment = choose_alignment(self._model, planes, searched.alignment, self._quality)
+        vectors = torch.from_numpy(searched.alignment)[None].to(self._arithmetic.device)
+        chunk, vectors = choose_alignment(self._model, planes, vectors, self._quality)
+        alignment = vectors[0].cpu().numpy()
         del planes
         displacement = self._past.field(frame, chunk, alignment)
         codes = self._codes_of(chunk, self._past.displaced(displacement))

@@ -68,4 +68,6 @@ class DisplacedPast:
 
         They are not displaced where a vector is zero.
         """
-        return None if self._codes is None else self._displaced_codes.displaced(self._codes, vectors)
+        if self._codes is None:
+            return None
+        return self._displaced_codes.displaced(self._codes, vectors)

@@ -53,6 +53,11 @@ class ContextCodes(NamedTuple):
         """Centred codes of `channels` of the group, int16 `[P, len(channels)]`, zero where unknown."""
         return _columns_of(self.codes, self.channels, channels)
 
+    def rows(self, rows: Channels) -> "ContextCodes":
+        """The known codes at some positions."""
+        chosen = torch.from_numpy(rows)
+        return ContextCodes(self.channels, self.codes[chosen], self.companded[chosen])
+
     def with_rows(self, rows: Channels, others: "ContextCodes") -> "ContextCodes":
         """These codes, and `others [num, channels]` in place of some rows `[num]`."""
         channels = np.union1d(self.channels, others.channels)

@@ -8,7 +8,7 @@ channel group by channel group: first the positions where row + column is even, 
 pass, position by position.
 
 Where a block comes from elsewhere in the latent frame before, the prior sees that one displaced
-(`vtok.entropy.displaced_codes`).
+(`vtok.entropy.displaced_codes`), and takes it to have changed from what is in place.
 """
 
 from typing import NamedTuple, Protocol
@@ -93,19 +93,19 @@ class FrameCoder:
         self._num_known = min(self._num_known + 1, 2)
 
     def _displaced(self, past: "_Past", codes_before: Codes, vectors: Vectors) -> "_Past":
-        """The past in which, at displaced positions, both previous latent frames are what is expected there."""
+        """The past with what is expected at displaced positions, and before that what was in place there."""
         displaced_codes = self._prior.displaced_codes(self._quality)
         places, expected = displaced_codes.at_displaced(codes_before.reshape(-1, *self.positions.size), vectors)
         rows, used = self.positions.numbers.numpy()[places], np.flatnonzero(expected.any(1))
-        frames: list[list[ContextCodes]] = [[], []]
-        for group, *in_place in zip(self._weights.groups, past.previous, past.before, strict=True):
+        previous, before = [], []
+        for group, in_place, known in zip(self._weights.groups, past.previous, past.before, strict=True):
             own = used[(group.start <= used) & (used < group.end)]
             codes = torch.from_numpy(np.ascontiguousarray(expected[own].T))
             seen = codes if group.start < self._weights.num_seen else codes[:, :0]
             others = ContextCodes(own, codes, self._compand((seen + ZERO_CODE).to(torch.uint8)))
-            for frame, known in zip(frames, in_place, strict=True):
-                frame.append(known.with_rows(rows, others))
-        return past._replace(previous=frames[0], before=frames[1])
+            previous.append(in_place.with_rows(rows, others))
+            before.append(known.with_rows(rows, in_place.rows(rows)))
+        return past._replace(previous=previous, before=before)
 
     def _code_channels(self, coded: Channels, code_pass: CodePass, known: list[ContextCodes], past: "_Past") -> None:
         """Code the channels `coded` and add them to the `known` codes of each group."""

@@ -58,7 +58,8 @@ class RgbModel(LatentModel):
         t, h, w = planes.y.shape[1:]
         latents = self.encode(pad_to_blocks(planes), qualities)
         rounded = self.quantizer(latents)
-        coded = Coded(latents, rounded, self.decode(rounded, qualities).crop(h, w).frames(0, t))
+        decoded = self.decode(rounded, qualities).crop(h, w).frames(0, t)
+        coded = Coded(latents, rounded, decoded, motion=None)
         video, codes = coded.decoded.to_rgb(), self.quantizer.to_uint8(coded.codes.detach())
         if target is None:
             return Reconstruction(video, codes)

@@ -1,5 +1,7 @@
 """The choice among fields of vectors, by error and bits, of each block and each unit of 2 x 2 blocks."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from vtok.motion.rates import (
@@ -11,6 +13,7 @@ from vtok.motion.rates import (
     expand,
     flag_bits,
     merged_bits,
+    neighbours,
     split_bits,
     sum_units,
 )
@@ -20,6 +23,8 @@ from vtok.motion.rates import (
 NOISE_MARGIN = 0.25
 NOISE_FACTOR = 3.0
 NOISE_QUANTILE = 0.1  # the error of the quietest blocks is noise
+
+NUM_ROUNDS = 2  # of trying what the neighbours have chosen
 
 
 class Choice:
@@ -88,3 +93,14 @@ class Choice:
         self.field = np.where(
             forms == Form.PREDICTED, self._predicted, np.where(forms == Form.MERGED, expand(self._merged), self._split)
         )
+
+    def refine(self, error: Callable[[Floats], Floats]) -> None:
+        """Let units and blocks try what their neighbours have chosen; `error` gives a field's error, `[R, C]`."""
+        for _ in range(NUM_ROUNDS):
+            if not self.forms.any():
+                break
+            for field in neighbours(self.field):
+                self.offer_split(field, error(field))
+            for units in neighbours(self.field[::UNIT, ::UNIT]):
+                self.offer_merged(units, sum_units(error(expand(units))))
+            self.decide()

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
+Luma = NDArray[np.uint8]
 Forms = NDArray[np.uint8]
 
 UNIT = 2  # blocks on a side of a unit

@@ -21,14 +21,14 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from vtok.networks.alignment_choice import choose_alignment
 from vtok.networks.displaced_codes import displaced_codes, is_displaced
 from vtok.networks.klt import PATCH
 from vtok.networks.latent_model import LatentModel
-from vtok.networks.motion import align, estimate_bits, restore
+from vtok.networks.motion import restore
 from vtok.networks.planes import Planes
 from vtok.networks.prior import Distribution, PriorMotion, delay, motion_maps
 
-ALIGNMENT_FACTOR = 0.97  # a chunk is aligned where that makes it this much cheaper
 # A block is displaced against the chunk before where that makes its first channels this much cheaper, after a vector.
 DISPLACEMENT_FACTOR = 1.1
 BITS_OF_VECTOR = 3.0
@@ -102,33 +102,6 @@ def _blend(model: LatentModel, chunks: Planes, hint: Tensor, quality: Tensor, nu
     change = model.blend(chunks.frames(0, 1), before, hint, quality)
     is_later = (torch.arange(len(quality), device=quality.device) % num_chunks > 0).float().view(-1, 1, 1, 1)
     return Planes(*(a + is_later * b for a, b in zip(chunks, change, strict=True)))
-
-
-def choose_alignment(model: LatentModel, chunks: Planes, fields: Tensor, quality: Tensor) -> tuple[Planes, Tensor]:
-    """Align those chunks that this makes cheaper, by estimated cost.
-
-    Args:
-        model: The model that will code the chunks.
-        chunks: Chunks, luma `[b, 8, 8 H, 8 W]`.
-        fields: The vectors found for them, `[b, 7, 2, rows, columns]`.
-        quality: Qualities `[b]`.
-
-    Returns:
-        The chunks, aligned or not, and the vectors that align them, zero where they are not.
-    """
-    if not fields.any():
-        return chunks, fields
-    with torch.no_grad():
-        aligned = align(chunks, fields)
-        cost, aligned_cost = (model.estimate_cost(x, quality).sum((1, 2)) for x in (chunks, aligned))
-        aligned_cost = aligned_cost + model.lagrangian(quality) * estimate_bits(fields)
-        is_better = aligned_cost < ALIGNMENT_FACTOR * cost
-
-    def chosen(yes: Tensor, no: Tensor) -> Tensor:
-        return torch.where(is_better.view(-1, *[1] * (yes.dim() - 1)), yes, no)
-
-    planes = Planes(*(chosen(yes, no) for yes, no in zip(aligned, chunks, strict=True)))
-    return planes, chosen(fields, torch.zeros_like(fields))
 
 
 def see_motion(model: LatentModel, codes: Tensor, fields: Tensor, quality: Tensor) -> PriorMotion:

@@ -203,9 +203,9 @@ class Prior(nn.Module):
         frames, previous, before = (_frames(x) for x in (codes, previous, before))
         maps = None
         if motion is not None:
-            previous, maps = _frames(motion.previous), motion.maps
-            # What was displaced is not known to have changed before.
-            before = torch.where(maps[:, :1] > 0, previous, before)
+            in_place, previous, maps = previous, _frames(motion.previous), motion.maps
+            # Where codes are displaced, their change is that from those in place.
+            before = torch.where(maps[:, :1] > 0, in_place, before)
         context = self._context(compand(previous), compand(before), started, quality, maps)
         is_second = checkerboard(h, w, device=codes.device)
         companded = compand(frames)

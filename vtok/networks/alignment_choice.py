@@ -1,0 +1,42 @@
+"""Decides which chunks are aligned by their motion: those that this makes cheaper to code."""
+
+import torch
+from torch import Tensor
+
+from vtok.networks.latent_model import LatentModel
+from vtok.networks.motion import align, estimate_bits
+from vtok.networks.planes import Planes
+
+ALIGNMENT_FACTOR = 0.97  # a chunk is aligned where that makes it this much cheaper
+
+
+def choose_alignment(model: LatentModel, chunks: Planes, fields: Tensor, quality: Tensor) -> tuple[Planes, Tensor]:
+    """Align those chunks that this makes cheaper, by estimated cost.
+
+    Args:
+        model: The model that will code the chunks.
+        chunks: Chunks, luma `[b, 8, 8 H, 8 W]`.
+        fields: The vectors found for them, `[b, 7, 2, rows, columns]`.
+        quality: Qualities `[b]`.
+
+    Returns:
+        The chunks, aligned or not, and the vectors that align them, zero where they are not.
+    """
+    if not fields.any():
+        return chunks, fields
+    with torch.no_grad():
+        aligned = align(chunks, fields)
+        cost, aligned_cost = (model.estimate_cost(x, quality).sum((1, 2)) for x in (chunks, aligned))
+        aligned_cost = aligned_cost + model.lagrangian(quality) * estimate_bits(fields)
+        is_better = aligned_cost < ALIGNMENT_FACTOR * cost
+
+    if is_better.all():
+        return aligned, fields
+    if not is_better.any():
+        return chunks, torch.zeros_like(fields)
+
+    def chosen(yes: Tensor, no: Tensor) -> Tensor:
+        return torch.where(is_better.view(-1, *[1] * (yes.dim() - 1)), yes, no)
+
+    planes = Planes(*(chosen(yes, no) for yes, no in zip(aligned, chunks, strict=True)))
+    return planes, chosen(fields, torch.zeros_like(fields))
