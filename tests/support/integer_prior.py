@@ -42,7 +42,7 @@ class IntegerReference:
         self.num_known = min(self.num_known + 1, 2)
 
     def displace(self, vectors):
-        """Where a block has a vector, the codes that this leads to take the place of those in place, and these move on."""
+        """Where a block has a vector, expected codes take the place of those in place, and these move on."""
         displaced = plain_displaced(self.prior.displaced_codes(self.quality), self.stored_before.tolist(), vectors)
         in_place, self.previous, self.before = self.previous, self.previous.copy(), self.before.copy()
         for (y, x), codes in displaced.items():

@@ -55,8 +55,8 @@ class ContextCodes(NamedTuple):
 
     def rows(self, rows: Channels) -> "ContextCodes":
         """The known codes at some positions."""
-        chosen = torch.from_numpy(rows)
-        return ContextCodes(self.channels, self.codes[chosen], self.companded[chosen])
+        codes, companded = (torch.from_numpy(x.numpy().take(rows, axis=0)) for x in (self.codes, self.companded))
+        return ContextCodes(self.channels, codes, companded)
 
     def with_rows(self, rows: Channels, others: "ContextCodes") -> "ContextCodes":
         """These codes, and `others [num, channels]` in place of some rows `[num]`."""

@@ -160,16 +160,17 @@ class DisplacedCodes:
         """
         _, height, width = codes.shape
         rows, columns = (vectors != 0).any(0).nonzero()
-        parts = [np.empty((self.num_channels, 0, SIDE, SIDE), np.int16)]
+        expected = np.empty((self.num_channels, len(rows), SIDE, SIDE), np.int16)
         if len(rows):
-            frame = self.frame(codes)
-            for start in range(0, len(rows), POSITIONS_AT_ONCE // SIDE**2):
-                row, column = (x[start : start + POSITIONS_AT_ONCE // SIDE**2] for x in (rows, columns))
-                parts.append(self._codes(frame, vectors[:, row, column], row, column, self.num_channels))
+            frame, blocks_at_once = self.frame(codes), POSITIONS_AT_ONCE // SIDE**2
+            for start in range(0, len(rows), blocks_at_once):
+                part = slice(start, start + blocks_at_once)
+                row, column = rows[part], columns[part]
+                expected[:, part] = self._codes(frame, vectors[:, row, column], row, column, self.num_channels)
         latent_row = (SIDE * rows)[:, None, None] + np.arange(SIDE)[:, None]
         latent_column = (SIDE * columns)[:, None, None] + np.arange(SIDE)
         is_inside = (latent_row < height) & (latent_column < width)
-        return (latent_row * width + latent_column)[is_inside], np.concatenate(parts, axis=1)[:, is_inside]
+        return (latent_row * width + latent_column)[is_inside], expected[:, is_inside]
 
     def displaced(self, codes: Codes, vectors: Vectors) -> NDArray[np.int16]:
         """Centred codes `[n, H, W]`: stored `codes` in place where a vector is zero, else what is expected."""
