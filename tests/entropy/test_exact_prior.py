@@ -350,7 +350,6 @@ def test_weights_that_break_the_bound_are_refused(model, exact_prior):
         ("gains", lambda x: x[:, 1:]),
         ("gains", lambda x: x.long()),
         ("gains", lambda x: x * 0),
-        ("gains", lambda x: x * 0 + 2**31 - 1),
         ("lookup", lambda x: x[1:]),
         ("lookup", lambda x: torch.full_like(x, 255)),
     ],

@@ -240,7 +240,7 @@ def read_group(chunk: Chunk, header: dict) -> Group:
 
 
 def read_coded(coded: bytes) -> tuple[bytes, bytes]:
-    """The motion and the codes in the bytes of the entropy coder prior-2."""
+    """The motion and the codes in the bytes of the entropy coder prior-3."""
     require(len(coded) >= 4, "length of the motion")
     end = 4 + struct.unpack_from("<I", coded)[0]
     require(end <= len(coded), "length of the motion")

@@ -5,21 +5,10 @@ It shares the fitted numbers with the first, and nothing else.
 
 from vtok.entropy.motion_statistics import ROWS, SCORES
 
-DISTANCES = [-3, 1, -1, 1, -1, 1, -1, -3]
+DISTANCES = [-3, 1, -1, 1, -1, 1, -1, -8]
 AROUND = [(-1, 0), (0, -1), (0, 1), (1, 0), (-1, -1), (-1, 1), (1, -1), (1, 1)]
 EQUAL, MERGED, SPLIT = range(3)
-KIND, FIELD, MASK_KIND, MASK, SECOND_MASK, STATE, RANK, HORIZONTAL, VERTICAL, UNIFORM = (
-    0,
-    4,
-    8,
-    11,
-    15,
-    21,
-    42,
-    54,
-    66,
-    84,
-)
+KIND, GUESS, FIELD, STATE, RANK, HORIZONTAL, VERTICAL, UNIFORM = 0, 3, 5, 10, 31, 43, 55, 73
 MAX_VECTOR = 1023
 
 
@@ -69,7 +58,7 @@ class RangeDecoder:
 
 
 class MotionReference:
-    """Decodes chunk by chunk: fields as dictionaries from (row, column) to vectors, and the mask as a dictionary."""
+    """Decodes chunk by chunk: fields as dictionaries from (row, column) to vectors."""
 
     def __init__(self, data, height, width):
         self.coder = RangeDecoder(data)
@@ -80,28 +69,40 @@ class MotionReference:
         self.passes = [of([(0, 0)]), of([(1, 1)]), of([(0, 1), (1, 0)])]
         self.weights = [[int(number) for number in line.split()] for line in SCORES.strip().splitlines()]
         self.table = KIND
-        self.forget(False)
+        self.num_fields = 7
+        self.forget()
 
-    def forget(self, is_predicted):
-        self.mask = dict.fromkeys(self.blocks, is_predicted)
-        self.first_field = dict.fromkeys(self.blocks, (0, 0))
+    def forget(self):
+        self.is_zero_expected = 0
+        self.first_field = self.zero()
         self.first_states = dict.fromkeys(self.units, EQUAL)
 
+    def zero(self):
+        return dict.fromkeys(self.blocks, (0, 0))
+
     def pull(self):
-        kind = self.coder.symbol(self.table, 3)
-        self.table = KIND + 1 + kind
-        if kind < 2:
-            self.forget(kind == 1)
-            return [dict.fromkeys(self.blocks, (0, 0)) for _ in range(8)], self.mask
+        is_moving = self.coder.symbol(self.table, 2)
+        self.table = KIND + 1 + is_moving
+        num_fields, self.num_fields = self.num_fields, 8
+        if not is_moving:
+            self.forget()
+            return [self.zero() for _ in range(8)]
         fields, states, changes, is_other = [], self.first_states, dict.fromkeys(self.units, 0), 0
-        for k in range(8):
+        for k in range(num_fields):
+            expected = likely = self.expected(fields, k)
+            kind = min(k, 1)
             if k == 7:
-                self.mask = self.pull_mask()
-            expected = self.expected(fields, k)
-            is_other = self.coder.symbol(FIELD + (0 if k == 0 else 3 if k == 7 else 1 + is_other), 2)
+                kind = 3
+                if expected != self.zero():
+                    self.is_zero_expected = self.coder.symbol(GUESS + self.is_zero_expected, 2)
+                    kind = 2 + self.is_zero_expected
+                expected = self.zero() if kind == 3 else expected
+            if k == 0:
+                likely = self.first_field
+            is_other = self.coder.symbol(FIELD + [0, 1 + is_other, 3, 4][kind], 2)
             if is_other:
-                states = self.pull_states(k, states, changes, expected)
-                fields.append(self.pull_vectors(states, expected, self.first_field if k == 0 else expected))
+                states = self.pull_states(k, kind, states, changes, likely)
+                fields.append(self.pull_vectors(states, expected, likely))
             else:
                 states = dict.fromkeys(self.units, EQUAL)
                 fields.append(expected)
@@ -109,42 +110,25 @@ class MotionReference:
                 changes[unit] += states[unit] > EQUAL
             if k == 0:
                 self.first_states, self.first_field = states, fields[0]
-        return fields, self.mask
+        return fields + [self.zero()] * (8 - num_fields)
 
     def expected(self, fields, k):
         return {block: tuple(steady(fields, k, block, axis) for axis in (0, 1)) for block in self.blocks}
 
-    def pull_mask(self):
-        before = self.mask
-        total = sum(before.values())
-        kind = self.coder.symbol(MASK_KIND + (0 if total == 0 else 1 if total == len(before) else 2), 3)
-        if kind < 2:
-            return dict.fromkeys(self.blocks, kind == 1)
-        mask = {}
-        places = [block for block in self.blocks if sum(block) % 2 == 0]
-        sums = [4 * before[place] + sum(before.get(z, 0) for z in around(place)) for place in places]
-        tables = [MASK + (n >= 1) + (n >= 5) + (n >= 11) for n in sums]
-        mask.update(zip(places, map(bool, self.coder.run(tables, 2)), strict=True))
-        places = [block for block in self.blocks if sum(block) % 2 == 1]
-        tables = [SECOND_MASK + before[z] + sum(mask.get(y, 0) for y in around(z)[:4]) for z in places]
-        mask.update(zip(places, map(bool, self.coder.run(tables, 2)), strict=True))
-        return mask
-
-    def pull_states(self, k, before, changes, expected):
+    def pull_states(self, k, kind, before, changes, likely):
         states = {}
         for number, units in enumerate(self.passes):
             share = 8 * sum(s > EQUAL for s in states.values()) // max(len(states), 1)
-            weights = self.weights[3 * (0 if k == 0 else 2 if k == 7 else 1) + number]
+            weights = self.weights[3 * kind + number]
             tables = []
             for y, x in units:
                 near = [states.get(z, EQUAL) for z in around((y, x))]
-                vector = expected[2 * y, 2 * x]
+                vector = likely[2 * y, 2 * x]
                 features = [
                     int(before[y, x] > EQUAL),
                     sum(before.get(z, EQUAL) > EQUAL for z in around((y, x))),
                     8 * changes[y, x] // max(k, 1),
                     min((abs(vector[0]) + abs(vector[1])).bit_length(), 7),
-                    sum(self.mask[z] for z in self.inside(y, x)) if k == 7 else 0,
                     sum(s > EQUAL for s in near),
                     share,
                     1,
@@ -158,7 +142,7 @@ class MotionReference:
 
     def inside(self, y, x):
         places = [(2 * y, 2 * x), (2 * y, 2 * x + 1), (2 * y + 1, 2 * x), (2 * y + 1, 2 * x + 1)]
-        return [place for place in places if place in self.mask]
+        return [(i, j) for i, j in places if i < self.rows and j < self.columns]
 
     def pull_vectors(self, states, expected, likely):
         known = {z: expected[z] for unit in self.units if states[unit] == EQUAL for z in self.inside(*unit)}

@@ -43,7 +43,11 @@ def motions_of(codes):
     size = motion_size(8 * HEIGHT, 8 * WIDTH)
     count = 2 * NUM_FIELDS * size[0] * size[1]
     fields = (frame.reshape(-1)[:count].reshape(NUM_FIELDS, 2, *size).astype(np.int16) - 128 for frame in codes)
-    return [ChunkMotion(field, field[0, 0] > 0) for field in fields]
+    motions = [ChunkMotion(field) for field in fields]
+    motions[0].fields[-1] = 0
+    for motion in motions:
+        motion.fields[-1, :, ::2] = 0
+    return motions
 
 
 def digests():

@@ -3,8 +3,8 @@
     python tools/entropy/fit_motion_tables.py FOLDER
 
 The folder has .npz files, each of one clip that is one group. Their arrays are, for each of several names NAME,
-`fields_NAME`, int16 `[chunks, 8, 2, rows, columns]`, and `masks_NAME`, bool `[chunks, rows, columns]`: what
-`vtok.motion.search` finds at one lagrangian.
+`fields_NAME`, int16 `[chunks, 8, 2, rows, columns]`: what an encoder finds at one quality. The last field of the first
+chunk is zero.
 
 Tables are a constant of the format: once files exist, do not write them again.
 """
@@ -25,9 +25,8 @@ from vtok.entropy.motion_layout import Indices, Integers
 from vtok.entropy.motion_symbols import Numbers, SymbolCounter
 from vtok.entropy.motion_tables import (
     FIRST_EQUAL,
+    FIRST_GUESS,
     FIRST_HORIZONTAL,
-    FIRST_MASK,
-    FIRST_MASK_KIND,
     FIRST_RANK,
     FIRST_STATE,
     FIRST_UNIFORM,
@@ -42,14 +41,13 @@ from vtok.video.motion import ChunkMotion
 OUTPUT = Path(__file__).parents[2] / "vtok" / "entropy" / "motion_statistics.py"
 SCORE_STEP = 1.25  # of the logarithm of odds, between two levels
 # Still chunks are too rare in clips to count, and must be cheap.
-KINDS = ((2048, 64, 1984), (3968, 64, 64), (8, 4032, 56), (8, 248, 3840))
+KINDS = ((2048, 2048), (4032, 64), (256, 3840))
 SMOOTHING = 0.01  # share of the distribution that every table is mixed with
 EXTRA_COUNTS = 20  # as many symbols of that distribution are added, for rare tables
 
 NUM_SYMBOLS_FROM = (
+    (FIRST_GUESS, 2),
     (FIRST_EQUAL, 2),
-    (FIRST_MASK_KIND, 3),
-    (FIRST_MASK, 2),
     (FIRST_STATE, NUM_STATES),
     (FIRST_RANK, 3),
     (FIRST_HORIZONTAL, NUM_CLASSES),
@@ -62,7 +60,7 @@ class ScoreRecorder(SymbolCounter):
     """Records the features of each unit, and whether it is changed.
 
     Attributes:
-        rows: Of each kind of field and each pass, arrays `[8, num]`: features, then 1 for a changed unit.
+        rows: Of each kind of field and each pass, arrays `[7, num]`: features, then 1 for a changed unit.
     """
 
     def __init__(self) -> None:
@@ -91,21 +89,20 @@ def motions_of(folder: Path) -> list[Motions]:
         arrays = np.load(path)
         for name in sorted(arrays.files):
             if name.startswith("fields_"):
-                masks = arrays[name.replace("fields", "masks")]
-                groups.append([ChunkMotion(*pair) for pair in zip(arrays[name], masks, strict=True)])
+                groups.append([ChunkMotion(fields) for fields in arrays[name]])
     return groups
 
 
 def walk(groups: list[Motions], symbols: SymbolCounter) -> None:
     """Take all symbols of these groups of chunks."""
     for motions in groups:
-        one = MotionWalk(symbols, *motions[0].is_predicted.shape)
+        one = MotionWalk(symbols, *motions[0].fields.shape[2:])
         for motion in motions:
             one.code(motion)
 
 
 def fitted_scores(groups: list[Motions]) -> NDArray[np.int32]:
-    """Weights of features, `[3, 3, 8]`: those of logistic regressions, in sixteenths of a level."""
+    """Weights of features, `[4, 3, 7]`: those of logistic regressions, in sixteenths of a level."""
     recorder = ScoreRecorder()
 
     def recording(
@@ -125,7 +122,7 @@ def fitted_scores(groups: list[Motions]) -> NDArray[np.int32]:
 
 
 def _regression(rows: Integers) -> NDArray[np.float64]:
-    """Weights and constant `[8]` for the logarithm of odds of the last of `rows [8, num]`, from the others."""
+    """Weights and constant `[7]` for the logarithm of odds of the last of `rows [7, num]`, from the others."""
     x, is_changed = torch.tensor(rows[:-1].T, dtype=torch.float64), torch.tensor(rows[-1], dtype=torch.float64)
     weights = torch.zeros(len(rows), dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.LBFGS([weights], max_iter=100, line_search_fn="strong_wolfe")
@@ -145,7 +142,7 @@ def _regression(rows: Integers) -> NDArray[np.float64]:
 def rows_of(counts: NDArray[np.int64]) -> list[list[int]]:
     """The rows of all tables but the uniform ones, from counts of symbols."""
     rows = [list(row) for row in KINDS]
-    for table in range(FIRST_EQUAL, FIRST_UNIFORM):
+    for table in range(FIRST_GUESS, FIRST_UNIFORM):
         _, num = max(pair for pair in NUM_SYMBOLS_FROM if pair[0] <= table)
         rows.append(_row(counts[table, :num].astype(np.float64)))
     return rows

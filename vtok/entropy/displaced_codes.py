@@ -2,9 +2,9 @@
 
     codes --> mean of their eight frames --> sampled at displaced positions --> codes of eight such frames
 
-`vtok.networks.displaced_codes` does the same in floating point, for training. Here both matrices are multiples of a power
-of two in float64, and so small that no sum has more than 53 bits. So products are exact, in any order. Samples and
-codes are rounded to integers, halves to even.
+`vtok.networks.displaced_codes` does the same in floating point, for training. Here both matrices are multiples of a
+power of two in float64, and so small that no sum has more than 53 bits. So products are exact, in any order. Samples
+and codes are rounded to integers, halves to even.
 """
 
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from torch import Tensor
 from vtok.entropy.channel_flags import ZERO_CODE
 from vtok.entropy.prior_layers import half_precision
 from vtok.errors import WeightsError
-from vtok.networks.klt import BLOCK_VALUES, PATCH, BlockTransform
+from vtok.networks.klt import PATCH, BlockTransform
 from vtok.networks.layers import QualityTable
 from vtok.video.motion import BLOCK, UNITS, Vectors
 
@@ -71,7 +71,9 @@ def _padded(planes: Samples, pad: int) -> Samples:
     return np.pad(planes, ((0, 0), (pad, pad), (pad, pad)), mode="edge")
 
 
-def _sample(padded: Samples, side: int, vectors: Vectors, rows: Indices, columns: Indices) -> Iterator[NDArray[np.int32]]:
+def _sample(
+    padded: Samples, side: int, vectors: Vectors, rows: Indices, columns: Indices
+) -> Iterator[NDArray[np.int32]]:
     """For each plane, displaced blocks `[num, side, side]`, by bilinear interpolation; edges go on beyond the frame."""
     units = UNITS * BLOCK // side
     places, shares = [], []
@@ -111,8 +113,9 @@ class DisplacedCodes:
         rows_at_once = max(1, POSITIONS_AT_ONCE // width)
         for start in range(0, height, rows_at_once):
             rows = slice(start, start + rows_at_once)
-            centred = codes[used, rows].reshape(len(used), -1).astype(np.float64) - ZERO_CODE
-            samples = _rounded(to_samples @ centred, np.iinfo(np.int16)).reshape(FRAME, -1, width)
+            strip = codes[used, rows]
+            centred = strip.reshape(len(used), strip.shape[1] * width).astype(np.float64) - ZERO_CODE
+            samples = _rounded(_product(to_samples, centred), np.iinfo(np.int16)).reshape(FRAME, -1, width)
             luma[rows] = samples[:LUMA].reshape(PATCH, PATCH, -1, width).transpose(2, 0, 3, 1)
             of_chroma = samples[LUMA:].reshape(2, PATCH // 2, PATCH // 2, -1, width)
             chroma[:, rows] = of_chroma.transpose(0, 3, 1, 4, 2)
@@ -182,8 +185,14 @@ class DisplacedCodes:
     ) -> NDArray[np.int16]:
         """The codes of some blocks `[num]`, displaced by `vectors [2, num]`: `[num_channels, num, 2, 2]`."""
         x = frame.sampled(vectors, rows, columns)
-        codes = self.to_codes[:num_channels] @ x.reshape(-1, FRAME).T
+        codes = _product(self.to_codes[:num_channels], x.reshape(-1, FRAME).T)
         return _rounded(codes, np.iinfo(np.int8)).reshape(num_channels, *x.shape[:-1])
+
+
+def _product(a: Matrix, b: Matrix) -> Matrix:
+    """The product of matrices, by PyTorch, whose threads are counted."""
+    product: Matrix = (torch.from_numpy(a) @ torch.from_numpy(b)).numpy()
+    return product
 
 
 def _rounded(values: Matrix, limits: np.iinfo[np.signedinteger]) -> NDArray[np.int16]:
@@ -209,7 +218,9 @@ class DisplacementMatrices:
     def __init__(self, transform: BlockTransform, gains: Tensor, num_channels: int) -> None:
         n = len(transform.analysis)
         if gains.dtype != torch.int32 or gains.ndim != 2 or gains.shape[1] != n or not len(gains) or gains.min() < 1:
-            raise WeightsError(f"exact prior: gains are {tuple(gains.shape)} {gains.dtype}; expected positive int32 [.., {n}]")
+            raise WeightsError(
+                f"exact prior: gains are {tuple(gains.shape)} {gains.dtype}; expected positive int32 [.., {n}]"
+            )
         self.gains = gains
         # Sums of eight numbers of half precision are exact in float64.
         self._synthesis = _sum_of_frames(half_precision(transform.synthesis)).numpy()
@@ -232,10 +243,12 @@ class DisplacementMatrices:
         """Those of the nearest whole quality, halves up."""
         row = min(max(int(np.floor(quality + 0.5)), 1), len(self.gains)) - 1
         if row not in self._of_quality:
-            # Each result is a product, rounded to float64, and a quotient, rounded likewise, then rounded to an integer.
+            # Products and quotients are rounded to float64 one by one, then to integers: the same on every machine.
             gains = self.gains[row].double().numpy()
             to_samples = self._synthesis * (STEPS_OF_ONE // PATCH * 2.0 ** (GAIN_BITS + SAMPLE_BITS)) / gains
-            to_codes = gains[: len(self._analysis), None] * self._analysis * 2.0 ** (CODE_BITS - GAIN_BITS) / STEPS_OF_ONE
+            to_codes = (
+                gains[: len(self._analysis), None] * self._analysis * 2.0 ** (CODE_BITS - GAIN_BITS) / STEPS_OF_ONE
+            )
             self._of_quality[row] = DisplacedCodes(
                 np.rint(to_samples) / 2**SAMPLE_BITS, np.ascontiguousarray(np.rint(to_codes)) / 2**CODE_BITS
             )
@@ -257,5 +270,4 @@ def quantize_gains(log_gain: QualityTable) -> Tensor:
 def _sum_of_frames(columns: Tensor) -> Tensor:
     """Sums over the eight frames of block vectors, the columns `[768, n]`: `[96, n]`."""
     planes = torch.split(columns, [PATCH * size for size in (LUMA, CHROMA, CHROMA)])
-    assert len(columns) == BLOCK_VALUES
-    return torch.cat([plane.unflatten(0, (PATCH, -1)).sum(0) for plane in planes])
+    return torch.cat([plane.reshape(PATCH, -1, columns.shape[1]).sum(0) for plane in planes])

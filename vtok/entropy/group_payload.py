@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from vtok.errors import FormatError, TruncatedError
 
-ENTROPY_CODER = "prior-2"
-OLD_ENTROPY_CODERS = ("prior-1",)  # of codes without motion, and of other models
+ENTROPY_CODER = "prior-3"
+OLD_ENTROPY_CODERS = ("prior-1", "prior-2")  # of codes without motion, and without displaced codes; of other models
 
 LENGTH = struct.Struct("<I")
 
@@ -61,6 +61,6 @@ def check_entropy_coder(name: str) -> None:
         FormatError: The entropy coder is not that of this version.
     """
     if name in OLD_ENTROPY_CODERS:
-        raise FormatError(f"was made by vtok before it coded motion ({name}): only the vtok that made it can decode it")
+        raise FormatError(f"was made by an older vtok ({name}): only the vtok that made it can decode it")
     if name != ENTROPY_CODER:
         raise FormatError(f"entropy coder {name!r} is unknown; expected {ENTROPY_CODER}")

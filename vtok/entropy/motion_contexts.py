@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from vtok.entropy.motion_layout import NEIGHBOURS, NUM_ADJACENT, Indices, Integers
 from vtok.entropy.motion_tables import (
-    FIRST_MASK,
     FIRST_RANK,
     FIRST_STATE,
     NUM_SCORES,
@@ -15,9 +14,8 @@ from vtok.entropy.motion_tables import (
     NUM_SPREADS,
     NUM_VOTES,
     SCORE_WEIGHTS,
-    SECOND_MASK,
 )
-from vtok.video.motion import MAX_VECTOR, NUM_FIELDS, Mask
+from vtok.video.motion import MAX_VECTOR
 
 EQUAL, MERGED, SPLIT = range(3)  # states of a unit: all four vectors as predicted; else all the same; else neither
 NO_CANDIDATE = 2  # the rank of a vector that is neither of at most two candidates
@@ -32,7 +30,6 @@ _VOTES = np.array([2] * NUM_ADJACENT + [1] * (len(NEIGHBOURS) - NUM_ADJACENT) + 
 _FIRST_IS_BEST = np.arange(len(_VOTES), dtype=np.int32)[::-1, None]
 _EARLIER = np.tri(len(_VOTES), k=-1, dtype=np.bool_)[:, :, None]
 _SIGNS = np.array([0, -1, 1], np.int32)  # of states
-_MASK_LEVELS = np.array([0, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 3, 3], np.int32)
 
 # Number of bits of 0 to 4092 (sums and differences of components)
 NUM_BITS = np.array([n.bit_length() for n in range(4 * MAX_VECTOR + 1)], np.int32)
@@ -42,11 +39,12 @@ class UnitFacts(NamedTuple):
     """What is known of the units of a field before it is coded; from it their states are foreseen.
 
     Attributes:
-        kind: Which rows of `SCORE_WEIGHTS` are for this field: 0 for the first, 1 for the next six, 2 for the last.
+        kind: Which rows of `SCORE_WEIGHTS` are for this field: 0 for the first, 1 for the next six, 2 for the last, 3
+            for the last if it is expected to be zero.
         before: States in the field before, and `EQUAL` for what is beyond the frame, `[n + 1]`.
-        facts: Of each unit, `[5, n]`: whether it is changed (not `EQUAL`) in the field before; how many of its
+        facts: Of each unit, `[4, n]`: whether it is changed (not `EQUAL`) in the field before; how many of its
             neighbours are; in how many eighths of the chunk's fields before it is; number of bits of the size (sum of
-            magnitudes) of its first expected vector, at most 7; in field 7, how many of its blocks are predicted.
+            magnitudes) of the vector that is likely in its first block, at most 7.
     """
 
     kind: int
@@ -55,19 +53,12 @@ class UnitFacts(NamedTuple):
 
     @classmethod
     def of(
-        cls,
-        k: int,
-        before: Integers,
-        neighbours: Indices,
-        num_changes: Integers,
-        expected: Integers,
-        predicted: Integers,
+        cls, kind: int, k: int, before: Integers, neighbours: Indices, num_changes: Integers, likely: Integers
     ) -> "UnitFacts":
         """Facts for field `k`, from states before `[n + 1]`, and the other facts `[n]` or `[2, n]`."""
         changed = before > EQUAL
-        size = np.minimum(NUM_BITS[np.abs(expected).sum(0)], _MAX_SIZE)
-        facts = [changed[:-1], changed[neighbours].sum(0), 8 * num_changes // max(k, 1), size, predicted]
-        kind = 0 if k == 0 else 1 if k < NUM_FIELDS - 1 else 2
+        size = np.minimum(NUM_BITS[np.abs(likely).sum(0)], _MAX_SIZE)
+        facts = [changed[:-1], changed[neighbours].sum(0), 8 * num_changes // max(k, 1), size]
         return cls(kind, before, np.stack(facts).astype(np.int32))
 
     def scores(self) -> Integers:
@@ -163,24 +154,3 @@ def _base_and_spread(near: Integers, is_known: Bools, places: Indices) -> tuple[
     base = ordered[:, num - 1 >> 1, places] + ordered[:, num >> 1, places] >> 1
     spread = NUM_BITS[ordered[:, num - 1, places] - ordered[:, 0]]
     return base, np.minimum(np.maximum(spread - 1, 0), NUM_SPREADS - 1)
-
-
-def mask_tables(before: Mask, known: Mask | None) -> Integers:
-    """Tables of the flags of a mask, `[rows, columns]`.
-
-    Args:
-        before: The mask of the chunk before.
-        known: The mask with the flags of the first pass only; None in the first pass.
-    """
-    if known is not None:
-        tables: Integers = SECOND_MASK + _around(known)[:NUM_ADJACENT].sum(0) + before
-    else:
-        tables = FIRST_MASK + _MASK_LEVELS[_around(before).sum(0) + 4 * before]
-    return tables
-
-
-def _around(mask: Mask) -> Integers:
-    """Each neighbour's flag, 0 beyond the edge, `[8, rows, columns]`."""
-    rows, columns = mask.shape
-    padded = np.pad(mask, 1).astype(np.int32)
-    return np.stack([padded[1 + y : 1 + y + rows, 1 + x : 1 + x + columns] for y, x in NEIGHBOURS])

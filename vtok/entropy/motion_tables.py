@@ -22,12 +22,13 @@ NUM_VOTES = 4  # levels of votes for the first candidate
 NUM_SPREADS = 6  # levels of how much near vectors differ
 
 # Numbers of the first tables of each kind, and what their numbers depend on:
-FIRST_KIND = 0  # kind of a chunk: of the chunk before (there is none, or its kind)
-FIRST_EQUAL = 4  # is a field as expected: the first; another after one that is; after one that is not; the last
-FIRST_MASK_KIND = 8  # kind of a mask: that of the chunk before
-FIRST_MASK = 11  # flag of a mask in the first pass: four levels of the mask before
-SECOND_MASK = 15  # flag of a mask in the second pass: neighbours that are set, and one if it was set before
-FIRST_STATE = 21  # state of a unit: levels of score and of splits
+FIRST_KIND = 0  # is a chunk not still: the chunk before (there is none, or this flag)
+FIRST_GUESS = 3  # is the last field expected to be zero: this flag in the chunk before
+FIRST_EQUAL = (
+    5  # is a field other than expected: the first; another after one that is not; after one that is; the last,
+)
+# if steady motion is expected; the last, if zero is
+FIRST_STATE = 10  # state of a unit: levels of score and of splits
 FIRST_RANK = FIRST_STATE + NUM_SCORES * NUM_SPLITS  # rank of a vector: one candidate, two, two in a split unit; votes
 FIRST_HORIZONTAL = FIRST_RANK + 3 * NUM_VOTES  # class of a difference: is it in a split unit; spread
 FIRST_VERTICAL = (
@@ -37,9 +38,9 @@ FIRST_UNIFORM = FIRST_VERTICAL + 3 * NUM_SPREADS
 MAX_UNIFORM_BITS = 5
 NUM_TABLES = FIRST_UNIFORM + MAX_UNIFORM_BITS
 
-# For the first field, the next six and the last, and for each pass: weights of the seven features of a unit, then a
-# constant (`vtok.entropy.motion_contexts`), `[3, 3, 8]`.
-SCORE_WEIGHTS = np.array(SCORES.split(), np.int32).reshape(3, 3, 8)
+# For the first field, the next six, the last, and the last if zero is expected, and for each pass: weights of the six
+# features of a unit, then a constant (`vtok.entropy.motion_contexts`), `[4, 3, 7]`.
+SCORE_WEIGHTS = np.array(SCORES.split(), np.int32).reshape(4, 3, 7)
 
 
 def motion_frequencies() -> NDArray[np.int64]:

@@ -74,7 +74,9 @@ def _group_layers(network: GroupNetwork, name: str, largest_companded: int) -> I
         (_steps(bias), half_precision(network.quality.rows) * STEPS, *second_pass),
     )
     hidden = network.hidden
-    yield Terms(f"{name} hidden", (half_precision(hidden.weight),), (MAX_ACTIVATION,), (_steps(half_precision(hidden.bias)),))
+    yield Terms(
+        f"{name} hidden", (half_precision(hidden.weight),), (MAX_ACTIVATION,), (_steps(half_precision(hidden.bias)),)
+    )
     # Temporal gate, correction, factor, spatial gate: the first pass needs only the first three.
     order, steps = ([0, 2, 3, 1], [GATE_STEPS, GATE_STEPS, FACTOR_STEPS, GATE_STEPS])
     if network.num_gates < NUM_GATES:
