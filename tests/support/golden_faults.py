@@ -181,7 +181,7 @@ BAD_FILES = {
         "ModelMismatchError", "was written with tiny f{64}", with_header(model_sha256="f" * 64), "decoder"
     ),
     "unknown_entropy_coder": BadFile(
-        "FormatError", "entropy coder 'prior-3' is unknown", with_header(entropy_coder="prior-3"), "decoder"
+        "FormatError", "entropy coder 'prior-9' is unknown", with_header(entropy_coder="prior-9"), "decoder"
     ),
     "old_entropy_coder": BadFile(
         "FormatError", "was made by vtok before it coded motion", with_header(entropy_coder="prior-1"), "decoder"

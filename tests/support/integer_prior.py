@@ -137,11 +137,7 @@ def plain_displaced(displaced_codes, codes, vectors, *, everywhere=False):
         for x in range(width):
             column = [codes[c][y][x] - 128 for c in range(len(codes))]
             samples[y, x] = [clipped(nearest(dot(row, column), 16), 2**15) for row in to_samples]
-    planes = [
-        (8, 0, 4),
-        (4, 64, 8),
-        (4, 80, 8),
-    ]  # samples on a side of a position, first of a position, units of vectors
+    planes = [(8, 0, 4), (4, 64, 8), (4, 80, 8)]  # samples on a side of a position, first of a position, units of vectors
 
     def sample(side, first, y, x):
         y, x = (min(max(z, 0), size * side - 1) for z, size in ((y, height), (x, width)))
