@@ -10,7 +10,6 @@ from vtok.entropy.exact_prior import ExactPrior
 from vtok.entropy.frame_coder import PriorGroupDecoder
 from vtok.entropy.group_payload import GroupPayload
 from vtok.entropy.motion_coder import MotionDecoder
-from vtok.errors import FormatError
 
 
 def decode_group(
@@ -60,8 +59,6 @@ def decode_payload(
     payload = GroupPayload.from_bytes(coded)
     motion = MotionDecoder(payload.motion, num_chunks=num_latent_frames, height=size[0], width=size[1])
     motions = [motion.pull() for _ in range(num_latent_frames)]
-    if motions[0].fields[-1].any():
-        raise FormatError("the first latent frame of a group is displaced from one before it, and there is none")
     height, width = latent_size(*size)
     decoder = PriorGroupDecoder(
         prior,
