@@ -26,9 +26,10 @@ MIN_SIDE = 16  # pixels; in less than a block there is little to find
 BITS_OF_ANY = 2.0
 MAX_DIFFERENCE = 255  # larger ones cost no more
 LAGRANGIAN = 2.0  # bits that a bit of vectors must save in the codes
-# Displaced codes are taken to cost this many times as much: the best of many vectors looks better than it is, and the
-# prior makes more of codes in place.
-BIAS = 1.2
+# The best of many vectors looks better than it is, and the prior makes more of codes in place: displaced codes are taken
+# to cost this many times as much, and so many bits more in each unit.
+BIAS = 1.15
+MARGIN = 16
 
 
 class DisplacementSearch:
@@ -82,7 +83,7 @@ class DisplacementSearch:
         in_place = bits(previous)
 
         def error(field: Floats) -> Floats:
-            displaced = np.float32(BIAS) * bits(expected(self._vectors(field)))
+            displaced = np.float32(BIAS) * bits(expected(self._vectors(field))) + np.float32(MARGIN)
             return np.where(_is_displaced(field), displaced, in_place)
 
         guess = self._flow.padded(predicted_field(fields, NUM_FIELDS - 1))
