@@ -68,7 +68,7 @@ class Coded(NamedTuple):
     latents: Tensor  # [b, n, T, H, W]
     codes: Tensor  # centred, [b, n, T, H, W]
     decoded: Planes  # of the size of the videos
-    motion: PriorMotion
+    motion: PriorMotion | None = None
 
 
 def code(model: LatentModel, planes: Planes, fields: Tensor, quality: Tensor) -> Coded:
@@ -91,7 +91,9 @@ def code(model: LatentModel, planes: Planes, fields: Tensor, quality: Tensor) ->
     if hint is not None:
         decoded = _blend(model, decoded, hint, of_chunks, num_chunks)
     video = Planes(*(rearrange(plane, "(b T) t h w -> b (T t) h w", b=b) for plane in decoded))
-    motion = see_motion(model, codes, torch.cat([alignment.unflatten(0, (b, -1)), fields[:, :, -1:]], dim=2), quality)
+    motion = see_motion(
+        model, codes, torch.cat([rearrange(alignment, "(b T) ... -> b T ...", b=b), fields[:, :, -1:]], dim=2), quality
+    )
     return Coded(latents, codes, video, motion)
 
 
@@ -125,7 +127,7 @@ def see_motion(model: LatentModel, codes: Tensor, fields: Tensor, quality: Tenso
         is_better = (saved > BITS_OF_VECTOR) & ~starts.view(-1, 1, 1)
         vectors = vectors * is_better[:, None]
     previous = torch.where(is_displaced(vectors, h, w), displaced, previous)
-    fields = torch.cat([fields[:, :, :-1], vectors.unflatten(0, (b, -1))[:, :, None]], dim=2)
+    fields = torch.cat([fields[:, :, :-1], rearrange(vectors, "(b T) ... -> b T 1 ...", b=b)], dim=2)
     return PriorMotion(rearrange(previous, "(b T) n H W -> b n T H W", b=b), motion_maps(fields, h, w))
 
 

@@ -29,8 +29,8 @@ class ChunkMotion:
     Attributes:
         fields: Vectors `[8, 2, rows, columns]` of blocks of 16x16 pixels, int16, in quarters of a pixel, from
             -1023 to 1023. Field `k < 7` is that of `STEPS[k]`: pixel `p` of the moved frame is like `p + vector` of the
-            anchor. Field 7 leads to the chunk before: `p` of frame 2 is like `p + vector` of frame 2 there. It is zero in
-            the first chunk of a group. The first component is horizontal, positive to the right; the second is
+            anchor. Field 7 leads to the chunk before: `p` of frame 2 is like `p + vector` of frame 2 there. It is zero
+            in the first chunk of a group. The first component is horizontal, positive to the right; the second is
             vertical, positive downwards.
     """
 
@@ -50,8 +50,9 @@ def motion_size(height: int, width: int) -> tuple[int, int]:
 def predicted_field(fields: Vectors, k: int) -> Vectors:
     """What field `k` of a chunk is expected to be, given the fields before it: steady motion.
 
-    With the distances `d` of `DISTANCES` in frames, it is the mean of `v_j / d_j` over the `k` known fields, times `d_k`, exactly rounded to the nearest integer (halves away from zero) and clipped to
-    `MAX_VECTOR`. Encoder and decoder must agree on it: it is integer arithmetic only.
+    With the distances `d` of `DISTANCES`, it is the mean of `v_j / d_j` over the `k` known fields, times `d_k`, exactly
+    rounded to the nearest integer (halves away from zero) and clipped to `MAX_VECTOR`. Encoder and decoder must agree on
+    it: it is integer arithmetic only.
 
     Args:
         fields: Vectors `[n >= k, 2, rows, columns]` in the order of `STEPS`; only the first `k` are read.
