@@ -1,11 +1,16 @@
 """Alignment by motion: exactly undone, the identity where nothing moves, and worth something where things do."""
 
+import numpy as np
 import pytest
 import torch
 
+from support.sources import panned
+from vtok.model.loading import shared_model
+from vtok.networks.alignment_choice import choose_alignment
+from vtok.networks.klt import pad_to_blocks
 from vtok.networks.motion import _AddWhereSampled, _grid, align, estimate_bits, restore
 from vtok.networks.planes import Planes
-from vtok.video.motion import motion_size
+from vtok.video.motion import STEPS, motion_size
 
 
 def random_planes(h, w, *, b=1, t=8):
@@ -66,3 +71,22 @@ def test_spreading_has_the_gradient_of_its_definition():
 def test_equal_vectors_cost_little():
     vectors = torch.full((1, 7, 2, 8, 8), 12.0)
     assert estimate_bits(vectors) < 0.2 * estimate_bits(fields(128, 128))
+
+
+def test_chunks_are_aligned_where_that_makes_them_cheaper():
+    model, quality = shared_model().networks, torch.tensor([5.0])
+    frames = panned(96, 144, 8, speed=2.25)
+    samples = (torch.from_numpy(np.stack([getattr(frame, name) for frame in frames]))[None] for name in "yuv")
+    chunk = pad_to_blocks(Planes.from_uint8(*samples, full_range=False))
+    fields = torch.zeros(3, 7, 2, 6, 9)
+    for i, velocity in enumerate(((9, 0), (-90, 31), (0, 0))):
+        for k, (anchor, moved) in enumerate(STEPS):
+            fields[i, k] = (moved - anchor) * torch.tensor(velocity)[:, None, None]
+    chunks = Planes(*(plane.expand(3, -1, -1, -1) for plane in chunk))
+    aligned, taken = choose_alignment(model, chunks, fields, quality.expand(3))
+    assert taken.flatten(1).any(1).tolist() == [True, False, False]
+    for i in range(3):
+        alone, own = choose_alignment(model, chunk, fields[i : i + 1], quality)
+        assert torch.equal(own[0], taken[i])
+        for a, b in zip(alone, aligned, strict=True):
+            torch.testing.assert_close(a[0], b[i])

@@ -213,8 +213,8 @@ def test_the_loss_counts_errors_that_change_at_the_ends_of_chunks():
     errors.y[:, 8:16] = 0.25
     quality = torch.tensor([5.0])
     decoded = Planes(*(a + b for a, b in zip(planes, errors, strict=True)))
-    chunks = [decoded.frames(start, start + 8) for start in (0, 8, 16)] * 2
-    model.decode_chunk = lambda *_, **__: (chunks.pop(0), None)
+    chunks = Planes(*(plane.view(3, 8, *plane.shape[2:]) for plane in decoded))
+    model.decode_chunk = lambda *_: (chunks, None)
     with torch.no_grad():
         outcome = Objective(model, config)(planes, quality, no_motion(1, 3, 16, 16))
         without = Objective(model, replace(config, jump_weight=0.0))(planes, quality, no_motion(1, 3, 16, 16))

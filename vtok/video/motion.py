@@ -51,8 +51,8 @@ def predicted_field(fields: Vectors, k: int) -> Vectors:
     """What field `k` of a chunk is expected to be, given the fields before it: steady motion.
 
     With the distances `d` of `DISTANCES`, it is the mean of `v_j / d_j` over the `k` known fields, times `d_k`, exactly
-    rounded to the nearest integer (halves away from zero) and clipped to `MAX_VECTOR`. Encoder and decoder must agree on
-    it: it is integer arithmetic only.
+    rounded to the nearest integer (halves away from zero) and clipped to `MAX_VECTOR`. Encoder and decoder must agree:
+    it is integer arithmetic only.
 
     Args:
         fields: Vectors `[n >= k, 2, rows, columns]` in the order of `STEPS`; only the first `k` are read.

@@ -1,7 +1,5 @@
 """Training with motion: motion in the cache and its crops, a falling loss, packs with motion."""
 
-from dataclasses import replace
-
 import clip_pack
 import numpy as np
 import pytest
@@ -16,32 +14,32 @@ from vtok.training.motion import motion_at
 
 
 @pytest.fixture(scope="module")
-def predictive(folders, tmp_path_factory):
+def moving(folders, tmp_path_factory):
     """A configuration with motion, and its caches."""
-    root, folder = folders[0], tmp_path_factory.mktemp("predictive")
+    root, folder = folders[0], tmp_path_factory.mktemp("moving")
     text = (root / "tiny.toml").read_text().replace("num_frames = 16", "num_frames = 24")
     text = text.replace("[cache]\n", "[cache]\nmotion_lagrangians = [4.0, 40.0]\n")
     text = text.replace("[validation_cache]\n", "[validation_cache]\nmotion_lagrangians = [4.0, 40.0]\n")
-    (folder / "predictive.toml").write_text(text)
-    config = load_config(folder / "predictive.toml")
+    (folder / "moving.toml").write_text(text)
+    config = load_config(folder / "moving.toml")
     caches = {
         split: build_clip_cache(find_videos(root / split), folder / split, config.cache, quiet=True)
         for split in ("train", "validation")
     }
-    return folder / "predictive.toml", config, caches
+    return folder / "moving.toml", config, caches
 
 
-def test_clips_have_their_motion(predictive):
-    _, config, caches = predictive
+def test_clips_have_their_motion(moving):
+    _, config, caches = moving
     fields = caches["train"].fields(0, len(caches["train"]))
     assert fields.shape[1:] == motion_shape(config.cache) == (2, 3, 8, 2, 2, 2)
-    assert fields.dtype == torch.int8
+    assert fields.dtype == torch.int16
     assert fields.any()
     assert not fields[:, :, 0, -1].any()  # nothing comes before the first chunk
 
 
-def test_motion_is_cropped_and_mirrored_with_the_pixels(predictive):
-    cache = predictive[2]["train"]
+def test_motion_is_cropped_and_mirrored_with_the_pixels(moving):
+    cache = moving[2]["train"]
     batch = cache.batch(np.random.default_rng(0), batch_size=32, num_frames=8, size=16)
     clips, fields = cache.planes(0, len(cache)).y, cache.fields(0, len(cache))
     seen = set()
@@ -62,8 +60,8 @@ def test_motion_is_cropped_and_mirrored_with_the_pixels(predictive):
     assert seen == {1, -1}
 
 
-def test_the_loss_falls_and_the_weights_go_on(predictive, tmp_path):
-    _, config, caches = predictive
+def test_the_loss_falls_and_the_weights_go_on(moving, tmp_path):
+    _, config, caches = moving
     run = TrainingRun(config, tmp_path / "run", train=caches["train"], validation=caches["validation"])
     run._validate()
     for _ in range(40):
@@ -80,40 +78,16 @@ def test_the_loss_falls_and_the_weights_go_on(predictive, tmp_path):
     assert all(torch.equal(loaded[name].half(), tensor.half()) for name, tensor in saved.items())
 
 
-def test_weights_may_gain_or_lose_a_blend(predictive, tmp_path):
-    _, config, caches = predictive
-    blended = replace(config, model=replace(config.model, blend_dim=4, predicts=False))
-    clips = {"train": caches["train"], "validation": caches["validation"]}
-    without = TrainingRun(config, tmp_path / "without", **clips)
-    without.save()
-    weights = tmp_path / "without" / "weights.safetensors"
-    gained = TrainingRun(blended, tmp_path / "gained", **clips, weights=weights)
-    assert not gained.model.state_dict()["synthesis.blend.leave.weight"].any()
-    gained._train_step(0)
-    gained.save()
-    weights = tmp_path / "gained" / "weights.safetensors"
-    lost = TrainingRun(config, tmp_path / "lost", **clips, weights=weights)
-    assert not any(name.startswith("synthesis.blend.") for name in lost.model.state_dict())
-
-
-def test_models_that_do_not_predict_learn_without_predictions(predictive):
-    model = LatentModel(replace(predictive[1].model, predicts=False))
-    fields = torch.zeros(2, 2, 3, 8, 2, 2, 2)
-    motion = motion_at(model, (20.0, 400.0), fields, torch.tensor([9.0, 1.0]), torch.ones(2, 3, dtype=torch.bool))
-    assert not motion.is_predicted.any()
-
-
-def test_other_vectors_for_other_qualities(predictive):
-    model = LatentModel(predictive[1].model)
+def test_other_vectors_for_other_qualities(moving):
+    model = LatentModel(moving[1].model)
     fields = torch.arange(2).view(1, 2, 1, 1, 1, 1, 1).expand(2, 2, 3, 8, 2, 2, 2)
-    motion = motion_at(model, (20.0, 400.0), fields, torch.tensor([9.0, 1.0]), torch.ones(2, 3, dtype=torch.bool))
-    assert motion.fields[0].eq(0).all()
-    assert motion.fields[1].eq(1).all()
-    assert motion.is_predicted.shape == (2, 3, 2, 2)
+    motion = motion_at(model, (20.0, 400.0), fields, torch.tensor([9.0, 1.0]))
+    assert motion[0].eq(0).all()
+    assert motion[1].eq(1).all()
 
 
-def test_packs_carry_motion(predictive, tmp_path):
-    config, _, caches = predictive
+def test_packs_carry_motion(moving, tmp_path):
+    config, _, caches = moving
     clip_pack.pack(
         {split: config.parent / split for split in clip_pack.SPLITS}, tmp_path / "pack", crf=8, num_bytes=10**9
     )
