@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vtok.motion.choice import Choice
-from vtok.motion.flow import BlockFlow
+from vtok.motion.flow import MIN_SIDE, BlockFlow
 from vtok.motion.opencv import one_thread
 from vtok.motion.rates import UNIT, Floats, Luma, expand, field_bits, neighbours, sum_units
 from vtok.video.motion import BLOCK, NUM_FIELDS, Vectors, motion_size, predicted_field
@@ -22,7 +22,6 @@ Expected = Callable[[Vectors], Codes]
 
 PATCH = 8  # pixels of luma on a side of a latent position
 SIDE = UNIT * BLOCK // PATCH  # latent positions on a side of a unit
-MIN_SIDE = 16  # pixels; in less than a block there is little to find
 BITS_OF_ANY = 2.0
 MAX_DIFFERENCE = 255  # larger ones cost no more
 LAGRANGIAN = 2.0  # bits that a bit of vectors must save in the codes
@@ -107,8 +106,7 @@ class DisplacementSearch:
             choice.offer_merged(units, error(expand(units)))
 
         choice.offer_merged(np.zeros_like(guess[::UNIT, ::UNIT]), in_place)
-        for initial in (self._flow.dense(guess), None) if guess.any() else (None,):
-            offer(self._flow.proposals(self._flow.flow(frame2, reference, initial))[1])
+        offer(self._flow.proposals(self._flow.flow(frame2, reference, self._flow.dense(guess)))[1])
         choice.decide()
         if choice.field.any():
             for units in neighbours(choice.field[::UNIT, ::UNIT]):

@@ -9,6 +9,7 @@ import numpy as np
 from vtok.motion.rates import UNIT, Floats, Luma
 from vtok.video.motion import BLOCK, MAX_VECTOR, UNITS, Vectors, motion_size
 
+MIN_SIDE = 16  # pixels; in less than a block there is little to find
 # What the optical flow needs to have a patch at its coarsest scale.
 MIN_FLOW_SIDE = 32
 MAX_FLOW_RATIO = 16

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vtok.motion.choice import Choice
-from vtok.motion.flow import BlockFlow
+from vtok.motion.flow import MIN_SIDE, BlockFlow
 from vtok.motion.opencv import one_thread
 from vtok.motion.rates import UNIT, Floats, Form, Luma, expand, field_bits, sum_units
 from vtok.video.motion import (
@@ -29,7 +29,6 @@ LEVEL = 16
 
 SPACING = 2  # pixels between those whose errors are looked at
 SIDE = BLOCK // SPACING
-MIN_SIDE = 16  # pixels; in less than a block there is little to find
 
 
 class MotionSearch:
