@@ -184,7 +184,7 @@ BAD_FILES = {
         "FormatError", "entropy coder 'prior-9' is unknown", with_header(entropy_coder="prior-9"), "decoder"
     ),
     "old_entropy_coder": BadFile(
-        "FormatError", "was made by vtok before it coded motion", with_header(entropy_coder="prior-1"), "decoder"
+        "FormatError", "was made by an older vtok", with_header(entropy_coder="prior-2"), "decoder"
     ),
     "other_codebooks_than_model": BadFile(
         "FormatError", "11 codebooks, 8 frames", with_header(num_codebooks=11), "decoder"
