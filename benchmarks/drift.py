@@ -45,8 +45,8 @@ def encode(frames: list[Frame], info: VideoInfo, precision: str) -> list[ChunkTo
 
 def decode(tokens: list[ChunkTokens], info: VideoInfo, precision: str) -> NDArray[np.uint8]:
     """The luma of all frames, `[t, h, w]`."""
-    decoder = ChunkDecoder(shared_model(), info, 5, choose_arithmetic("cpu", precision))
-    frames = [frame for chunk in tokens for frame in decoder.decode(chunk, range(FRAMES_PER_CHUNK))]
+    decoder = ChunkDecoder(shared_model(), info, choose_arithmetic("cpu", precision))
+    frames = [frame for chunk in tokens for frame in decoder.decode(chunk, range(FRAMES_PER_CHUNK), 5)]
     return np.stack([frame.y for frame in frames])
 
 

@@ -118,7 +118,7 @@ def measure_networks(tokenizer: VideoTokenizer, runs: int, peer_python: str | No
         y, u, v = (rng.integers(0, 256, shape, np.uint8) for shape in shapes)
         frames.append(Frame(y, u, v, i))
     model, encoding, decoding = tokenizer.pretrained, [], []
-    encoder, decoder = ChunkEncoder(model, info, 5), ChunkDecoder(model, info, 5)
+    encoder, decoder = ChunkEncoder(model, info, 5), ChunkDecoder(model, info)
     for _ in range(runs + 1):
         start = perf_counter()
         tokens = [encoder.encode(frames[i : i + 8]) for i in (0, 8)]
@@ -127,7 +127,7 @@ def measure_networks(tokenizer: VideoTokenizer, runs: int, peer_python: str | No
         start = perf_counter()
         decoder.start_group()
         for each in tokens:
-            decoder.decode(each, range(8))
+            decoder.decode(each, range(8), 5)
         decoding.append(Run(perf_counter() - start, 0, 0))
     return {
         "vtok": {"encode": summary(encoding[1:], 16), "decode": summary(decoding[1:], 16)},

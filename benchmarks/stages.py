@@ -121,7 +121,7 @@ def through_files(
             payload = group.finish()
     _, height, width = tokens[0].codes.shape
     coded = PriorGroupDecoder(prior, quality, payload, num_latent_frames=len(tokens), height=height, width=width)
-    decoder = ChunkDecoder(tokenizer.pretrained, info, quality, arithmetic)
+    decoder = ChunkDecoder(tokenizer.pretrained, info, arithmetic)
     with clock.splitting(PassDecoder, "pull", "range decoding", "prior (decoder)"), ExitStack() as stack:
         with clock.counting("write video"):
             writer = stack.enter_context(VideoWriter(folder / "decoded.mp4", info, codec="libx264"))
@@ -129,7 +129,7 @@ def through_files(
             with clock.counting("prior (decoder)"), num_threads(entropy_coding_threads()):
                 pulled = coded.pull(expected.motion)
             with clock.counting("synthesis"):
-                frames = decoder.decode(ChunkTokens(pulled, expected.motion), [frame.pts for frame in chunk])
+                frames = decoder.decode(ChunkTokens(pulled, expected.motion), [frame.pts for frame in chunk], quality)
             with clock.counting("write video"):
                 for frame in frames:
                     writer.write(frame)

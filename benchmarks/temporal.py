@@ -36,13 +36,13 @@ def coded(
     """The decoded frames, and how many bytes the first latent frame takes, and all of them."""
     encoder, decoder = (
         ChunkEncoder(tokenizer.pretrained, info, quality),
-        ChunkDecoder(tokenizer.pretrained, info, quality),
+        ChunkDecoder(tokenizer.pretrained, info),
     )
     tokens = [encoder.encode(chunk) for chunk in chunks_of(frames)]
     decoded = [
         frame
         for each, chunk in zip(tokens, chunks_of(frames), strict=True)
-        for frame in decoder.decode(each, [frame.pts for frame in chunk])
+        for frame in decoder.decode(each, [frame.pts for frame in chunk], quality)
     ]
     prior = tokenizer.pretrained.exact_prior
     return decoded, (group_bytes(prior, quality, info, tokens[:1]), group_bytes(prior, quality, info, tokens))

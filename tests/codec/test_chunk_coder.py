@@ -31,9 +31,9 @@ def encoded(frames, model, *, quality=5.0, arithmetic=None):
 
 
 def decoded(tokens, frames, model, *, quality=5.0, arithmetic=None):
-    decoder = ChunkDecoder(model, info_of(frames[0]), quality, arithmetic)
+    decoder = ChunkDecoder(model, info_of(frames[0]), arithmetic)
     parts = zip(tokens, chunks_of(frames), strict=True)
-    return [frame for each, chunk in parts for frame in decoder.decode(each, [frame.pts for frame in chunk])]
+    return [frame for each, chunk in parts for frame in decoder.decode(each, [frame.pts for frame in chunk], quality)]
 
 
 def num_bytes(tokens, frames, model, *, quality=5.0):

@@ -84,7 +84,9 @@ def decoded_from(path, tokenizer, start, stop, monkeypatch):
         ContainerReader, "read_group", lambda self, at: read_groups.append(at.first_frame) or read_group(self, at)
     )
     monkeypatch.setattr(
-        ChunkDecoder, "decode", lambda self, tokens, pts: decoded.append(pts[0]) or decode(self, tokens, pts)
+        ChunkDecoder,
+        "decode",
+        lambda self, *chunk: decoded.append(chunk[1][0]) or decode(self, *chunk),
     )
     with CompressedVideo(path, tokenizer=tokenizer) as video:
         assert len(list(video.frames(start, stop))) == stop - start
@@ -103,9 +105,7 @@ def test_no_more_than_the_chunk_before_is_decoded(tokenizer, tmp_path, monkeypat
     with CompressedVideo(tmp_path / "a.vtok", tokenizer=tokenizer) as video:
         whole = list(video)
         decoded, decode = [], ChunkDecoder.decode
-        monkeypatch.setattr(
-            ChunkDecoder, "decode", lambda self, tokens, pts: decoded.append(tokens) or decode(self, tokens, pts)
-        )
+        monkeypatch.setattr(ChunkDecoder, "decode", lambda self, *chunk: decoded.append(chunk) or decode(self, *chunk))
         assert_equal(list(video.frames(25, 31)), whole[25:31])
         assert len(decoded) == 2
 

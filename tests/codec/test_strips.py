@@ -43,8 +43,8 @@ def codes_of(tokens):
 
 def decode(tokenizer, info, tokens, arithmetic):
     """All samples, one after the other."""
-    decoder = ChunkDecoder(tokenizer.pretrained, info, 5, arithmetic)
-    frames = [frame for i, each in enumerate(tokens) for frame in decoder.decode(each, range(8 * i, 8 * i + 8))]
+    decoder = ChunkDecoder(tokenizer.pretrained, info, arithmetic)
+    frames = [frame for i, each in enumerate(tokens) for frame in decoder.decode(each, range(8 * i, 8 * i + 8), 5)]
     return np.concatenate([plane.ravel() for frame in frames for plane in (frame.y, frame.u, frame.v)])
 
 

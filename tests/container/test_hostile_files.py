@@ -102,7 +102,6 @@ def test_groups_of_too_many_codes_are_not_written_either(tmp_path):
     header = FileHeader(
         model_name="large",
         model_sha256="0" * 64,
-        quality=5,
         width=16384,
         height=16384,
         num_codebooks=384,
@@ -111,7 +110,7 @@ def test_groups_of_too_many_codes_are_not_written_either(tmp_path):
         entropy_coder="prior-1",
         time_base=Fraction(1, 25),
     )
-    group = VideoGroup(first_frame=0, pts=(0,), num_latent_frames=1, tokens_crc32=0, coded=bytes(6))
+    group = VideoGroup(first_frame=0, pts=(0,), num_latent_frames=1, quality=5.0, tokens_crc32=0, coded=bytes(6))
     with (
         (tmp_path / "large.vtok").open("wb") as file,
         pytest.raises(ConfigError, match="1610612736 codes: the limit is"),

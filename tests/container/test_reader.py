@@ -5,6 +5,7 @@ import io
 import struct
 import tracemalloc
 import zlib
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -26,10 +27,11 @@ from support.containers import (
     written,
 )
 from vtok.container import chunks
-from vtok.container.groups import encode_pts
+from vtok.container.groups import encode_pts, stored_quality
 from vtok.container.reader import ContainerReader, Totals
 from vtok.errors import (
     ChecksumError,
+    ConfigError,
     FormatError,
     LimitError,
     TruncatedError,
@@ -50,7 +52,7 @@ def test_everything_comes_back_and_the_second_reader_agrees():
 
 
 def test_bytes_of_version_1_do_not_change():
-    assert hashlib.sha256(FILE).hexdigest() == "92e97efd3a868fbeb512a4c8d7af7e05d75dab1b1c245e34185b183b675f551c"
+    assert hashlib.sha256(FILE).hexdigest() == "a097ec7f9cf238cd2d1f364b5163cf2f46a211b1bb9368afe458d147eec54279"
     assert encode_pts([7, 1008, 2009, 3010]) == bytes.fromhex("d2 0f 00 01")
 
 
@@ -242,16 +244,23 @@ def test_declared_lengths_allocate_nothing():
     assert peak_bytes < 1 << 20
 
 
+@pytest.mark.parametrize("quality", [-1 / 256, 5.001, 256.0, float("nan")])
+def test_qualities_that_cannot_be_stated_are_not_written(quality):
+    with pytest.raises(ConfigError, match=r"quality of a group is .*must be a multiple of 1/256"):
+        replace(GROUPS[0], quality=quality).to_bytes()
+    assert stored_quality(5.001) == 5
+
+
 def test_group_limits():
     head, group, *rest = split(FILE)
 
     def declaring(first_frame, frames, latents, pts_length):
-        fields = chunks.with_crc(struct.pack("<QIIIIq", first_frame, frames, latents, 0, pts_length, 0))
+        fields = chunks.with_crc(struct.pack("<QHHIIIq", first_frame, frames, 1280, latents, 0, pts_length, 0))
         return joined([head, (group[0], fields + group[1][36:]), *rest])
 
     length = struct.unpack_from("<I", group[1], 20)[0]
     for values, kind, message in [
-        ((0, 2**32 - 1, 2**29, length), LimitError, "the limit is 256"),
+        ((0, 2**16 - 1, 2**29, length), LimitError, "the limit is 256"),
         ((0, 0, 0, length), FormatError, "no frames"),
         ((0, 9, 3, length), FormatError, "must be 2"),
         ((0, 9, 2, 2**32 - 1), FormatError, "bytes of timestamps declared"),

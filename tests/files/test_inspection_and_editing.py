@@ -201,14 +201,39 @@ def test_cuts_joined_again_are_the_whole(encode, tmp_path):
     assert [group.coded for group in groups_of(tmp_path / "again.vtok")] == [group.coded for group in groups_of(path)]
 
 
-@pytest.mark.parametrize(
-    ("change", "name"), [({"size": (24, 48)}, "width"), ({"quality": 6}, "quality"), ({"size": (32, 40)}, "height")]
-)
+@pytest.mark.parametrize(("change", "name"), [({"size": (24, 48)}, "width"), ({"size": (32, 40)}, "height")])
 def test_files_that_differ_are_not_joined(change, name, encode, tmp_path):
     paths = [encode("a", 8), encode("b", 8, **change)]
     with pytest.raises(ConfigError, match=rf"b.vtok: has {name} \d+.*, and .*a.vtok has \d+.*Only files that agree"):
         concat_files(paths, tmp_path / "all.vtok")
     assert not (tmp_path / "all.vtok").exists()
+
+
+def test_files_of_several_qualities_are_joined(encode, tiny_tokenizer, tmp_path):
+    paths = [encode("a", 16, quality=2), encode("b", 24, seed=1, quality=8.5), encode("c", 8, seed=2)]
+    concat_files(paths, tmp_path / "all.vtok")
+    info = file_info(tmp_path / "all.vtok")
+    assert [group["quality"] for group in info.groups] == [2, 8.5, 8.5, 5]
+    assert info.quality == pytest.approx((16 * 2 + 24 * 8.5 + 8 * 5) / 48)
+    assert "quality 2 to 8.5, " in info.summary()
+    whole = decoded(tmp_path / "all.vtok", tiny_tokenizer)
+    np.testing.assert_array_equal(whole, [y for path in paths for y in decoded(path, tiny_tokenizer)])
+    with CompressedVideo(tmp_path / "all.vtok", tokenizer=tiny_tokenizer) as video:
+        for start, stop in ((14, 18), (30, 31), (35, 45)):
+            np.testing.assert_array_equal([frame.y for frame in video.frames(start, stop)], whole[start:stop])
+    cut_file(tmp_path / "all.vtok", tmp_path / "part.vtok", start_seconds=0.7, end_seconds=1.7)
+    assert [group["quality"] for group in file_info(tmp_path / "part.vtok").groups] == [8.5, 8.5, 5]
+
+
+def test_the_qualities_are_not_known_if_a_group_is_damaged(encode):
+    path = encode("a", 40)
+    data = bytearray(path.read_bytes())
+    data[file_info(path).groups[1]["byte_offset"] + 30] ^= 1
+    path.write_bytes(data)
+    info = file_info(path)
+    assert info.quality is None
+    assert not any("quality" in group for group in info.groups)
+    assert "quality" not in info.summary()
 
 
 def test_damage_leaves_nothing_behind(encode, tmp_path):

@@ -46,7 +46,7 @@ def test_precision_changes_pixels_hardly_and_never_what_codes_mean(tiny_tokenize
     codes = ChunkEncoder(tiny_tokenizer.pretrained, info, 5, choose_arithmetic("cpu", "float32")).encode(frames)
     pts = [frame.pts for frame in frames]
     decoded = [
-        ChunkDecoder(tiny_tokenizer.pretrained, info, 5, choose_arithmetic("cpu", name)).decode(codes, pts)
+        ChunkDecoder(tiny_tokenizer.pretrained, info, choose_arithmetic("cpu", name)).decode(codes, pts, 5)
         for name in ("float32", "bfloat16")
     ]
     assert psnr(*decoded) > 40
@@ -60,7 +60,7 @@ def test_codes_of_one_device_decode_on_the_other(tiny_tokenizer, tmp_path):
     for source, target in (("cpu", "cuda"), ("cuda", "cpu")):
         codes = ChunkEncoder(tiny_tokenizer.pretrained, info, 5, choose_arithmetic(source)).encode(frames)
         decoded = [
-            ChunkDecoder(tiny_tokenizer.pretrained, info, 5, choose_arithmetic(d)).decode(codes, pts)
+            ChunkDecoder(tiny_tokenizer.pretrained, info, choose_arithmetic(d)).decode(codes, pts, 5)
             for d in (source, target)
         ]
         assert psnr(*decoded) > 40

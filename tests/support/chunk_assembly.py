@@ -6,7 +6,8 @@ import zlib
 from typing import NamedTuple
 
 SIGNATURE = b"\x89VTK\r\n\x1a\n"
-GROUP_FIELDS = struct.Struct("<QIIIIq")  # first frame, frames, latent frames, CRC of codes, length of pts, first pts
+# First frame, frames, quality in 1/256, latent frames, CRC of codes, length of pts, first pts
+GROUP_FIELDS = struct.Struct("<QHHIIIq")
 
 
 def with_crc(data):
@@ -33,6 +34,7 @@ class Group(NamedTuple):
 
     first_frame: int
     num_frames: int
+    quality_steps: int
     num_latent_frames: int
     tokens_crc32: int
     first_pts: int
@@ -47,7 +49,13 @@ class Group(NamedTuple):
 
     def to_bytes(self):
         pts_length = len(self.pts_bytes) if self.pts_length is None else self.pts_length
-        counts = (self.first_frame, self.num_frames, self.num_latent_frames, self.tokens_crc32)
+        counts = (
+            self.first_frame,
+            self.num_frames,
+            self.quality_steps,
+            self.num_latent_frames,
+            self.tokens_crc32,
+        )
         return with_crc(GROUP_FIELDS.pack(*counts, pts_length, self.first_pts)) + self.pts_bytes + self.coded
 
 

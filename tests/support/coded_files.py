@@ -33,7 +33,7 @@ def write_codes(path, tokenizer, codes, *, pts=None, latents_per_group=2, qualit
     motions = random_motions(len(codes), *codes.shape[2:], latents_per_group=latents_per_group)
     info = VideoInfo(width=8 * codes.shape[3] - 3, height=8 * codes.shape[2], time_base=Fraction(1, 1000))
     with path.open("wb") as file:
-        writer = ContainerWriter(file, new_header(tokenizer.pretrained, info, quality))
+        writer = ContainerWriter(file, new_header(tokenizer.pretrained, info))
         for start in range(0, len(codes), latents_per_group):
             group = GroupEncoder(tokenizer.pretrained.exact_prior, quality, (info.height, info.width))
             for i in range(start, min(start + latents_per_group, len(codes))):

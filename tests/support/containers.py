@@ -16,7 +16,6 @@ from vtok.video.tracks import AudioPacket
 HEADER = FileHeader(
     model_name="test-8x8x8",
     model_sha256="0123456789abcdef" * 4,
-    quality=4.5,
     width=321,
     height=241,
     num_codebooks=12,
@@ -44,6 +43,7 @@ def groups_of(lists_of_pts):
                 first_frame=first_frame,
                 pts=tuple(pts),
                 num_latent_frames=-(-len(pts) // 8),
+                quality=4.5 + i / 256,
                 tokens_crc32=zlib.crc32(bytes([i % 256])),
                 coded=random.Random(i).randbytes(10 * i),
             )
@@ -113,6 +113,7 @@ def as_ours(groups):
             first_frame=g.first_frame,
             pts=tuple(g.pts),
             num_latent_frames=g.num_latent_frames,
+            quality=g.quality,
             tokens_crc32=g.tokens_crc32,
             coded=g.coded,
         )

@@ -170,7 +170,7 @@ BAD_FILES = {
     "header_number_not_finite": BadFile(
         "FormatError",
         "is not finite",
-        with_header_text(lambda text: text.replace(b'"quality":9.0', b'"quality":1e999')),
+        with_header_text(lambda text: text.replace(b'"patch_size":8', b'"patch_size":1e999')),
     ),
     "header_integer_with_point": BadFile("FormatError", "width is 16.0", with_header(width=16.0)),
     "width_zero": BadFile("FormatError", "width is 0", with_header(width=0)),
@@ -189,7 +189,9 @@ BAD_FILES = {
     "other_codebooks_than_model": BadFile(
         "FormatError", "11 codebooks, 8 frames", with_header(num_codebooks=11), "decoder"
     ),
-    "quality_over_that_of_model": BadFile("FormatError", "quality 9.5 declared", with_header(quality=9.5), "decoder"),
+    "quality_over_that_of_model": BadFile(
+        "FormatError", "quality 9.5 declared", with_second_group(quality_steps=2432), "decoder"
+    ),
     # Chunks
     "chunk_header_crc_wrong": BadFile(
         "ChecksumError", "header of chunk 2 at byte offset", with_byte(offset_of(SECOND, 9))

@@ -29,6 +29,7 @@ class Group(NamedTuple):
     first_frame: int
     pts: list[int]
     num_latent_frames: int
+    quality: float
     tokens_crc32: int
     coded: bytes
 
@@ -143,7 +144,6 @@ def read_header(payload: bytes) -> dict:
         "color_transfer": color,
     }.items():  # fmt: skip
         require(type(header[key]) is int and low <= header[key] <= high, key)
-    require(type(header["quality"]) in (int, float) and 0 <= header["quality"] <= 100, "quality")
     for key in ("time_base", "average_rate", "sample_aspect_ratio"):
         if not (key == "average_rate" and header[key] is None):
             numerator, denominator = header[key]
@@ -227,7 +227,8 @@ def signed(zigzag: int) -> int:
 
 def read_group(chunk: Chunk, header: dict) -> Group:
     payload = chunk.payload
-    first_frame, frames, latents, codes_crc, pts_length, first_pts, crc = struct.unpack_from("<QIIIIqI", payload)
+    first_frame, frames, quality, *counts, first_pts, crc = struct.unpack_from("<QHHIIIqI", payload)
+    latents, codes_crc, pts_length = counts
     require(zlib.crc32(payload[:32]) == crc, "CRC of a group")
     require(1 <= frames <= 256, "frames of a group")
     require(latents == -(-frames // header["frames_per_latent"]), "latent frames of a group")
@@ -236,7 +237,7 @@ def read_group(chunk: Chunk, header: dict) -> Group:
     require(36 + pts_length <= len(payload), "length of the timestamps")
     pts = read_pts(payload[36 : 36 + pts_length], first_pts, frames)
     coded = payload[36 + pts_length :]
-    return Group(chunk.sequence, chunk.offset, first_frame, pts, latents, codes_crc, coded)
+    return Group(chunk.sequence, chunk.offset, first_frame, pts, latents, quality / 256, codes_crc, coded)
 
 
 def read_coded(coded: bytes) -> tuple[bytes, bytes]:

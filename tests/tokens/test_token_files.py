@@ -65,7 +65,7 @@ def test_an_archive_has_everything(path, tiny_tokenizer, tmp_path, monkeypatch):
         assert arrays["starts_group"].tolist() == [True, False, True, False, True]
         assert arrays["pts"].tolist() == PTS
         assert arrays["frames_of_latent"].tolist() == [8, 8, 8, 8, 5]
-        assert (int(arrays["width"]), int(arrays["height"]), float(arrays["quality"])) == (37, 24, 5)
+        assert (int(arrays["width"]), int(arrays["height"]), set(arrays["quality"])) == (37, 24, {5})
         assert (str(arrays["model_name"]), str(arrays["model_sha256"])) == ("tiny", "0" * 64)
         assert arrays["time_base"].tolist() == [1, 1000]
 
@@ -101,6 +101,23 @@ def test_a_group_has_at_most_32_latent_frames(generated, tiny_tokenizer, tmp_pat
         import_npz(tmp_path / "g.npz", tmp_path / "g.vtok", tokenizer=tiny_tokenizer)
 
 
+def test_qualities_may_change_within_a_file(generated, tiny_tokenizer, tmp_path):
+    np.savez(tmp_path / "g.npz", **generated | {"quality": [2.0, 7.3, 7.3, 7.3, 9.0]})
+    import_npz(tmp_path / "g.npz", tmp_path / "g.vtok", tokenizer=tiny_tokenizer, keyframe_seconds=0.6)
+    tokens = TokenReader(tmp_path / "g.vtok", tokenizer=tiny_tokenizer)
+    stored = [2, 7.30078125, 7.30078125, 7.30078125, 9]
+    assert [tokens.quality_of(i) for i in range(5)] == stored
+    assert tokens.num_groups == 4, "a new one where the quality changes, and after two latent frames"
+    np.testing.assert_array_equal(tokens[:], CODES)
+    export_npz(tmp_path / "g.vtok", tmp_path / "again.npz", tokenizer=tiny_tokenizer)
+    with np.load(tmp_path / "again.npz") as arrays:
+        assert arrays["quality"].tolist() == stored
+    import_npz(tmp_path / "again.npz", tmp_path / "again.vtok", tokenizer=tiny_tokenizer)
+    assert frames_of(tmp_path / "again.vtok", tiny_tokenizer) == frames_of(tmp_path / "g.vtok", tiny_tokenizer)
+    dataset = TokenDataset(tmp_path / "g.vtok", num_latents=3, tokenizer=tiny_tokenizer)
+    assert dataset[0]["quality"].tolist() == stored[:3]
+
+
 def test_what_a_model_generates_becomes_a_video(generated, tiny_tokenizer, tmp_path):
     np.savez(tmp_path / "g.npz", **generated)
     result = import_npz(tmp_path / "g.npz", tmp_path / "g.vtok", tokenizer=tiny_tokenizer, keyframe_seconds=0.6)
@@ -124,7 +141,8 @@ def test_what_a_model_generates_becomes_a_video(generated, tiny_tokenizer, tmp_p
         ({"width": 33 + 8}, r"H and W of 41x24 pixels must be \(3, 6\)"),
         ({"width": 37.5}, "width is float64 .*: must be whole numbers"),
         ({"height": 0}, "height is 0"),
-        ({"quality": 10}, "quality 10 declared; expected 1 to 9"),
+        ({"quality": 10}, "quality is 10 for latent frame 0: must be 1 to 9"),
+        ({"quality": [5.0, 5.0, 5.0]}, r"quality is float64 \[3\]: must be one finite number, or 5"),
         ({"quality": np.nan}, "quality is float64 .*: must be one finite number"),
         ({"model_name": 7}, "model_name is int64 .*: must be one text"),
         ({"model_sha256": "1" * 64}, "was written with tiny 1111"),
@@ -215,7 +233,8 @@ def test_shards_hold_the_windows_of_a_data_set(path, tiny_tokenizer, tmp_path):
         assert sample["tokens.npy"].dtype == np.uint8
         np.testing.assert_array_equal(sample["motion.npy"], item["motion"])
         arrays = {"tokens", "motion"}
-        assert sample["json"] == {key: value for key, value in item.items() if key not in arrays}
+        expected = {**item, "quality": item["quality"].tolist()}
+        assert sample["json"] == {key: value for key, value in expected.items() if key not in arrays}
     again = export_shards(dataset, tmp_path / "again", samples_per_shard=3)
     for shard, other in zip(result.shards, again.shards, strict=True):
         assert open(shard, "rb").read() == open(other, "rb").read()  # noqa: SIM115, PTH123

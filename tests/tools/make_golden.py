@@ -120,7 +120,7 @@ class Maker:
         path = self.folder / "no_frames.vtok"
         with path.open("wb") as file:
             ContainerWriter(
-                file, new_header(self.tiny.pretrained, VideoInfo(width=16, height=16, time_base=Fraction(1, 25)), 9)
+                file, new_header(self.tiny.pretrained, VideoInfo(width=16, height=16, time_base=Fraction(1, 25)))
             ).finish()
         return path.read_bytes()
 
@@ -141,10 +141,10 @@ class Maker:
         with patch("vtok.container.writer._COPY_SHARE", 1):  # else only files of 60 kB or more have one
             return self.encoded(12, 16, 16)
 
-    def joined(self):
-        paths = [self.folder / f"{i}.vtok" for i in range(2)]
-        for seed, path in enumerate(paths):
-            path.write_bytes(self.encoded(12, 16, 16, seed=seed))
+    def joined(self, qualities=(9, 9)):
+        paths = [self.folder / f"{i}.vtok" for i in range(len(qualities))]
+        for seed, (path, quality) in enumerate(zip(paths, qualities, strict=True)):
+            path.write_bytes(self.encoded(12, 16, 16, quality=quality, seed=seed))
         concat_files(paths, self.folder / "joined.vtok", overwrite=True)
         return (self.folder / "joined.vtok").read_bytes()
 
@@ -202,6 +202,7 @@ GOOD_FILES = {
     "no_index": lambda make: ended(make.body(), has_index=False),
     "header_copy": lambda make: make.with_header_copy(),
     "joined": lambda make: make.joined(),
+    "joined_of_several_qualities": lambda make: make.joined(qualities=(2, 9, 4.3)),
     "newer_writer": lambda make: ended(make.body(), versions=(9, 1)),
     "unknown_ancillary_chunk": lambda make: make.with_unknown_chunks(),
     "unknown_upper_flags": lambda make: make.with_unknown_flags(),

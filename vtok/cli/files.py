@@ -122,7 +122,7 @@ def concat(
     quiet: options.Quiet = False,
     as_json: Annotated[bool, options.json_option("the attributes of vtok.EditResult")] = False,
 ) -> None:
-    """Join .vtok files of the same model, quality and size without decoding them.
+    """Join .vtok files of the same model and size without decoding them.
 
     Example: vtok concat morning.vtok evening.vtok day.vtok
     """

@@ -25,7 +25,7 @@ def print_stats(stats: FileStats, console: Console) -> None:
         ("decoding", f"{stats.decode_seconds:.2f} s, {stats.decoded_frames_per_second:.1f} frames/s"),
     ]
     if stats.codes:
-        rows += [("model, quality", f"{stats.model}, {stats.model_quality:g}"), *_code_rows(stats.codes, stats)]
+        rows += [("model, quality", f"{stats.model}, {stats.model_quality:.3g}"), *_code_rows(stats.codes, stats)]
     table = Table(title=stats.compressed, show_header=False, title_justify="left")
     for row in rows:
         table.add_row(*row)

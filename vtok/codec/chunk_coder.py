@@ -46,16 +46,18 @@ def latent_size(height: int, width: int) -> tuple[int, int]:
 
 
 class _Coder:
-    def __init__(self, model: PretrainedModel, info: VideoInfo, quality: float, arithmetic: Arithmetic | None) -> None:
+    def __init__(self, model: PretrainedModel, info: VideoInfo, arithmetic: Arithmetic | None) -> None:
         self._arithmetic = arithmetic or choose_arithmetic("cpu")
         self._num_threads = torch.get_num_threads()  # for any thread that calls later; see `vtok.system.threads`
         self._model = model.on(self._arithmetic.device)
+        self._info = info
+        self._size = latent_size(info.height, info.width)
+
+    def _quality_tensor(self, quality: float) -> Tensor:
         highest = self._model.config.num_qualities
         if not 1 <= quality <= highest:
             raise ConfigError(f"quality is {quality:g}; expected 1 (smallest) to {highest} (best)")
-        self._info = info
-        self._quality = torch.tensor([float(quality)], dtype=torch.float32, device=self._arithmetic.device)
-        self._size = latent_size(info.height, info.width)
+        return torch.tensor([float(quality)], dtype=torch.float32, device=self._arithmetic.device)
 
     def _planes(self, samples: Sequence[Tensor]) -> Planes:
         y, u, v = (plane.to(self._arithmetic.device) for plane in samples)
@@ -68,14 +70,11 @@ class ChunkDecoder(_Coder):
     Args:
         model: The model that decodes.
         info: Size and range of the frames.
-        quality: 1 to 9.
         arithmetic: Device and number format of the networks; default: those of `choose_arithmetic("cpu")`.
     """
 
-    def __init__(
-        self, model: PretrainedModel, info: VideoInfo, quality: float, arithmetic: Arithmetic | None = None
-    ) -> None:
-        super().__init__(model, info, quality, arithmetic)
+    def __init__(self, model: PretrainedModel, info: VideoInfo, arithmetic: Arithmetic | None = None) -> None:
+        super().__init__(model, info, arithmetic)
         reach = self._model.config.synthesis_reach
         self._strips = strips(*self._size, reach, bfloat16=self._arithmetic.bfloat16)
         self.start_group()
@@ -85,15 +84,16 @@ class ChunkDecoder(_Coder):
         self._last: Samples | None = None
 
     @torch.inference_mode()
-    def decode(self, tokens: ChunkTokens, pts: Sequence[int]) -> list[Frame]:
-        """Return the next 1 to 8 frames from their tokens, one frame per timestamp in `pts`."""
+    def decode(self, tokens: ChunkTokens, pts: Sequence[int], quality: float) -> list[Frame]:
+        """Return the next 1 to 8 frames from their tokens of a quality, one frame per timestamp in `pts`."""
         use_threads(self._num_threads)
-        chunk, hint = self._synthesised(tokens.codes)
+        of_chunk = self._quality_tensor(quality)
+        chunk, hint = self._synthesised(tokens.codes, of_chunk)
         alignment = tokens.motion.fields[:-1]
         if alignment.any():
             chunk = restore(chunk, torch.from_numpy(alignment)[None].to(self._arithmetic.device))
         if hint is not None and self._last is not None:
-            self._blend(chunk, self._planes(self._last), hint)
+            self._blend(chunk, self._planes(self._last), hint, of_chunk)
         samples = chunk.to_uint8(full_range=self._info.is_full_range)
         y, u, v = (plane[:, -1:].clone() for plane in samples)
         self._last = y, u, v
@@ -105,17 +105,17 @@ class ChunkDecoder(_Coder):
         ]
         return [Frame(*frame) for frame in zip(*planes, pts, strict=True)]
 
-    def _blend(self, chunk: Planes, last: Planes, hint: Tensor) -> None:
+    def _blend(self, chunk: Planes, last: Planes, hint: Tensor, quality: Tensor) -> None:
         """Change a chunk so that it goes on smoothly from the frame before, in place."""
         first = Planes(*(plane[:, :1].clone() for plane in chunk))
         for strip in self._strips:
             seen = hint[:, :, strip.seen(_CELLS)]
             with self._arithmetic.autocast():
-                change = self._model.blend(_rows(first, strip), _rows(last, strip), seen, self._quality)
+                change = self._model.blend(_rows(first, strip), _rows(last, strip), seen, quality)
             for plane, part, side in zip(chunk, change, _SIDES, strict=True):
                 plane[:, :, strip.wanted(side)] += part[:, :, strip.wanted_of_seen(side)]
 
-    def _synthesised(self, codes: Codes) -> tuple[Planes, Tensor | None]:
+    def _synthesised(self, codes: Codes, quality: Tensor) -> tuple[Planes, Tensor | None]:
         """The aligned chunk, luma `[1, 8, 8 H, 8 W]`, and the hint for the blend of its end, if the model blends."""
         whole: Planes | None = None
         hints = []
@@ -123,7 +123,7 @@ class ChunkDecoder(_Coder):
             stored = torch.from_numpy(codes[:, strip.outer]).to(self._arithmetic.device)
             centred = self._model.quantizer.from_uint8(stored)[None, :, None]
             with self._arithmetic.autocast():
-                part, hint = self._model.decode_chunk(centred, self._quality)
+                part, hint = self._model.decode_chunk(centred, quality)
             if len(self._strips) == 1:
                 return part, hint
             if hint is not None:
@@ -165,7 +165,8 @@ class ChunkEncoder(_Coder):
         from vtok.codec.displaced_past import DisplacedPast
         from vtok.motion.search import MotionSearch
 
-        super().__init__(model, info, quality, arithmetic)
+        super().__init__(model, info, arithmetic)
+        self._quality = self._quality_tensor(quality)
         self._strips = strips(*self._size, self._model.config.analysis_reach, bfloat16=self._arithmetic.bfloat16)
         rows, columns = self._size
         self._search = MotionSearch(rows * PATCH, columns * PATCH)

@@ -16,12 +16,14 @@ class GroupCost:
     Attributes:
         first_frame: Number of the group's first frame.
         num_frames: Number of frames in the group.
+        quality: Quality of the group.
         num_bytes: Bytes of the entropy-coded codes and motion, without timestamps and framing.
         num_motion_bytes: Bytes of the motion among these.
     """
 
     first_frame: int
     num_frames: int
+    quality: float
     num_bytes: int
     num_motion_bytes: int
 
@@ -44,6 +46,7 @@ class CodeCosts:
             GroupCost(
                 first_frame=group.first_frame,
                 num_frames=group.num_frames,
+                quality=group.quality,
                 num_bytes=len(group.coded),
                 num_motion_bytes=len(GroupPayload.from_bytes(group.coded).motion),
             )

@@ -30,6 +30,7 @@ class LatentFrame(NamedTuple):
     first_frame: int
     pts: tuple[int, ...]  # of 1 to 8 frames
     starts_group: bool
+    quality: float
 
 
 class CompressedVideo(Closing):
@@ -89,12 +90,12 @@ class CompressedVideo(Closing):
 
     def decoded(self, latents: Iterable[LatentFrame], *, overlapped: bool = True) -> Iterator[Frame]:
         """Yield the frames of successive latent frames, decoded by the networks; `overlapped` reads latents ahead."""
-        decoder = ChunkDecoder(self.model, self.info, self.header.quality, self._arithmetic)
+        decoder = ChunkDecoder(self.model, self.info, self._arithmetic)
         with ahead(_beside_networks(latents), depth=DEPTH) if overlapped else nullcontext(latents) as waiting:
             for latent in waiting:
                 if latent.starts_group:
                     decoder.start_group()
-                yield from decoder.decode(latent.tokens, latent.pts)
+                yield from decoder.decode(latent.tokens, latent.pts, latent.quality)
 
     def frames(self, start: int = 0, stop: int | None = None) -> Iterator[Frame]:
         """Yield frames `start` to `stop` (exclusive; default: the end), bit for bit those of a whole decode.
@@ -150,6 +151,7 @@ class CompressedVideo(Closing):
                 group.first_frame + FRAMES_PER_CHUNK * i,
                 group.pts[FRAMES_PER_CHUNK * i : FRAMES_PER_CHUNK * (i + 1)],
                 i == 0,
+                group.quality,
             )
             for i, tokens in enumerate(chunks)
         ]

@@ -41,7 +41,7 @@ class VideoMetadata:
         num_frames: Number of frames.
         duration_seconds: Seconds from the first frame's timestamp to the end of the last frame.
         average_fps: Frames per second, a hint; None if the source did not say.
-        quality: The quality setting, 1 to 9.
+        quality: The quality setting, 1 to 9: the mean of that of all frames.
         model_name: Name of the model that made the codes.
         num_bytes: Size of the file.
     """
@@ -119,7 +119,7 @@ class VideoDecoder(Closing):
             num_frames=len(self),
             duration_seconds=float(video.index.duration),
             average_fps=float(header.average_rate) if header.average_rate else None,
-            quality=header.quality,
+            quality=video.index.quality,
             model_name=header.model_name,
             num_bytes=video.index.num_bytes,
         )

@@ -8,7 +8,7 @@ from vtok.codec.chunk_coder import ChunkEncoder, SearchedChunk
 from vtok.codec.chunk_tokens import ChunkTokens
 from vtok.codec.group_encoder import GroupEncoder
 from vtok.codec.source import SourceChunk
-from vtok.container.groups import VideoGroup
+from vtok.container.groups import VideoGroup, stored_quality
 from vtok.entropy.integer_products import entropy_coding_threads
 from vtok.model.pretrained_model import PretrainedModel
 from vtok.networks.arithmetic import Arithmetic
@@ -43,7 +43,7 @@ def encode_chunks(
         chunks: The chunks to encode.
         model: The model that encodes.
         info: Size and range of the frames.
-        quality: 1 to 9.
+        quality: 1 to 9; the nearest one that files state is taken.
         arithmetic: Device and number format of the networks.
         verify: Decode the tokens of each group, and compare.
         first_frame: Number of the first frame of the first group.
@@ -55,6 +55,7 @@ def encode_chunks(
         ConfigError: The model does not have that quality.
         ChecksumError: A group was verified and decoded to other tokens.
     """
+    quality = stored_quality(quality)
     encoder = ChunkEncoder(model, info, quality, arithmetic)
 
     def new_group() -> GroupEncoder:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from vtok.container.audio_index import AudioLocation, bytes_around, locate_audio, read_packets
+from vtok.container.groups import mean_quality
 from vtok.container.reader import ContainerReader, FileHeader, GroupLocation, Index, VideoGroup
 from vtok.entropy.group_payload import ENTROPY_CODER, LENGTH, motion_length
 from vtok.errors import ConfigError, FormatError
@@ -83,6 +84,20 @@ class GroupSource(ABC):
         if kept[0] != location:
             kept = self._last_group_pts = location, self.read_group(location).pts
         return kept[1]
+
+    @property
+    def quality(self) -> float:
+        """The mean quality of the frames; 0 if there are none."""
+        return mean_quality((quality, x.num_frames) for quality, x in zip(self.qualities, self.locations, strict=True))
+
+    @cached_property
+    def qualities(self) -> list[float]:
+        """The quality of each group.
+
+        Raises:
+            FormatError: The beginning of a group is damaged.
+        """
+        return [self.read_group(location).quality for location in self.locations]
 
     @property
     def first_pts(self) -> int:
@@ -249,6 +264,16 @@ class FileIndex(GroupSource):
         with self._reader() as reader:
             starts = (reader.read_coded_start(location, LENGTH.size) for location in self.locations)
             return sum(motion_length(start) for start in starts)
+
+    @cached_property
+    def qualities(self) -> list[float]:
+        """The quality of each group; reads only the beginnings of the groups.
+
+        Raises:
+            FormatError: The beginning of a group is damaged.
+        """
+        with self._reader() as reader:
+            return [reader.read_group_head(location).quality for location in self.locations]
 
     @cached_property
     def latent_starts(self) -> list[int]:

@@ -57,15 +57,11 @@ def _check(header: FileHeader, model: PretrainedModel) -> None:
             f"{header.num_codebooks} codebooks, {header.frames_per_latent} frames and {header.patch_size} pixels per "
             f"latent declared; {header.model_name} has {sizes}"
         )
-    highest = networks.config.num_qualities
-    if not 1 <= header.quality <= highest:
-        raise FormatError(f"quality {header.quality:g} declared; expected 1 to {highest}")
 
 
 def new_header(
     model: PretrainedModel,
     info: VideoInfo,
-    quality: float,
     extras: Extras | None = None,
 ) -> FileHeader:
     """Return the header of a file that `model` is about to write."""
@@ -73,7 +69,6 @@ def new_header(
     return FileHeader(
         model_name=model.name,
         model_sha256=model.tensors_sha256,
-        quality=quality,
         width=info.width,
         height=info.height,
         num_codebooks=model.networks.num_codebooks,

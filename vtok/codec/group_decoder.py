@@ -5,11 +5,13 @@ from numpy.typing import NDArray
 
 from vtok.codec.chunk_coder import latent_size
 from vtok.codec.chunk_tokens import ChunkTokens
-from vtok.container.reader import FileHeader, VideoGroup
+from vtok.container.groups import VideoGroup, frame_range
+from vtok.container.header import FileHeader
 from vtok.entropy.exact_prior import ExactPrior
 from vtok.entropy.frame_coder import PriorGroupDecoder
 from vtok.entropy.group_payload import GroupPayload
 from vtok.entropy.motion_coder import MotionDecoder
+from vtok.errors import FormatError
 
 
 def decode_group(
@@ -27,9 +29,12 @@ def decode_group(
         FormatError: The group does not decode to the tokens that were written, or exceeds the size limit of groups.
     """
     header.check_group(group.num_frames, group.num_latent_frames)  # recovery does not check this itself
+    if not 1 <= group.quality <= prior.num_qualities:
+        frames = frame_range(group.first_frame, group.num_frames)
+        raise FormatError(f"quality {group.quality:g} declared for {frames}; expected 1 to {prior.num_qualities}")
     tokens = decode_payload(
         prior,
-        header.quality,
+        group.quality,
         group.coded,
         num_latent_frames=group.num_latent_frames,
         size=(header.height, header.width),

@@ -3,7 +3,7 @@
 from vtok.codec.chunk_coder import FRAMES_PER_CHUNK
 from vtok.codec.chunk_tokens import ChunkTokens
 from vtok.codec.group_decoder import decode_payload
-from vtok.container.reader import VideoGroup
+from vtok.container.groups import VideoGroup, stored_quality
 from vtok.entropy.exact_prior import ExactPrior
 from vtok.entropy.frame_coder import PriorGroupEncoder
 from vtok.entropy.group_payload import GroupPayload
@@ -25,14 +25,14 @@ class GroupEncoder:
 
     Args:
         prior: The exact prior of the model.
-        quality: 1 to 9.
+        quality: 1 to 9; the nearest one that files state is taken.
         size: Height and width of a frame in pixels.
         verify: Decode the finished group and compare the tokens.
     """
 
     def __init__(self, prior: ExactPrior, quality: float, size: tuple[int, int], *, verify: bool = False) -> None:
-        self._prior, self._quality, self._size, self._verify = prior, quality, size, verify
-        self._encoder, self._motion_encoder = PriorGroupEncoder(prior, quality), MotionEncoder()
+        self._prior, self._quality, self._size, self._verify = prior, stored_quality(quality), size, verify
+        self._encoder, self._motion_encoder = PriorGroupEncoder(prior, self._quality), MotionEncoder()
         self._pts: list[int] = []
         self._tokens_crc32 = 0
         self.num_chunks = 0
@@ -55,6 +55,7 @@ class GroupEncoder:
             first_frame=first_frame,
             pts=tuple(self._pts),
             num_latent_frames=self.num_chunks,
+            quality=self._quality,
             tokens_crc32=self._tokens_crc32,
             coded=GroupPayload(self._motion_encoder.finish(), self._encoder.finish()).to_bytes(),
         )

@@ -34,10 +34,11 @@ from vtok.video.times import exact_seconds
 
 
 class DecodedGroup(NamedTuple):
-    """The tokens of a group's chunks, which must not be changed, and its frames' timestamps."""
+    """The tokens of a group's chunks, which must not be changed, its frames' timestamps, and its quality."""
 
     tokens: list[ChunkTokens]
     pts: tuple[int, ...]
+    quality: float
 
 
 class GroupCache:
@@ -171,6 +172,10 @@ class TokenReader(LatentArray):
         place, frame_in_group = self._place(index)
         return float((self.group(place).pts[frame_in_group] - self.index.first_pts) * self.header.time_base)
 
+    def quality_of(self, index: int) -> float:
+        """The quality of latent frame `index`, which is that of its group; reads its group."""
+        return self.group(self._place(index)[0]).quality
+
     @property
     def num_groups(self) -> int:
         """Number of groups in the file."""
@@ -188,7 +193,7 @@ class TokenReader(LatentArray):
             stored = self.index.read_group(self.index.locations[place])
             with naming(self.path):
                 tokens = decode_group(prior, self.header, stored)
-            group = DecodedGroup(tokens, stored.pts)
+            group = DecodedGroup(tokens, stored.pts, stored.quality)
             self._cache.put(self.index, place, group)
         return group
 

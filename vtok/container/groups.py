@@ -1,6 +1,6 @@
 """Groups of frames as bytes: the payload of a VGRP chunk.
 
-    payload   first frame u64, frames u32, latent frames u32, CRC-32 of codes and motion u32,
+    payload   first frame u64, frames u16, quality u16, latent frames u32, CRC-32 of codes and motion u32,
               length of the pts bytes u32, first pts i64, CRC-32 of these 32 bytes u32
               pts bytes, then entropy-coded bytes to the end of the payload
     pts bytes for each frame after the first, the change of its step (its pts less the pts before) from the step before
@@ -10,7 +10,7 @@ So all 64-bit timestamps are exact, and take about five bytes at a constant fram
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -22,8 +22,29 @@ from vtok.errors import ChecksumError, ConfigError, FormatError, LimitError
 
 MIN_PTS, MAX_PTS = -(1 << 63), (1 << 63) - 1
 
-_FIELDS = struct.Struct("<QIIIIq")
+QUALITY_STEPS = 256  # a quality is stored in units of 1/256
+_MAX_QUALITY = 65535 / QUALITY_STEPS
+
+_FIELDS = struct.Struct("<QHHIIIq")
 HEAD_BYTES = _FIELDS.size + CRC_BYTES
+
+
+def stored_quality(quality: float) -> float:
+    """Return the quality nearest to `quality` that a group can state.
+
+    Example:
+        >>> stored_quality(7.3)
+        7.30078125
+    """
+    return round(quality * QUALITY_STEPS) / QUALITY_STEPS
+
+
+def mean_quality(groups: Iterable[tuple[float, int]]) -> float:
+    """Return the mean quality of frames, from the quality and the number of frames of each group; 0 without frames."""
+    total = num_frames = 0.0
+    for quality, count in groups:
+        total, num_frames = total + quality * count, num_frames + count
+    return total / num_frames if num_frames else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +55,7 @@ class VideoGroup:
         first_frame: Number of the group's first frame in the video, from 0.
         pts: Timestamp of each frame, in units of the header's time base: 1 to 256 signed 64-bit integers.
         num_latent_frames: Number of latent frames that stand for the frames.
+        quality: The quality that the model was run with, in steps of 1/256; see `stored_quality`.
         tokens_crc32: CRC-32 of the codes and the motion before entropy coding.
         coded: The entropy-coded motion and codes.
     """
@@ -41,6 +63,7 @@ class VideoGroup:
     first_frame: int
     pts: tuple[int, ...]
     num_latent_frames: int
+    quality: float
     tokens_crc32: int
     coded: bytes
 
@@ -67,12 +90,17 @@ class VideoGroup:
             raise ConfigError(f"group of {self.num_frames} frames: must be 1 to {MAX_FRAMES_PER_GROUP}")
         if min(self.pts) < MIN_PTS or max(self.pts) > MAX_PTS:
             raise ConfigError(f"pts are {min(self.pts)} to {max(self.pts)}: must fit signed 64 bits")
+        if not (0 <= self.quality <= _MAX_QUALITY and self.quality == stored_quality(self.quality)):
+            raise ConfigError(f"quality of a group is {self.quality:g}: must be a multiple of 1/256, 0 to 65535/256")
         pts_bytes = encode_pts(self.pts)
-        counts = self.first_frame, self.num_frames, self.num_latent_frames, self.tokens_crc32
+        steps = round(self.quality * QUALITY_STEPS)
+        counts = self.first_frame, self.num_frames, steps, self.num_latent_frames, self.tokens_crc32
         try:
             head = _FIELDS.pack(*counts, len(pts_bytes), self.pts[0])
         except struct.error as error:
-            raise ConfigError(f"first frame, frames, latent frames, CRC of a group are {counts}: {error}") from None
+            raise ConfigError(
+                f"first frame, frames, quality, latent frames, CRC of a group are {counts}: {error}"
+            ) from None
         return with_crc(head) + pts_bytes + self.coded
 
     @classmethod
@@ -91,6 +119,7 @@ class VideoGroup:
             first_frame=head.first_frame,
             pts=decode_pts(payload[HEAD_BYTES:pts_end], first_pts=head.first_pts, num_frames=head.num_frames),
             num_latent_frames=head.num_latent_frames,
+            quality=head.quality,
             tokens_crc32=head.tokens_crc32,
             coded=payload[pts_end:],
         )
@@ -101,10 +130,16 @@ class GroupHead(NamedTuple):
 
     first_frame: int
     num_frames: int
+    quality_steps: int
     num_latent_frames: int
     tokens_crc32: int
     pts_length: int
     first_pts: int
+
+    @property
+    def quality(self) -> float:
+        """The quality of the group."""
+        return self.quality_steps / QUALITY_STEPS
 
     @classmethod
     def from_bytes(cls, payload: bytes) -> "GroupHead":

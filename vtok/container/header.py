@@ -21,7 +21,6 @@ from vtok.video.values import fraction, require_fraction, require_integer, requi
 MAX_HEADER_BYTES = 1 << 20
 MAX_SIDE = 16384  # pixels
 MAX_FRAMES_PER_GROUP = 256
-MAX_QUALITY = 100.0
 # Zero codes cost no bytes, so without a limit a file of 1 kB could declare more codes than fit into any memory.
 MAX_GROUP_CODES = 1 << 29
 
@@ -54,7 +53,6 @@ class FileHeader:
     Attributes:
         model_name: Name of the model whose codes these are.
         model_sha256: SHA-256 of its tensors, 64 lower-case hexadecimal digits.
-        quality: 0 to 100; a model with 9 qualities takes 1 to 9, fractions included.
         width: Columns of a frame, 1 to 16384 pixels.
         height: Rows of a frame, 1 to 16384 pixels.
         num_codebooks: Codes per latent position (channels), 1 to 4096.
@@ -79,7 +77,6 @@ class FileHeader:
 
     model_name: str
     model_sha256: str
-    quality: float
     width: int
     height: int
     num_codebooks: int
@@ -110,9 +107,6 @@ class FileHeader:
             if value is None and name == "average_rate":
                 continue
             require_fraction(name, value)
-        # The comparison is false for NaN too.
-        if type(self.quality) not in (int, float) or not 0 <= self.quality <= MAX_QUALITY:
-            raise ConfigError(f"quality is {reprlib.repr(self.quality)}: must be a number from 0 to {MAX_QUALITY:g}")
         require_tags(self.tags)
 
     def num_latent_frames(self, num_frames: int) -> int:
@@ -157,7 +151,6 @@ class FileHeader:
         for name in _FRACTIONS:
             value = values[name]
             values[name] = value and [value.numerator, value.denominator]
-        values["quality"] = float(self.quality)
         values["tags"] = dict(self.tags)
         for name in _OPTIONAL:
             values[name] = [item.to_json() for item in values[name]]

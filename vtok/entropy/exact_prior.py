@@ -211,6 +211,11 @@ class ExactPrior:
             **tables_to_tensors(self.tables),
         }
 
+    @property
+    def num_qualities(self) -> int:
+        """Number of trained qualities."""
+        return len(self._displacement.gains)
+
     def displaced_codes(self, quality: float) -> DisplacedCodes:
         """What displaces codes at `quality`."""
         return self._displacement.of_quality(quality)

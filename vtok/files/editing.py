@@ -99,7 +99,7 @@ def cut_file(
 def concat_files(
     sources: Sequence[StrPath], target: StrPath, *, with_audio: bool = True, overwrite: bool = False
 ) -> EditResult:
-    """Join files of one model, quality and size, one after the other; their codes do not change.
+    """Join files of one model and size, one after the other; their codes do not change.
 
     Each file begins when the last frame of the previous one ends; sound beyond these limits is left out. Tags and the
     description of the audio tracks come from the first file.

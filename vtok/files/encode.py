@@ -207,7 +207,7 @@ def write_encoded(
         _opened_target(target, overwrite=overwrite) as file,
     ):
         part = SourcePart(reader, sound, options.start_seconds, options.end_seconds)
-        header = new_header(model, part.info, options.quality, part.extras)
+        header = new_header(model, part.info, part.extras)
         writer = ContainerWriter(file, header)
         first_pts = last_pts = None
         advance = progress(part.info) if progress else None

@@ -27,7 +27,7 @@ class FileInfo:
         model_name: The model of the codes.
         model_sha256: Hash of the model's tensors.
         has_model: Whether that model is at hand, so that the file can be decoded without naming it.
-        quality: Quality setting.
+        quality: Quality setting, the mean of the frames; None without frames, or if a group's beginning is damaged.
         entropy_coder: Name of the entropy coder.
         width: Columns of pixels.
         height: Rows of pixels.
@@ -49,7 +49,8 @@ class FileInfo:
         audio_tracks: For each audio track its `codec`, `sample_rate` in Hz, `channel_layout`, `bit_rate` (0 if the
             source did not declare it), `disposition` and `tags`.
         chapters: For each chapter its `start_seconds` and `end_seconds` on the clock of the timestamps, and its `tags`.
-        groups: For each group of frames its chunk's `sequence` number and `byte_offset`, `first_frame`, `num_frames`.
+        groups: For each group of frames its chunk's `sequence` number and `byte_offset`, `first_frame`, `num_frames`,
+            and its `quality` (not if `quality` is None).
     """
 
     path: str
@@ -60,7 +61,7 @@ class FileInfo:
     model_name: str
     model_sha256: str
     has_model: bool
-    quality: float
+    quality: float | None
     entropy_coder: str
     width: int
     height: int
@@ -81,7 +82,7 @@ class FileInfo:
     is_complete: bool
     audio_tracks: list[dict[str, Any]]
     chapters: list[dict[str, Any]]
-    groups: list[dict[str, int]]
+    groups: list[dict[str, float]]
 
     def summary(self) -> str:
         """A few lines for people."""
@@ -102,7 +103,7 @@ class FileInfo:
         where = "at hand" if self.has_model else "not at hand: decode with tokenizer=..."
         lines += [
             f"model     {self.model_name} {self.model_sha256[:16]} ({where})",
-            f"codes     quality {self.quality:g}, {self.codes_per_latent_frame} in each of {self.num_latent_frames} "
+            f"codes     {self._qualities()}{self.codes_per_latent_frame} in each of {self.num_latent_frames} "
             f"latent frames, {self.entropy_coder}",
             f"groups    {len(self.groups)}",
             f"writer    {self.writer}",
@@ -111,6 +112,12 @@ class FileInfo:
         lines += [_chapter_line(chapter) for chapter in self.chapters]
         lines += [f"tag       {printable(key)}: {printable(value)}" for key, value in self.tags.items()]
         return "\n".join(lines)
+
+    def _qualities(self) -> str:
+        if self.quality is None:
+            return ""
+        lowest, *_, highest = sorted(group["quality"] for group in self.groups) * 2
+        return f"quality {lowest:.3g}, " if lowest == highest else f"quality {lowest:.3g} to {highest:.3g}, "
 
 
 def file_info(path: StrPath) -> FileInfo:
@@ -123,9 +130,14 @@ def file_info(path: StrPath) -> FileInfo:
         index = FileIndex(held)
         header, num_frames = index.header, index.num_frames
         num_bytes, num_audio_bytes = index.num_bytes, index.num_audio_bytes
-        duration = num_motion_bytes = None
+        duration = num_motion_bytes = quality = None
+        groups: list[dict[str, float]] = [location._asdict() for location in index.locations]
         with suppress(FormatError):
             num_motion_bytes = index.num_motion_bytes
+        with suppress(FormatError):
+            for group, of_group in zip(groups, index.qualities, strict=True):
+                group["quality"] = of_group
+            quality = index.quality if groups else None
         with suppress(FormatError):  # of a damaged group; everything else is still known
             duration = float(index.duration) if num_frames else None
     return FileInfo(
@@ -137,7 +149,7 @@ def file_info(path: StrPath) -> FileInfo:
         model_name=header.model_name,
         model_sha256=header.model_sha256,
         has_model=model_with_hash(header.model_sha256) is not None,
-        quality=header.quality,
+        quality=quality,
         entropy_coder=header.entropy_coder,
         width=header.width,
         height=header.height,
@@ -167,7 +179,7 @@ def file_info(path: StrPath) -> FileInfo:
             }
             for chapter in header.chapters
         ],
-        groups=[location._asdict() for location in index.locations],
+        groups=groups,
     )
 
 

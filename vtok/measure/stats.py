@@ -9,6 +9,7 @@ from time import perf_counter
 
 from vtok.codec.code_costs import CodeCosts
 from vtok.codec.compressed_video import CompressedVideo
+from vtok.container.groups import mean_quality
 from vtok.errors import MediaError
 from vtok.measure.code_usage import CodeHistogram, CodeUsage
 from vtok.measure.psnr_ssim import Quality, QualityMeter, Spread
@@ -67,7 +68,8 @@ class FileStats:
         reference_ratio: Size of the reference file over that of the compressed file.
         quality: PSNR and SSIM; see `vtok.measure.psnr_ssim.Quality`.
         model: Name of the model of a `.vtok` file, else None.
-        model_quality: Quality setting of a `.vtok` file, else None.
+        model_quality: Quality setting of a `.vtok` file, the mean of its frames, else None; `codes.groups` has those of
+            the groups.
         codes: Use of the codes of a `.vtok` file, else None.
         incomplete: The reason why one of the videos could not be read to its end, or None; all figures are of the part
             that could be read.
@@ -155,7 +157,7 @@ def file_stats(
             video.num_bytes if isinstance(video, VideoReader) else video.index.num_bytes - video.index.num_audio_bytes
         )
     seconds = played_seconds(info, comparison.pts[0], comparison.pts[-1], source.last_frame_ticks)
-    header = video.header if isinstance(video, CompressedVideo) else None
+    header, costs = (video.header, video.costs) if isinstance(video, CompressedVideo) else (None, None)
     return FileStats(
         reference=str(reference),
         compressed=str(compressed),
@@ -170,8 +172,8 @@ def file_stats(
         reference_ratio=source.num_bytes / num_bytes,
         quality=quality,
         model=header.model_name if header else None,
-        model_quality=header.quality if header else None,
-        codes=codes.usage(num_bytes, video.costs) if isinstance(video, CompressedVideo) and video.costs else None,
+        model_quality=mean_quality((x.quality, x.num_frames) for x in costs.groups) if costs else None,
+        codes=codes.usage(num_bytes, costs) if costs else None,
         incomplete=source.decode_error or getattr(video, "decode_error", None),
         frame_spread=series.spread(),
         frames=series,

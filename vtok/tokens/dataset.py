@@ -42,8 +42,9 @@ class TokenItem(TypedDict):
     """One window, in the form that the default collation of a `DataLoader` takes.
 
     `tokens` is uint8 `[T, n, H, W]`, and `motion` is int16 `[T, 8, 2, rows, columns]`, over blocks of 2 x 2 latent
-    positions. `path` and `quality` are those of the file. `first_latent` and `first_frame` are the numbers of the
-    window's first latent frame and first frame in the file. That frame begins `pts_seconds` after frame 0.
+    positions. `path` is that of the file. `first_latent` and `first_frame` are the numbers of the window's first latent
+    frame and first frame in the file. That frame begins `pts_seconds` after frame 0. `quality`, float32 `[T]`, is that
+    of each latent frame.
     """
 
     tokens: Tensor
@@ -52,7 +53,7 @@ class TokenItem(TypedDict):
     first_latent: int
     first_frame: int
     pts_seconds: float
-    quality: float
+    quality: Tensor
 
 
 class TokenDataset(Dataset[TokenItem]):
@@ -143,7 +144,7 @@ class TokenDataset(Dataset[TokenItem]):
             "first_latent": first,
             "first_frame": file.first_frame(first),
             "pts_seconds": file.pts_seconds(first),
-            "quality": float(file.header.quality),
+            "quality": torch.tensor([file.quality_of(i) for i in range(first, first + self.num_latents)]),
         }
 
     def set_epoch(self, epoch: int) -> None:

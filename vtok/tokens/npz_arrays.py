@@ -121,6 +121,13 @@ class ArrayReader:
             raise ConfigError(f"{name} is {array.dtype} {list(array.shape)}: must be one finite number")
         return float(array.item())
 
+    def numbers(self, name: str, length: int) -> list[float]:
+        """Read `length` finite numbers; one number stands for that many equal ones."""
+        array = self._array(name)
+        if array.dtype.kind not in "iuf" or array.shape not in ((), (1,), (length,)) or not np.isfinite(array).all():
+            raise ConfigError(f"{name} is {array.dtype} {list(array.shape)}: must be one finite number, or {length}")
+        return [float(value) for value in np.broadcast_to(array, (length,)).tolist()]
+
     def text(self, name: str) -> str:
         """Read one text."""
         array = self._array(name)

@@ -65,6 +65,7 @@ def _write_codes(archive: zipfile.ZipFile, tokens: TokenReader) -> dict[str, np.
     pts: list[int] = []
     frames_of_latent: list[int] = []
     starts_group: list[bool] = []
+    qualities: list[float] = []
     # Only one member can be written at a time, so what comes after the codes waits on the disk.
     with SpooledTemporaryFile(_MOST_IN_MEMORY) as motion:
         with _member(archive, "codes") as member:
@@ -76,6 +77,7 @@ def _write_codes(archive: zipfile.ZipFile, tokens: TokenReader) -> dict[str, np.
                     frames_of_latent.append(min(FRAMES_PER_CHUNK, len(group.pts) - FRAMES_PER_CHUNK * i))
                     starts_group.append(i == 0)
                 pts += group.pts
+                qualities += [group.quality] * len(group.tokens)
         motion.seek(0)
         with _member(archive, "motion") as member:
             _write_head(member, tokens.motion)
@@ -84,6 +86,7 @@ def _write_codes(archive: zipfile.ZipFile, tokens: TokenReader) -> dict[str, np.
         "pts": np.array(pts, np.int64),
         "frames_of_latent": np.array(frames_of_latent, np.uint8),
         "starts_group": np.array(starts_group, np.bool_),
+        "quality": np.array(qualities, np.float64),
     }
 
 
@@ -95,7 +98,7 @@ def _write_head(member: Any, array: LatentArray) -> None:
 def _described(tokens: TokenReader) -> dict[str, np.ndarray[Any, Any]]:
     """The contents of the header as arrays."""
     header = tokens.header
-    names = ("width", "height", "quality", "model_name", "model_sha256", *COLOR_ARRAYS)
+    names = ("width", "height", "model_name", "model_sha256", *COLOR_ARRAYS)
     arrays = {name: np.array(getattr(header, name)) for name in names}
     for name in ("time_base", "average_rate", "sample_aspect_ratio"):
         value = getattr(header, name)

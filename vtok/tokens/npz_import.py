@@ -11,7 +11,8 @@ from vtok.codec.chunk_coder import FRAMES_PER_CHUNK, latent_size
 from vtok.codec.chunk_tokens import ChunkTokens
 from vtok.codec.file_model import model_of
 from vtok.codec.group_encoder import MAX_GROUP_CHUNKS, GroupEncoder, chunks_per_group
-from vtok.container.reader import FileHeader, VideoGroup
+from vtok.container.groups import VideoGroup
+from vtok.container.header import FileHeader
 from vtok.container.writer import ContainerWriter
 from vtok.entropy.exact_prior import ExactPrior
 from vtok.entropy.group_payload import ENTROPY_CODER
@@ -72,11 +73,12 @@ def import_npz(
 
 
 class _Layout(NamedTuple):
-    """Timestamps, and for each latent frame the number of its first frame and, if known, whether a group begins."""
+    """Timestamps, and for each latent frame the number of its first frame, its quality, and whether a group begins."""
 
     pts: list[int]
     starts: list[int]  # T + 1
-    starts_group: list[bool] | None
+    qualities: list[float]  # T
+    starts_group: list[bool] | None  # T, if known
     last_frame_ticks: int
 
     def pts_of(self, i: int) -> list[int]:
@@ -86,26 +88,31 @@ class _Layout(NamedTuple):
         """Whether a group begins with latent frame `i`, after one of `length` that should have `longest`."""
         if len(self.pts_of(i - 1)) < FRAMES_PER_CHUNK:  # only the last latent frame of a group may be shorter
             return True
+        if self.qualities[i] != self.qualities[i - 1]:
+            return True
         return self.starts_group[i] if self.starts_group else length >= longest
 
 
 def _groups(
     chunks: Iterable[ChunkTokens], layout: _Layout, longest: int, prior: ExactPrior, header: FileHeader
 ) -> Iterator[VideoGroup]:
-    """Groups of about `longest` latent frames, or as the layout has them.
+    """Groups of about `longest` latent frames, or as the layout has them; each of one quality.
 
     The last field of a group's first latent frame becomes zero: it leads to an earlier one, which only the entropy
     coder looks at.
     """
 
-    def new_group() -> GroupEncoder:
-        return GroupEncoder(prior, header.quality, (header.height, header.width))
+    def new_group(first: int) -> GroupEncoder:
+        quality = layout.qualities[first]
+        if not 1 <= quality <= prior.num_qualities:
+            raise ConfigError(f"quality is {quality:g} for latent frame {first}: must be 1 to {prior.num_qualities}")
+        return GroupEncoder(prior, quality, (header.height, header.width))
 
-    encoder, first = new_group(), 0
+    encoder, first = new_group(0), 0
     for i, tokens in enumerate(chunks):
         if encoder.num_chunks and layout.begins_group(i, encoder.num_chunks, longest):
             yield encoder.finish(layout.starts[first])
-            encoder, first = new_group(), i
+            encoder, first = new_group(i), i
         if encoder.num_chunks == MAX_GROUP_CHUNKS:
             raise ConfigError(
                 f"starts_group is false for more than {MAX_GROUP_CHUNKS - 1} latent frames after latent frame {first}: "
@@ -136,7 +143,6 @@ def _header_from(arrays: ArrayReader) -> FileHeader:
     header = FileHeader(
         model_name=arrays.text("model_name"),
         model_sha256=arrays.text("model_sha256"),
-        quality=arrays.number("quality"),
         width=width,
         height=height,
         num_codebooks=shape[1],
@@ -180,7 +186,8 @@ def _layout_from(arrays: ArrayReader) -> _Layout:
     if arrays.has("starts_group"):
         starts_group = [bool(value) for value in arrays.integers("starts_group", (num_latents,))]
     ticks = arrays.integers("last_frame_ticks", ())[0] if arrays.has("last_frame_ticks") else int(arrays.has("fps"))
-    return _Layout(pts, starts, starts_group, max(0, ticks))
+    qualities = arrays.numbers("quality", num_latents)
+    return _Layout(pts, starts, qualities, starts_group, max(0, ticks))
 
 
 def _latents_per_group(header: FileHeader, layout: _Layout, keyframe_seconds: float) -> int:

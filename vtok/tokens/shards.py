@@ -99,7 +99,8 @@ def export_shards(
 
 def _sample(dataset: TokenDataset, index: int) -> dict[str, Any]:
     """A window in WebDataset's form. The key has no dot, because WebDataset takes what follows one for a suffix."""
-    item: dict[str, Any] = {**dataset[index]}
+    window = dataset[index]
+    item: dict[str, Any] = {**window, "quality": window["quality"].tolist()}
     arrays = {f"{name}.npy": item.pop(name).numpy() for name in ("tokens", "motion")}
     name = re.sub(r"[^\w-]", "_", Path(item["path"]).stem, flags=re.ASCII)[:40]
     return {"__key__": f"{index:09d}-{name}-{item['first_latent']:06d}", **arrays, "json": item}
