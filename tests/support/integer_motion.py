@@ -199,9 +199,12 @@ class MotionReference:
 
     def pull_others(self, guesses, of_split):
         bases, spreads = [], []
-        for near, _, likely, _ in guesses:
-            few = sum(vector is not None for vector in near[:4]) < 3
-            counted = [vector for vector in (near if few else near[:4]) if vector is not None] + [likely]
+        for near, _, likely, refused in guesses:
+            nine = [*near, likely]
+            if set(nine) - {None, refused}:
+                nine = [None if vector == refused else vector for vector in nine]
+            few = sum(vector is not None for vector in nine[:4]) < 3
+            counted = [vector for vector in (nine if few else [*nine[:4], nine[8]]) if vector is not None]
             ordered = [sorted(vector[axis] for vector in counted) for axis in (0, 1)]
             num = len(counted)
             bases.append([(s[(num - 1) // 2] + s[num // 2]) // 2 for s in ordered])

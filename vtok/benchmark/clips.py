@@ -51,13 +51,13 @@ def make_reference(clip: Path, reference: Path, *, num_frames: int, max_width: i
         h = max(2, round(info.height * w / info.width / 2) * 2)
         with VideoWriter(reference, dataclasses.replace(info, width=w, height=h), codec="ffv1") as writer:
             for frame in islice(reader, num_frames):
-                writer.write(_scale(frame, reformatter, w=w, h=h))
+                writer.write(scaled(frame, reformatter, w=w, h=h))
 
 
-def _scale(frame: Frame, reformatter: VideoReformatter, *, w: int, h: int) -> Frame:
+def scaled(frame: Frame, reformatter: VideoReformatter, *, w: int, h: int) -> Frame:
+    """A frame at another size: bicubic, in exact arithmetic, so that every machine has the same pixels."""
     if frame.y.shape == (h, w):
         return frame
-    # Exact arithmetic, so that every machine measures the same pixels.
     flags = int(Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT)
     picture = reformatter.reformat(frame_from_planes(frame, "yuv420p"), width=w, height=h, interpolation=flags)
     return Frame(*planes_420(picture, reformatter), pts=frame.pts)

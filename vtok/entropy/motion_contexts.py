@@ -102,7 +102,7 @@ class VectorGuess(NamedTuple):
         num_candidates: How many of the two there are, `[num]`.
         rank_tables: Tables of ranks, `[num]`; of no use where there is no candidate.
         base: The vector that others are coded as differences from, `[2, num]`.
-        spread: Level of the differences among the known vectors, `[2, num]`.
+        spread: Level of the differences among the vectors that count, `[2, num]`.
     """
 
     candidates: Integers
@@ -121,7 +121,8 @@ class VectorGuess(NamedTuple):
             near: Vectors of the eight neighbours and the predicted vector, `[2, 9, num]`.
             is_known: Which of them are known, `[9, num]`; all predicted ones are.
             strength: Factors of their votes, `[9, num]`.
-            refused: Vectors that are no candidates, `[2, num]`; `NO_VECTOR` if there is none.
+            refused: Vectors that are no candidates, and do not count if others are known, `[2, num]`; `NO_VECTOR` if
+                there is none.
             of_split: Whether these are vectors of the last three blocks of split units.
         """
         code = near[0] * _VECTOR_CODE + near[1]
@@ -139,16 +140,18 @@ class VectorGuess(NamedTuple):
         level = np.minimum(np.maximum((most >> 4) - 1, 0) >> 1, NUM_VOTES - 1)
         rank_tables = FIRST_RANK + level + np.where(num < 2, 0, 2 * NUM_VOTES if of_split else NUM_VOTES)
         candidates = np.stack([near[:, first, places], near[:, second, places]])
-        return cls(candidates, num, rank_tables, *_base_and_spread(near, is_known, places))
+        # Vectors that are refused would draw the base away, most of all to zero in a field where that is expected.
+        counted = np.where(usable.any(0), usable, is_known)
+        return cls(candidates, num, rank_tables, *_base_and_spread(near, counted, places))
 
 
-def _base_and_spread(near: Integers, is_known: Bools, places: Indices) -> tuple[Integers, Integers]:
+def _base_and_spread(near: Integers, counted: Bools, places: Indices) -> tuple[Integers, Integers]:
     """The median of each component (of two in the middle, their mean, rounded down), and level of spread; `[2, num]`.
 
-    Diagonal neighbours count only where fewer than three adjacent ones are known.
+    Diagonal neighbours count only where fewer than three adjacent ones do.
     """
-    counts = is_known.copy()
-    counts[NUM_ADJACENT:-1] &= np.count_nonzero(is_known[:NUM_ADJACENT], axis=0) < 3
+    counts = counted.copy()
+    counts[NUM_ADJACENT:-1] &= np.count_nonzero(counted[:NUM_ADJACENT], axis=0) < 3
     num = np.count_nonzero(counts, axis=0)
     ordered = np.sort(np.where(counts, near, NO_VECTOR), axis=1)
     base = ordered[:, num - 1 >> 1, places] + ordered[:, num >> 1, places] >> 1
