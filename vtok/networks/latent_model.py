@@ -125,6 +125,7 @@ class LatentModelConfig:
 _DISTORTION_WEIGHT = 100.0  # of the objective, in whose units lambda is
 _SEARCH_FACTOR = 88.0
 _POSITIONS_AT_ONCE = 2048  # whose coefficients are computed together, outside of the networks
+_CHANNELS_TO_ESTIMATE = 64
 _BITS_OF_ONE = 4.5  # of a code of one, its place among zeros included
 
 
@@ -262,31 +263,25 @@ class LatentModel(nn.Module):
 
     @torch.no_grad()
     def estimate_cost(self, chunk: Planes, quality: Tensor) -> Tensor:
-        """Estimate what chunks would cost to code, without the networks: distortion plus lambda times bits.
+        """Estimate what the first channels of chunks would cost to code: distortion plus lambda times bits.
 
         The transform alone, rounding, and a guess of the bits of each code are enough to compare ways to align a chunk.
+        Later channels do not count: there the networks leave out most of what the transform has.
 
         Args:
             chunk: Aligned chunks, luma `[b, 8, 8 H, 8 W]`.
             quality: Qualities `[b]`.
 
         Returns:
-            `[b, H, W]`; sums over blocks are the objective's cost times the pixels of the chunk.
+            `[b, H, W]`; sums over blocks are in the units of the objective's cost times the pixels of the chunk.
         """
-        rows = _rows_at_once(chunk)
-        gain, lagrangian = self.gain(quality)[:, :, 0], self.lagrangian(quality)[:, None, None]
-        parts = []
-        for start in range(0, chunk.y.shape[-2] // PATCH, rows):
-            blocks = planes_to_blocks(chunk.block_rows(start, start + rows))
-            coefficients = self.transform.analyse(blocks).float()
-            latents = coefficients * gain
-            codes = torch.where(latents.abs() < 0.6, 0, latents.round())
-            left_out = (blocks.float().square().sum(1) - coefficients.square().sum(1)).clamp_min(0)
-            error = left_out + (codes / gain - coefficients).square().sum(1)
-            bits = torch.where(codes == 0, 0, _BITS_OF_ONE + 2 * codes.abs().clamp_min(1).log2()).sum(1)
-            # Block vectors are scaled so that a plain sum has the weights of the planes, twice those of the objective.
-            parts.append(0.5 * _DISTORTION_WEIGHT * error + lagrangian * bits)
-        return torch.cat(parts, dim=1)
+        latents = self.linear_latents(chunk, quality, _CHANNELS_TO_ESTIMATE)
+        codes = torch.where(latents.abs() < 0.6, 0, latents.round())
+        gain = self.gain(quality)[:, : latents.shape[1], 0]
+        error = ((codes - latents) / gain).square().sum(1)
+        bits = torch.where(codes == 0, 0, _BITS_OF_ONE + 2 * codes.abs().clamp_min(1).log2()).sum(1)
+        # Block vectors are scaled so that a plain sum has the weights of the planes, twice those of the objective.
+        return 0.5 * _DISTORTION_WEIGHT * error + self.lagrangian(quality)[:, None, None] * bits
 
     def lagrangian(self, quality: Tensor) -> Tensor:
         """Lambda `[b]` at `quality [b]`: the distortion that a bit per pixel may cost."""
