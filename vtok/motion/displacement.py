@@ -27,8 +27,8 @@ MAX_DIFFERENCE = 255  # larger ones cost no more
 LAGRANGIAN = 2.0  # bits that a bit of vectors must save in the codes
 # The best of many vectors looks better than it is, and the prior makes more of codes in place: displaced codes are
 # taken to cost this many times as much, and so many bits more in each unit.
-BIAS = 1.15
-MARGIN = 16
+BIAS = 1.03
+MARGIN = 6
 
 
 class DisplacementSearch:

@@ -30,7 +30,7 @@ from vtok.networks.planes import Planes
 from vtok.networks.prior import Distribution, PriorMotion, delay, motion_maps
 
 # A block is displaced against the chunk before where that makes its first channels this much cheaper, after a vector.
-DISPLACEMENT_FACTOR = 1.1
+DISPLACEMENT_FACTOR = 1.05
 BITS_OF_VECTOR = 3.0
 CHANNELS_TO_COMPARE = 32
 PLANE_WEIGHTS = (0.5, 0.25, 0.25)  # of Y, U and V in the distortion
