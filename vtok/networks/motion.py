@@ -39,7 +39,7 @@ def estimate_bits(fields: Tensor) -> Tensor:
     left = (vectors - F.pad(vectors, (1, 0))[..., :-1]).abs().sum(2)
     above = (vectors - F.pad(vectors, (0, 0, 1, 0))[..., :-1, :]).abs().sum(2)
     distance = torch.minimum(left, above)
-    return torch.where(distance == 0, 0.3, 3 + 3 * torch.log2(1 + distance)).sum((1, 2, 3))
+    return 4 * torch.log2(1 + distance).sum((1, 2, 3))
 
 
 def align(planes: Planes, vectors: Tensor) -> Planes:
