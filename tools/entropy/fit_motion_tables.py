@@ -2,7 +2,7 @@
 
     python tools/entropy/fit_motion_tables.py FOLDER
 
-The folder has .npz files, each of one clip that is one group. Their arrays are, for each of several names NAME,
+The folder has the .npz files of `collect_motion.py`, each of one clip that is one group. Their arrays are, for each of several names NAME,
 `fields_NAME`, int16 `[chunks, 8, 2, rows, columns]`: what an encoder finds at one quality. The last field of the first
 chunk is zero.
 
