@@ -236,4 +236,4 @@ def test_golden_bytes():
     motions = [ChunkMotion.still(100, 150), motion, motion, in_place]
     data = encoded(motions)
     assert_equal(motions, decoded(data, 4, 100, 150))
-    assert (len(data), zlib.crc32(data)) == (1084, 1827836459)
+    assert (len(data), zlib.crc32(data)) == (1080, 1622046402)

@@ -2,9 +2,9 @@
 
     python tools/entropy/fit_motion_tables.py FOLDER
 
-The folder has .npz files, each of one clip that is one group. Their arrays are, for each of several names NAME,
-`fields_NAME`, int16 `[chunks, 8, 2, rows, columns]`: what an encoder finds at one quality. The last field of the first
-chunk is zero.
+The folder has the .npz files of `collect_motion.py`, each of one clip that is one group. Their arrays are, for each of
+several names NAME, `fields_NAME`, int16 `[chunks, 8, 2, rows, columns]`: what an encoder finds at one quality. The last
+field of the first chunk is zero.
 
 Tables are a constant of the format: once files exist, do not write them again.
 """
