@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from click import get_current_context
-from click.core import ParameterSource
 
 from vtok.batch.plan import BatchResult, Job, JobResult, plan_batch, run_batch
 from vtok.cli import options
@@ -40,7 +38,7 @@ _Compressed = Annotated[
 def encode(
     files: _Sources,
     output: options.OutputFolder = None,
-    quality: options.Quality = 5.0,
+    quality: options.Quality = None,
     size: options.Size = None,
     bitrate: options.Bitrate = None,
     ratio: options.Ratio = None,
@@ -89,11 +87,11 @@ def encode(
 
     start_seconds, end_seconds = parse_range(start, end, duration)
     goal = goal_of(size=size, bitrate=bitrate, ratio=ratio, psnr=psnr, ssim=ssim)
-    if goal is not None and get_current_context().get_parameter_source("quality") is ParameterSource.COMMANDLINE:
+    if goal is not None and quality is not None:
         raise typer.BadParameter(f"--quality and --{goal.kind} are given: give one of them")
     settings = EncodeOptions(
         model=model,
-        quality=quality,
+        quality=5.0 if quality is None else quality,
         goal=goal,
         keyframe_seconds=keyframe_seconds,
         allow_hdr=allow_hdr,

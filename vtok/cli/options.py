@@ -22,7 +22,7 @@ Threads = Annotated[int | None, typer.Option(help="Processor threads; default: a
 Start = Annotated[str | None, typer.Option(help="Begin here: seconds or HH:MM:SS after the first frame.")]
 End = Annotated[str | None, typer.Option(help="Stop before this: seconds or HH:MM:SS after the first frame.")]
 Duration = Annotated[str | None, typer.Option(help="Stop this long after the start: seconds or HH:MM:SS.")]
-Quality = Annotated[float, typer.Option(help="1 (smallest) to 9 (best).", min=1, max=9)]
+Quality = Annotated[float | None, typer.Option(help="1 (smallest) to 9 (best).", min=1, max=9, show_default="5")]
 Size = Annotated[
     str | None, typer.Option(help="In place of a quality: size of the file, never exceeded, such as 25MB or 24MiB.")
 ]

@@ -74,9 +74,10 @@ class EncodeResult:
         """Return one line for people."""
         rate = f", {self.kbit_per_second:.0f} kbit/s" if self.kbit_per_second else ""
         sound = f" with {self.num_audio_bytes} of sound" if self.num_audio_bytes else ""
+        goal = f", {self.goal.summary()}" if self.goal else ""
         return (
             f"{self.target}: {self.num_frames} frames, {self.num_bytes} bytes{sound}, "
-            f"{self.bits_per_pixel:.4f} bits per pixel{rate}"
+            f"{self.bits_per_pixel:.4f} bits per pixel{rate}{goal}"
         )
 
 

@@ -42,7 +42,8 @@ MAX_PRICES = 4  # qualities
 MAX_PASSES = 3  # that code all groups
 MAX_TRIES = 4  # of the last group
 _NEAR = 0.3  # qualities between which interpolation is exact enough
-_DRIFT = 1.5  # how far the quality of a group may be from that of all
+_DRIFT = 0.6  # how far the quality of a group may be from that of all
+_LAST_DRIFT = 1.5  # likewise of the last group, which is coded again until the file is as it should be
 # Of what is left for codes, so much is not used: forecasts are wrong now and then, and a group can be coded again.
 _RESERVE = 0.008
 
@@ -64,6 +65,13 @@ class GoalReport:
     reached: float
     num_passes: int
     qualities: list[float]
+
+    def summary(self) -> str:
+        """A few words for people."""
+        lowest, highest = (f"{bound(self.qualities):.3g}" for bound in (min, max))
+        between = lowest if lowest == highest else f"{lowest} to {highest}"
+        goal = Goal(self.kind, self.wanted)
+        return f"{goal.text(self.reached)} of {goal.text(self.wanted)} at quality {between}"
 
 
 class GroupStore:
@@ -96,13 +104,22 @@ class _Look:
 
     Attributes:
         num_frames: Number of frames of each group.
-        num_other_bytes: Bytes of the file that are not entropy-coded; at most.
+        num_body_bytes: Bytes of header, sound and groups, without the codes.
+        num_end_bytes: Bytes of what follows, without the copy of the header.
+        num_copy_bytes: Bytes of that copy, by the number of bytes before it.
         limit: Bytes that the file may have.
     """
 
     num_frames: list[int]
-    num_other_bytes: int
+    num_body_bytes: int
+    num_end_bytes: int
+    num_copy_bytes: Callable[[int], int]
     limit: float
+
+    def num_bytes(self, num_coded_bytes: float) -> float:
+        """Bytes of the file with so many bytes of codes."""
+        body = self.num_body_bytes + num_coded_bytes
+        return body + self.num_copy_bytes(int(body)) + self.num_end_bytes
 
 
 class _Nowhere:
@@ -134,8 +151,8 @@ class Steering:
         self._forecast = Forecast(self._look.num_frames)
         self._all = range(len(self._look.num_frames))
         # Sizes are limits: what the forecast promises stays below by a reserve.
-        limit, other = self._look.limit, self._look.num_other_bytes
-        self._wanted = limit - _RESERVE * max(0.0, limit - other) if self._goal.is_size else self._goal.value
+        limit, others = self._look.limit, self._look.num_bytes(0)
+        self._wanted = limit - _RESERVE * max(0.0, limit - others) if self._goal.is_size else self._goal.value
 
     def run(self, store: GroupStore) -> GoalReport:
         """Code all groups into `store`, so that the goal is reached.
@@ -166,7 +183,7 @@ class Steering:
     def _value(self, total: Costs) -> float:
         """What a file with these costs comes to: bytes, dB or SSIM; rises with the quality."""
         if self._goal.is_size:
-            return float(total[0]) + self._look.num_other_bytes
+            return self._look.num_bytes(float(total[0]))
         measure = psnr_yuv if self._goal.kind == "psnr" else mean_ssim
         return measure(total, sum(self._look.num_frames))
 
@@ -185,7 +202,6 @@ class Steering:
         pts: list[int] = []
         with self._opened("look", with_sound=self._options.with_audio) as (part, advance):
             writer = ContainerWriter(_Nowhere(), new_header(self._model, part.info, part.extras))
-            begin = writer.num_bytes
             first = last = None
             for chunk in part.chunks(chunks_per_group(part.info, self._options.keyframe_seconds)):
                 pts += [frame.pts for frame in chunk.frames]
@@ -200,14 +216,15 @@ class Steering:
                 num_frames.append(len(pts))
                 first, last = pts[0] if first is None else first, pts[-1]
             writer.write_audio(part.rest_of_sound())
+            body = writer.num_bytes
             writer.finish(last_frame_ticks=part.last_frame_ticks)
+            end = writer.num_bytes - body - writer.num_copy_bytes(body)
             if first is None or last is None:
                 raise MediaError(f"{self._name}: no frame could be decoded")
             seconds = played_seconds(part.info, first, last, part.last_frame_ticks)
             width, height = part.info.width, part.info.height
         raw_bytes = sum(num_frames) * (width * height + 2 * -(-width // 2) * -(-height // 2))
-        # A larger file also has a copy of the header, which takes as much as the header.
-        return _Look(num_frames, writer.num_bytes + begin, self._goal.limit(seconds, raw_bytes))
+        return _Look(num_frames, body, end, writer.num_copy_bytes, self._goal.limit(seconds, raw_bytes))
 
     def _priced(self) -> float:
         """Code some groups at several qualities; return the quality at which the file should come to the goal.
@@ -282,7 +299,7 @@ class Steering:
     ) -> tuple[VideoGroup, Costs]:
         """The last group, coded again at other qualities until the file comes to the goal, if it can."""
         own = Forecast([group.num_frames])
-        low, high = max(1.0, group.quality - _DRIFT), min(self._highest, group.quality + _DRIFT)
+        low, high = max(1.0, group.quality - _LAST_DRIFT), min(self._highest, group.quality + _LAST_DRIFT)
         for _ in range(MAX_TRIES):
             if self._goal.is_met(self._shown(done + costs)):
                 break
