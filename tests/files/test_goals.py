@@ -1,4 +1,4 @@
-"""Files that come to a size, a bitrate, a ratio, a PSNR or an SSIM."""
+"""Files that come to a size, a bitrate, a ratio, a PSNR, an SSIM or a VMAF."""
 
 import json
 
@@ -13,6 +13,7 @@ from vtok.files.goals import Goal, goal_of
 from vtok.files.inspection import file_info
 from vtok.files.trials import Forecast, solved
 from vtok.measure.stats import file_stats
+from vtok.measure.vmaf import MISSING, find_ffmpeg
 from vtok.model.tokenizer import VideoTokenizer
 
 GROUP_SECONDS = 0.64  # two latent frames
@@ -61,7 +62,8 @@ def test_goals_that_make_no_sense_are_refused(given, message):
 
 
 def encode(source, target, tokenizer, **options):
-    result = encode_file(source, target, tokenizer=tokenizer, keyframe_seconds=GROUP_SECONDS, overwrite=True, **options)
+    options = {"keyframe_seconds": GROUP_SECONDS, **options}
+    result = encode_file(source, target, tokenizer=tokenizer, overwrite=True, **options)
     assert result.num_bytes == target.stat().st_size
     if result.goal:
         assert result.goal.qualities == [group["quality"] for group in file_info(target).groups]
@@ -85,16 +87,31 @@ def test_a_size_is_used_and_never_exceeded(share, source, tiny_tokenizer, tmp_pa
 def test_a_psnr_and_an_ssim_are_met(source, pretrained, tmp_path):
     path = tmp_path / "a.vtok"
     result = encode(source, path, pretrained, psnr=31, end_seconds=6)
-    stats = file_stats_of(source, path, pretrained, tmp_path)
+    stats = file_stats_of(source, path, pretrained, tmp_path).quality
     assert stats.psnr_yuv == pytest.approx(31, abs=0.1)
     assert result.goal.reached == pytest.approx(stats.psnr_yuv, abs=0.001)
     result = encode(source, path, pretrained, ssim=0.93, end_seconds=6)
-    stats = file_stats_of(source, path, pretrained, tmp_path)
+    stats = file_stats_of(source, path, pretrained, tmp_path).quality
     assert stats.ssim_y == pytest.approx(0.93, abs=0.002)
     assert result.goal.reached == pytest.approx(stats.ssim_y, abs=0.0001)
 
 
-def file_stats_of(source, path, tokenizer, folder):
+@pytest.mark.skipif(find_ffmpeg() is None, reason=MISSING)
+def test_a_vmaf_is_met(source, pretrained, tmp_path):
+    path = tmp_path / "a.vtok"
+    result = encode(source, path, pretrained, vmaf=60, end_seconds=5, keyframe_seconds=2.56)
+    stats = file_stats_of(source, path, pretrained, tmp_path, with_vmaf=True)
+    assert stats.vmaf == pytest.approx(60, abs=0.5)
+    assert result.goal.reached == pytest.approx(60, abs=0.5)
+
+
+def test_without_libvmaf_there_is_no_vmaf(source, tiny_tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setattr("vtok.files.steering.find_ffmpeg", lambda: None)
+    with pytest.raises(ConfigError, match="a VMAF cannot be reached: no ffmpeg with libvmaf"):
+        encode(source, tmp_path / "a.vtok", tiny_tokenizer, vmaf=60)
+
+
+def file_stats_of(source, path, tokenizer, folder, *, with_vmaf=False):
     """The measures over the frames that the file has."""
     with CompressedVideo(path, tokenizer=tokenizer) as video:
         num_frames = video.index.num_frames
@@ -102,7 +119,7 @@ def file_stats_of(source, path, tokenizer, folder):
     for t, frame in enumerate(frames):
         object.__setattr__(frame, "pts", t)
     reference = write_source(folder / "part.mkv", frames[:num_frames])
-    return file_stats(reference, path, tokenizer=tokenizer, with_vmaf=False).quality
+    return file_stats(reference, path, tokenizer=tokenizer, with_vmaf=with_vmaf)
 
 
 @pytest.mark.parametrize(
@@ -152,11 +169,11 @@ def test_the_command_line_takes_goals(source, vtok, tmp_path):
 
 def test_forecasts_interpolate_logarithms_and_take_the_nearest_group():
     forecast = Forecast([8, 8, 16])
-    forecast.add(0, 3.0, 8 * np.array([100.0, 4, 4, 4, 0.1]))
-    forecast.add(0, 5.0, 8 * np.array([400.0, 1, 1, 1, 0.025]))
-    np.testing.assert_allclose(forecast.costs([0], 4.0), 8 * np.array([200.0, 2, 2, 2, 0.05]))
-    np.testing.assert_allclose(forecast.costs([1, 2], 4.0), 24 * np.array([200.0, 2, 2, 2, 0.05]))
-    forecast.know({2: (4.0, 16 * np.array([50.0, 2, 2, 2, 0.05]))})
+    forecast.add(0, 3.0, 8 * np.array([100.0, 4, 4, 4, 0.1, 40]))
+    forecast.add(0, 5.0, 8 * np.array([400.0, 1, 1, 1, 0.025, 10]))
+    np.testing.assert_allclose(forecast.costs([0], 4.0), 8 * np.array([200.0, 2, 2, 2, 0.05, 20]))
+    np.testing.assert_allclose(forecast.costs([1, 2], 4.0), 24 * np.array([200.0, 2, 2, 2, 0.05, 20]))
+    forecast.know({2: (4.0, 16 * np.array([50.0, 2, 2, 2, 0.05, 20]))})
     assert forecast.costs([2], 5.0)[0] == pytest.approx(16 * 100)
     assert solved(lambda q: float(forecast.costs([0], q)[0]), 8 * 200.01, 1, 9) == 4
     assert solved(lambda q: q, 0.5, 1, 9) == 1

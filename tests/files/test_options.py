@@ -50,7 +50,7 @@ def test_bad_options_of_decoding_name_the_value_and_the_allowed_set(options, mes
         decode_file(tmp_path / "missing.vtok", tmp_path / "out.mp4", **options)
 
 
-GOALS = {"size", "bitrate", "ratio", "psnr", "ssim"}
+GOALS = {"size", "bitrate", "ratio", "psnr", "ssim", "vmaf"}
 
 
 def test_options_are_those_of_the_functions_with_the_same_defaults():

@@ -44,6 +44,7 @@ def encode(
     ratio: options.Ratio = None,
     psnr: options.Psnr = None,
     ssim: options.Ssim = None,
+    vmaf: options.Vmaf = None,
     keyframe_seconds: options.KeyframeSeconds = 4.0,
     start: options.Start = None,
     end: options.End = None,
@@ -69,8 +70,8 @@ def encode(
 ) -> None:
     """Compress videos into .vtok files. Their sound, tags and chapters are copied as they are.
 
-    With --size, --bitrate, --ratio, --psnr or --ssim the encoder chooses the quality of each group of frames; it reads
-    the source several times. With -o they are for each file.
+    With --size, --bitrate, --ratio, --psnr, --ssim or --vmaf the encoder chooses the quality of each group of frames;
+    it reads the source several times. With -o they are for each file.
 
     -o takes any number of videos, and folders of them; a video that fails does not stop the rest. With --workers or
     --engine ray they are encoded side by side, long ones in ranges; the files are the same to the last byte.
@@ -86,7 +87,7 @@ def encode(
     from vtok.video.times import parse_range, parse_rate
 
     start_seconds, end_seconds = parse_range(start, end, duration)
-    goal = goal_of(size=size, bitrate=bitrate, ratio=ratio, psnr=psnr, ssim=ssim)
+    goal = goal_of(size=size, bitrate=bitrate, ratio=ratio, psnr=psnr, ssim=ssim, vmaf=vmaf)
     if goal is not None and quality is not None:
         raise typer.BadParameter(f"--quality and --{goal.kind} are given: give one of them")
     settings = EncodeOptions(

@@ -30,6 +30,7 @@ Bitrate = Annotated[str | None, typer.Option(help="Bits per second of the file, 
 Ratio = Annotated[str | None, typer.Option(help="Bytes of raw frames for one byte of the file, at least, such as 20.")]
 Psnr = Annotated[str | None, typer.Option(help="PSNR-YUV in dB, within 0.1, such as 36.")]
 Ssim = Annotated[str | None, typer.Option(help="SSIM of luma, within 0.002, such as 0.97.")]
+Vmaf = Annotated[str | None, typer.Option(help="VMAF, within 0.5, such as 90; needs an ffmpeg with libvmaf.")]
 KeyframeSeconds = Annotated[
     float, typer.Option(help="Length of the groups that can be decoded on their own, in seconds.", min=0.01)
 ]

@@ -56,7 +56,7 @@ class EncodeResult:
             rate.
         notices: Conversions and omissions, one line each.
         incomplete: The reason why the source could not be read to its end, or None.
-        goal: How the size, bitrate, ratio, PSNR or SSIM that was asked for was reached, or None.
+        goal: How the size, bitrate, ratio, PSNR, SSIM or VMAF that was asked for was reached, or None.
     """
 
     source: str
@@ -91,6 +91,7 @@ def encode_file(
     ratio: float | None = None,
     psnr: float | None = None,
     ssim: float | None = None,
+    vmaf: float | None = None,
     tokenizer: VideoTokenizer | None = None,
     keyframe_seconds: float = 4.0,
     overwrite: bool = False,
@@ -118,6 +119,7 @@ def encode_file(
         ratio: Bytes of the raw frames, 4:2:0, for one byte of the whole file, at least.
         psnr: PSNR-YUV in dB, within 0.1.
         ssim: SSIM of luma, within 0.002.
+        vmaf: VMAF, within 0.5; needs an FFmpeg program with libvmaf.
         tokenizer: The tokenizer that encodes; default: the pretrained one of this package.
         keyframe_seconds: Length in seconds of the groups that can be decoded on their own.
         overwrite: Replace an existing target.
@@ -139,7 +141,7 @@ def encode_file(
     """
     options = EncodeOptions(
         quality=quality,
-        goal=goal_of(size=size, bitrate=bitrate, ratio=ratio, psnr=psnr, ssim=ssim),
+        goal=goal_of(size=size, bitrate=bitrate, ratio=ratio, psnr=psnr, ssim=ssim, vmaf=vmaf),
         keyframe_seconds=keyframe_seconds,
         allow_hdr=allow_hdr,
         image_rate=image_rate,

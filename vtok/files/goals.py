@@ -1,4 +1,4 @@
-"""What a file should come to, in place of a quality: a size, a bitrate, a ratio, a PSNR or an SSIM.
+"""What a file should come to, in place of a quality: a size, a bitrate, a ratio, a PSNR, an SSIM or a VMAF.
 
 `vtok.files.steering` finds the file that comes to it.
 """
@@ -17,11 +17,12 @@ _EXPECTED = {
     "ratio": "bytes of raw frames for one of the file, such as 20",
     "psnr": "dB, such as 36",
     "ssim": "above 0 and below 1, such as 0.97",
+    "vmaf": "above 0 and below 100, such as 90",
 }
-_LARGEST = {"size": 2.0**53, "bitrate": 2.0**53, "ratio": 1e6, "psnr": 99.0, "ssim": 1.0}
+_LARGEST = {"size": 2.0**53, "bitrate": 2.0**53, "ratio": 1e6, "psnr": 99.0, "ssim": 1.0, "vmaf": 100.0}
 _SIZES = ("size", "bitrate", "ratio")  # these limit the bytes of a file
 # Files may have this much less than a limit of bytes, and differ by this much from the others.
-_TOLERANCES = {"psnr": 0.1, "ssim": 0.002}
+_TOLERANCES = {"psnr": 0.1, "ssim": 0.002, "vmaf": 0.5}
 _LEAST_USED = 0.97
 
 
@@ -30,8 +31,9 @@ class Goal:
     """A value that a file should reach; make it with `goal_of`.
 
     Attributes:
-        kind: `size`, `bitrate` or `ratio`, which are never exceeded; `psnr` (PSNR-YUV, dB) or `ssim` (of luma).
-        value: Bytes, bits per second, raw bytes per byte, dB, or the SSIM.
+        kind: `size`, `bitrate` or `ratio`, which are never exceeded; `psnr` (PSNR-YUV, dB), `ssim` (of luma)
+            or `vmaf` (the default model, nothing scaled).
+        value: Bytes, bits per second, raw bytes per byte, dB, SSIM or VMAF.
 
     Raises:
         ConfigError: The value is outside its range.
@@ -74,6 +76,7 @@ class Goal:
             "ratio": f"ratio {value:.1f}",
             "psnr": f"PSNR-YUV {value:.2f} dB",
             "ssim": f"SSIM {value:.4f}",
+            "vmaf": f"VMAF {value:.2f}",
         }[self.kind]
 
 

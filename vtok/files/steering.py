@@ -29,7 +29,8 @@ from vtok.container.writer import ContainerWriter
 from vtok.errors import ConfigError, MediaError
 from vtok.files.goals import Goal
 from vtok.files.options import EncodeOptions
-from vtok.files.trials import NUM_COSTS, Coder, Costs, Forecast, mean_ssim, psnr_yuv, solved
+from vtok.files.trials import NUM_COSTS, Coder, Costs, Forecast, mean_ssim, mean_vmaf, psnr_yuv, solved
+from vtok.measure.vmaf import MISSING, find_ffmpeg
 from vtok.media.reader import VideoReader
 from vtok.model.pretrained_model import PretrainedModel
 from vtok.networks.arithmetic import choose_arithmetic
@@ -46,6 +47,7 @@ _DRIFT = 0.6  # how far the quality of a group may be from that of all
 _LAST_DRIFT = 1.5  # likewise of the last group, which is coded again until the file is as it should be
 # Of what is left for codes, so much is not used: forecasts are wrong now and then, and a group can be coded again.
 _RESERVE = 0.008
+_MEASURES = {"psnr": psnr_yuv, "ssim": mean_ssim, "vmaf": mean_vmaf}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +55,8 @@ class GoalReport:
     """How a goal was reached.
 
     Attributes:
-        kind: `size`, `bitrate`, `ratio`, `psnr` or `ssim`.
-        wanted: What was asked for, in bytes, bits per second, raw bytes per byte, dB, or as SSIM.
+        kind: `size`, `bitrate`, `ratio`, `psnr`, `ssim` or `vmaf`.
+        wanted: What was asked for, in bytes, bits per second, raw bytes per byte, dB, or as SSIM or VMAF.
         reached: What the file comes to, likewise.
         num_passes: Number of times that the source was read: to look, for each price, to encode (again), and to write.
         qualities: The quality of each group.
@@ -146,6 +148,9 @@ class Steering:
         self._goal: Goal = options.goal
         self._progress = progress
         self._num_passes = 0
+        self._vmaf_program = find_ffmpeg() if self._goal.kind == "vmaf" else None
+        if self._goal.kind == "vmaf" and self._vmaf_program is None:
+            raise ConfigError(f"a VMAF cannot be reached: {MISSING}")
         self._highest = float(model.networks.config.num_qualities)
         self._look = self._looked()
         self._forecast = Forecast(self._look.num_frames)
@@ -181,11 +186,10 @@ class Steering:
         )
 
     def _value(self, total: Costs) -> float:
-        """What a file with these costs comes to: bytes, dB or SSIM; rises with the quality."""
+        """What a file with these costs comes to: bytes, dB, SSIM or VMAF; rises with the quality."""
         if self._goal.is_size:
             return self._look.num_bytes(float(total[0]))
-        measure = psnr_yuv if self._goal.kind == "psnr" else mean_ssim
-        return measure(total, sum(self._look.num_frames))
+        return _MEASURES[self._goal.kind](total, sum(self._look.num_frames))
 
     def _shown(self, total: Costs) -> float:
         """The same in the units of the goal."""
@@ -313,7 +317,8 @@ class Steering:
     def _coder(self, part: SourcePart) -> Coder:
         options = self._options
         arithmetic = choose_arithmetic(options.device, options.precision)
-        return Coder(self._model, part.info, arithmetic, options.verify, sees=not self._goal.is_size)
+        sees = not self._goal.is_size
+        return Coder(self._model, part.info, arithmetic, options.verify, sees, self._vmaf_program)
 
     def _groups(self, part: SourcePart, is_wanted: Callable[[int], bool]) -> Iterator[list[SourceChunk]]:
         """Yield the chunks of each group; an empty list for one that is not wanted."""

@@ -3,7 +3,7 @@
 import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,16 +15,17 @@ from vtok.codec.group_decoder import decode_payload
 from vtok.codec.source import SourceChunk
 from vtok.container.groups import VideoGroup
 from vtok.measure.psnr_ssim import psnr, ssim
+from vtok.measure.vmaf import VmafMeter
 from vtok.model.pretrained_model import PretrainedModel
 from vtok.networks.arithmetic import Arithmetic
 from vtok.video.frame import Frame, VideoInfo
 
-# Sums over frames: coded bytes; squared errors of Y, U and V, each divided by the samples of a frame; 1 - SSIM.
+# Sums over frames: coded bytes; mean squared errors of Y, U and V; 1 - SSIM; 100 - VMAF.
 Costs = NDArray[np.float64]
-NUM_COSTS = 5
+NUM_COSTS = 6
 _LEAST = 1e-9  # of a cost, as logarithms are interpolated
 # Logarithms of costs per step of quality, for groups of which one quality is known.
-_USUAL_SLOPES = np.array([0.55, -0.35, -0.3, -0.3, -0.35])
+_USUAL_SLOPES = np.array([0.55, -0.35, -0.3, -0.3, -0.35, -0.35])
 
 
 def psnr_yuv(costs: Costs, num_frames: float) -> float:
@@ -38,6 +39,11 @@ def mean_ssim(costs: Costs, num_frames: float) -> float:
     return 1 - float(costs[4]) / num_frames
 
 
+def mean_vmaf(costs: Costs, num_frames: float) -> float:
+    """Return the mean VMAF of frames."""
+    return 100 - float(costs[5]) / num_frames
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Coder:
     """Codes one group at a time.
@@ -48,6 +54,7 @@ class Coder:
         arithmetic: Device and number format of the networks.
         verify: Decode the tokens of each group, and compare.
         sees: Whether frames are decoded too, and their errors counted.
+        vmaf_program: The program that measures VMAF too; see `vtok.measure.vmaf.find_ffmpeg`.
     """
 
     model: PretrainedModel
@@ -55,6 +62,7 @@ class Coder:
     arithmetic: Arithmetic
     verify: bool
     sees: bool
+    vmaf_program: str | None = None
 
     def code(
         self, chunks: Sequence[SourceChunk], quality: float, first_frame: int, advance: Callable[[int], None]
@@ -80,10 +88,22 @@ class Coder:
         costs = np.zeros(NUM_COSTS)
         costs[0] = len(group.coded)
         if self.sees:
+            costs[1:] = self._errors(chunks, group)
+        return group, costs
+
+    def _errors(self, chunks: Sequence[SourceChunk], group: VideoGroup) -> Costs:
+        """All costs but the bytes."""
+        errors = np.zeros(NUM_COSTS - 1)
+        program, width, height = self.vmaf_program, self.info.width, self.info.height
+        with VmafMeter(program, width=width, height=height) if program else nullcontext() as meter:
             for chunk, decoded in zip(chunks, self._decoded(group), strict=True):
                 for frame, other in zip(chunk.frames, decoded, strict=True):
-                    costs[1:] += _errors(frame, other)
-        return group, costs
+                    errors[:-1] += _errors(frame, other)
+                    if meter:
+                        meter.add(frame, other)
+            if meter:
+                errors[-1] = sum(100 - score for score in meter.finish().default)
+        return errors
 
     def _decoded(self, group: VideoGroup) -> Iterable[list[Frame]]:
         size = self.info.height, self.info.width
