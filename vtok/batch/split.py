@@ -93,7 +93,7 @@ def encode_split(
             for each in pending:
                 each.groups.cancel()
 
-    return write_encoded(options, source, target, coded, model=model, progress=lambda info: advance)
+    return write_encoded(options, source, target, coded, model=model, progress=lambda info, activity="": advance)
 
 
 def _ranges(chunks: Iterator[SourceChunk], group_chunks: int, groups_per_range: int) -> Iterator[_Scanned]:

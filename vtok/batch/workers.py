@@ -173,9 +173,10 @@ class _Batch:
         )
 
     def _is_long(self, source: Path) -> bool:
-        """Whether a source is split. Sequences of images, and sources encoded only in part, never are."""
+        """Whether a source is split. Images never are, nor is what is encoded in part or for a goal."""
         options = self._options
-        if options.start_seconds or options.end_seconds is not None or not source.is_file():
+        is_part = options.start_seconds or options.end_seconds is not None
+        if is_part or options.goal is not None or not source.is_file():
             return False
         with suppress(VtokError), VideoReader(source, image_rate=options.image_rate, allow_hdr=True) as reader:
             return is_long(reader.info, self._batch.split_seconds)

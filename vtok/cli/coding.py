@@ -12,6 +12,7 @@ from vtok.cli import options
 from vtok.cli.loading import load, set_threads
 from vtok.cli.output import Reporter
 from vtok.cli.workers import WorkerOptions
+from vtok.files.goals import goal_of
 from vtok.files.options import DecodeOptions, EncodeOptions
 from vtok.model.registry import DEFAULT_MODEL
 
@@ -37,7 +38,13 @@ _Compressed = Annotated[
 def encode(
     files: _Sources,
     output: options.OutputFolder = None,
-    quality: options.Quality = 5.0,
+    quality: options.Quality = None,
+    size: options.Size = None,
+    bitrate: options.Bitrate = None,
+    ratio: options.Ratio = None,
+    psnr: options.Psnr = None,
+    ssim: options.Ssim = None,
+    vmaf: options.Vmaf = None,
     keyframe_seconds: options.KeyframeSeconds = 4.0,
     start: options.Start = None,
     end: options.End = None,
@@ -63,10 +70,15 @@ def encode(
 ) -> None:
     """Compress videos into .vtok files. Their sound, tags and chapters are copied as they are.
 
+    With --size, --bitrate, --ratio, --psnr, --ssim or --vmaf the encoder chooses the quality of each group of frames;
+    it reads the source several times. With -o they are for each file.
+
     -o takes any number of videos, and folders of them; a video that fails does not stop the rest. With --workers or
     --engine ray they are encoded side by side, long ones in ranges; the files are the same to the last byte.
 
     Example: vtok encode holiday.mp4 holiday.vtok --quality 6
+
+    Example: vtok encode holiday.mp4 holiday.vtok --size 25MB
 
     Example: vtok encode videos/ more.mp4 -o coded/ --skip-existing
 
@@ -75,9 +87,13 @@ def encode(
     from vtok.video.times import parse_range, parse_rate
 
     start_seconds, end_seconds = parse_range(start, end, duration)
+    goal = goal_of(size=size, bitrate=bitrate, ratio=ratio, psnr=psnr, ssim=ssim, vmaf=vmaf)
+    if goal is not None and quality is not None:
+        raise typer.BadParameter(f"--quality and --{goal.kind} are given: give one of them")
     settings = EncodeOptions(
         model=model,
-        quality=quality,
+        quality=5.0 if quality is None else quality,
+        goal=goal,
         keyframe_seconds=keyframe_seconds,
         allow_hdr=allow_hdr,
         image_rate=None if image_rate is None else parse_rate(image_rate),

@@ -22,7 +22,15 @@ Threads = Annotated[int | None, typer.Option(help="Processor threads; default: a
 Start = Annotated[str | None, typer.Option(help="Begin here: seconds or HH:MM:SS after the first frame.")]
 End = Annotated[str | None, typer.Option(help="Stop before this: seconds or HH:MM:SS after the first frame.")]
 Duration = Annotated[str | None, typer.Option(help="Stop this long after the start: seconds or HH:MM:SS.")]
-Quality = Annotated[float, typer.Option(help="1 (smallest) to 9 (best).", min=1, max=9)]
+Quality = Annotated[float | None, typer.Option(help="1 (smallest) to 9 (best).", min=1, max=9, show_default="5")]
+Size = Annotated[
+    str | None, typer.Option(help="In place of a quality: size of the file, never exceeded, such as 25MB or 24MiB.")
+]
+Bitrate = Annotated[str | None, typer.Option(help="Bits per second of the file, never exceeded, such as 800k or 1.5M.")]
+Ratio = Annotated[str | None, typer.Option(help="Bytes of raw frames for one byte of the file, at least, such as 20.")]
+Psnr = Annotated[str | None, typer.Option(help="PSNR-YUV in dB, within 0.1, such as 36.")]
+Ssim = Annotated[str | None, typer.Option(help="SSIM of luma, within 0.002, such as 0.97.")]
+Vmaf = Annotated[str | None, typer.Option(help="VMAF, within 0.5, such as 90; needs an ffmpeg with libvmaf.")]
 KeyframeSeconds = Annotated[
     float, typer.Option(help="Length of the groups that can be decoded on their own, in seconds.", min=0.01)
 ]

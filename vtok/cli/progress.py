@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from vtok.benchmark.progress import Job, TimeLeft, job_name
 from vtok.cli.output import print_line
+from vtok.video.frame import Progress as FrameProgress
 from vtok.video.frame import VideoInfo
 
 LOG_SECONDS = 10.0
@@ -122,9 +123,7 @@ def display(*, quiet: bool, console: Console | None = None, log_seconds: float |
 
 
 @contextmanager
-def frame_progress(
-    verb: str, *, quiet: bool, console: Console | None = None
-) -> Iterator[Callable[[VideoInfo], Advance]]:
+def frame_progress(verb: str, *, quiet: bool, console: Console | None = None) -> Iterator[FrameProgress]:
     """Show the progress through the frames of one file; `display` explains `quiet` and `console`.
 
     Yields:
@@ -132,8 +131,9 @@ def frame_progress(
     """
     with display(quiet=quiet, console=console) as shown:
 
-        def begin(info: VideoInfo) -> Advance:
-            meter, total = Meter(verb, "frames", info.num_frames_from_header), info.num_frames_from_header or 0
+        def begin(info: VideoInfo, activity: str = "") -> Advance:
+            name = f"{verb} ({activity})" if activity else verb
+            meter, total = Meter(name, "frames", info.num_frames_from_header), info.num_frames_from_header or 0
             shown.show(meter)
 
             def advance(frames: int) -> None:

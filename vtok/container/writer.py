@@ -68,15 +68,19 @@ class ContainerWriter:
         Args:
             last_frame_ticks: Duration of the last frame, in units of the time base; 0 if it is not known.
         """
-        header = self._header.to_bytes()
-        if self.num_bytes >= _COPY_SHARE * len(header):
-            self._write_chunk(chunks.HEAD_COPY, header)
+        if self.num_copy_bytes(self.num_bytes):
+            self._write_chunk(chunks.HEAD_COPY, self._header.to_bytes())
         index_offset = 0
         if len(self._locations) <= chunks.MAX_CHUNK_BYTES:  # true up to 129 days in groups of 4 seconds
             index_offset = self.num_bytes
             self._write_chunk(chunks.INDEX, bytes(self._locations))
         self._write_chunk(chunks.DONE, pack_done(End(self.totals, index_offset, last_frame_ticks)))
         return self.totals
+
+    def num_copy_bytes(self, num_bytes: int) -> int:
+        """Return the bytes that the copy of the header takes in a file with `num_bytes` before it; it may have none."""
+        length = len(self._header.to_bytes())
+        return chunks.CHUNK_HEAD_BYTES + length + chunks.CRC_BYTES if num_bytes >= _COPY_SHARE * length else 0
 
     def _write_chunk(self, kind: bytes, payload: bytes) -> None:
         data = pack_chunk(kind, self._sequence, payload)

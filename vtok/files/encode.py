@@ -8,7 +8,7 @@ Audio packets do not go through the networks: they are copied unchanged.
 import os
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
@@ -22,7 +22,9 @@ from vtok.container.groups import VideoGroup
 from vtok.container.verification import verify_file
 from vtok.container.writer import ContainerWriter
 from vtok.errors import ChecksumError, ConfigError, MediaError
+from vtok.files.goals import goal_of
 from vtok.files.options import EncodeOptions
+from vtok.files.steering import GoalReport, steered
 from vtok.media.reader import VideoReader
 from vtok.model.loading import shared_model
 from vtok.model.pretrained_model import PretrainedModel
@@ -32,7 +34,7 @@ from vtok.system.atomic import check_target, open_atomically
 from vtok.system.paths import StrPath, is_vtok
 from vtok.system.sources import Sink, Writable, name_of
 from vtok.system.standard_streams import is_standard, local_file, standard_output
-from vtok.video.frame import Progress
+from vtok.video.frame import Progress, VideoInfo
 from vtok.video.times import played_seconds
 
 Advance = Callable[[int], None]  # called with the number of frames done since the last call
@@ -54,6 +56,7 @@ class EncodeResult:
             rate.
         notices: Conversions and omissions, one line each.
         incomplete: The reason why the source could not be read to its end, or None.
+        goal: How the size, bitrate, ratio, PSNR, SSIM or VMAF that was asked for was reached, or None.
     """
 
     source: str
@@ -65,14 +68,16 @@ class EncodeResult:
     kbit_per_second: float | None
     notices: list[str]
     incomplete: str | None
+    goal: GoalReport | None = None
 
     def summary(self) -> str:
         """Return one line for people."""
         rate = f", {self.kbit_per_second:.0f} kbit/s" if self.kbit_per_second else ""
         sound = f" with {self.num_audio_bytes} of sound" if self.num_audio_bytes else ""
+        goal = f", {self.goal.summary()}" if self.goal else ""
         return (
             f"{self.target}: {self.num_frames} frames, {self.num_bytes} bytes{sound}, "
-            f"{self.bits_per_pixel:.4f} bits per pixel{rate}"
+            f"{self.bits_per_pixel:.4f} bits per pixel{rate}{goal}"
         )
 
 
@@ -81,6 +86,12 @@ def encode_file(
     target: StrPath | Writable,
     *,
     quality: float = 5.0,
+    size: float | str | None = None,
+    bitrate: float | str | None = None,
+    ratio: float | None = None,
+    psnr: float | None = None,
+    ssim: float | None = None,
+    vmaf: float | None = None,
     tokenizer: VideoTokenizer | None = None,
     keyframe_seconds: float = 4.0,
     overwrite: bool = False,
@@ -101,7 +112,14 @@ def encode_file(
             standard input.
         target: The file to write, with a name that ends in `.vtok`; or `-` for standard output; or a binary file
             object, which needs only a `write` method and is not closed.
-        quality: 1 (smallest) to 9 (best).
+        quality: 1 (smallest) to 9 (best); of no effect with one of the following goals, for which the encoder chooses
+            the quality of each group.
+        size: Bytes of the file, sound and all else included, never exceeded: a number, or text such as `25MB`.
+        bitrate: Bits per second of the whole file, never exceeded: a number, or text such as `800k`.
+        ratio: Bytes of the raw frames, 4:2:0, for one byte of the whole file, at least.
+        psnr: PSNR-YUV in dB, within 0.1.
+        ssim: SSIM of luma, within 0.002.
+        vmaf: VMAF, within 0.5; needs an FFmpeg program with libvmaf.
         tokenizer: The tokenizer that encodes; default: the pretrained one of this package.
         keyframe_seconds: Length in seconds of the groups that can be decoded on their own.
         overwrite: Replace an existing target.
@@ -114,8 +132,8 @@ def encode_file(
             output and file objects cannot be read again, which a notice says.
         device: The device that the networks run on, one of `vtok.networks.arithmetic.DEVICES`.
         precision: The number format of the networks' products, one of `vtok.networks.arithmetic.PRECISIONS`.
-        progress: Called with the video's description; returns the function to call with the number of frames done
-            since its last call.
+        progress: Called with the video's description, and for a goal with the name of each pass; returns the function
+            to call with the number of frames done since its last call.
 
     Raises:
         VtokError: Encoding failed, for any reason. Then nothing was written and an existing target is unchanged; only
@@ -123,6 +141,7 @@ def encode_file(
     """
     options = EncodeOptions(
         quality=quality,
+        goal=goal_of(size=size, bitrate=bitrate, ratio=ratio, psnr=psnr, ssim=ssim, vmaf=vmaf),
         keyframe_seconds=keyframe_seconds,
         allow_hdr=allow_hdr,
         image_rate=image_rate,
@@ -151,8 +170,10 @@ def encode_with(
         check_target(target, [source], overwrite=overwrite)
         if not is_standard(target) and not is_vtok(target):
             raise ConfigError(f"{target}: unknown suffix {Path(target).suffix!r}. The name of the output ends in .vtok")
-    arithmetic = choose_arithmetic(options.device, options.precision)
     model = shared_model(options.model) if tokenizer is None else tokenizer.pretrained
+    if options.goal is not None:
+        return _encode_for_goal(options, source, target, model=model, overwrite=overwrite, progress=progress)
+    arithmetic = choose_arithmetic(options.device, options.precision)
 
     def coded(part: SourcePart, advance: Advance) -> Items:
         chunks = part.chunks(chunks_per_group(part.info, options.keyframe_seconds))
@@ -173,6 +194,43 @@ def encode_with(
                     advance(len(item.pts))
 
     return write_encoded(options, source, target, coded, model=model, overwrite=overwrite, progress=progress)
+
+
+def _encode_for_goal(
+    options: EncodeOptions,
+    source: StrPath,
+    target: StrPath | Sink,
+    *,
+    model: PretrainedModel,
+    overwrite: bool,
+    progress: Progress | None,
+) -> EncodeResult:
+    """Do the same, with the qualities at which the file comes to its goal."""
+    with local_file(source) as path, steered(path, source, options, model, progress) as (report, groups):
+
+        def coded(part: SourcePart, advance: Advance) -> Items:
+            remaining, pts = iter(groups), []
+            for chunk in part.chunks(chunks_per_group(part.info, options.keyframe_seconds)):
+                yield chunk.audio
+                pts += [frame.pts for frame in chunk.frames]
+                if chunk.ends_group:
+                    yield next_group(remaining, pts)
+                    pts = []
+                advance(len(chunk.frames))
+            if pts:
+                yield next_group(remaining, pts)
+
+        def next_group(remaining: Iterator[VideoGroup], pts: list[int]) -> VideoGroup:
+            group = next(remaining, None)
+            if group is None or list(group.pts) != pts:
+                raise MediaError(f"{source}: gives other frames each time it is read. Give a quality, not a goal")
+            return group
+
+        def write_progress(info: VideoInfo, activity: str = "write") -> Advance:
+            return progress(info, activity) if progress else (lambda frames: None)
+
+        result = write_encoded(options, path, target, coded, model=model, overwrite=overwrite, progress=write_progress)
+    return replace(result, source=str(source), goal=report)
 
 
 def write_encoded(

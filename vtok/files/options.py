@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
+from vtok.files.goals import Goal
 from vtok.model.registry import DEFAULT_MODEL
 from vtok.video.times import MAX_RATE, exact_seconds
 from vtok.video.values import require_real
@@ -45,6 +46,7 @@ class EncodeOptions(_PartOptions):
     Attributes:
         model: Name or file of the model, used if no tokenizer is given.
         quality: 1 (smallest) to 9 (best).
+        goal: What the file should come to, in place of the quality; see `vtok.files.goals`.
         keyframe_seconds: Length in seconds of the groups that can be decoded on their own; infinity for the longest.
         allow_hdr: Accept HDR video; its colours are cut to 8 bits without conversion.
         image_rate: Frames per second of a sequence of images; None for 25.
@@ -56,6 +58,7 @@ class EncodeOptions(_PartOptions):
 
     model: str = DEFAULT_MODEL
     quality: float = 5.0
+    goal: Goal | None = None
     keyframe_seconds: float = 4.0
     allow_hdr: bool = False
     image_rate: Fraction | None = None

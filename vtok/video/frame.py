@@ -6,7 +6,7 @@ Frames are planar 8-bit YCbCr 4:2:0, with the range and the matrix of the source
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,8 +64,16 @@ class Frame:
     pts: int
 
 
-Progress = Callable[[VideoInfo], Callable[[int], None]]
-"""Called with the video's data before the first frame; returns a function that takes the number of frames just done."""
+class Progress(Protocol):
+    """Shows how far a pass over a video is."""
+
+    def __call__(self, info: VideoInfo, activity: str = ...) -> Callable[[int], None]:
+        """Return a function that takes the number of frames just done.
+
+        Args:
+            info: The video's data, before the first frame.
+            activity: Name of the pass, if there are several.
+        """
 
 
 def guessed_matrix(height: int) -> int:
