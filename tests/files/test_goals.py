@@ -137,6 +137,15 @@ def test_what_cannot_be_reached_is_refused_with_what_can(goal, message, source, 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_goal_that_falls_between_two_files_is_told(tiny_tokenizer, tmp_path):
+    one = write_source(tmp_path / "one.mkv", panned(16, 16, 1, speed=1))
+    smallest = encode(one, tmp_path / "a.vtok", tiny_tokenizer, quality=1)
+    result = encode(one, tmp_path / "a.vtok", tiny_tokenizer, size=smallest.num_bytes + 1)
+    assert result.num_bytes <= smallest.num_bytes + 1
+    below = encode(one, tmp_path / "a.vtok", tiny_tokenizer, size=round(smallest.num_bytes * 1.02))
+    assert below.num_bytes >= 0.97 * below.goal.wanted or "the goal is not met exactly" in below.notices[-1]
+
+
 def test_progress_names_the_passes(source, tiny_tokenizer, tmp_path):
     passes = []
 

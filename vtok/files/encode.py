@@ -230,6 +230,8 @@ def _encode_for_goal(
             return progress(info, activity) if progress else (lambda frames: None)
 
         result = write_encoded(options, path, target, coded, model=model, overwrite=overwrite, progress=write_progress)
+    if options.goal is not None and not options.goal.is_met(report.reached):
+        result.notices.append(f"the goal is not met exactly: {report.summary()}")
     return replace(result, source=str(source), goal=report)
 
 
