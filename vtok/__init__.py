@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from vtok.files.decode import DecodeResult, decode_file
     from vtok.files.editing import EditResult, concat_files, cut_file
     from vtok.files.encode import EncodeResult, encode_file
+    from vtok.files.goals import GoalReport
     from vtok.files.inspection import FileInfo, file_info
-    from vtok.files.steering import GoalReport
     from vtok.measure.comparison import Comparison, compare_files
     from vtok.measure.stats import FileStats, file_stats
     from vtok.model.tokenizer import VideoTokenizer
@@ -78,7 +78,7 @@ _HOMES = {
     "EncodeResult": "vtok.files.encode",
     "FileInfo": "vtok.files.inspection",
     "FileStats": "vtok.measure.stats",
-    "GoalReport": "vtok.files.steering",
+    "GoalReport": "vtok.files.goals",
     "JobResult": "vtok.batch.plan",
     "LossBreakdown": "vtok.networks.losses",
     "ShardResult": "vtok.tokens.shards",

@@ -22,9 +22,9 @@ from vtok.container.groups import VideoGroup
 from vtok.container.verification import verify_file
 from vtok.container.writer import ContainerWriter
 from vtok.errors import ChecksumError, ConfigError, MediaError
-from vtok.files.goals import goal_of
+from vtok.files.goals import GoalReport, goal_of
 from vtok.files.options import EncodeOptions
-from vtok.files.steering import GoalReport, steered
+from vtok.files.steering import steered
 from vtok.media.reader import VideoReader
 from vtok.model.loading import shared_model
 from vtok.model.pretrained_model import PretrainedModel

@@ -80,6 +80,32 @@ class Goal:
         }[self.kind]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoalReport:
+    """How a goal was reached.
+
+    Attributes:
+        kind: `size`, `bitrate`, `ratio`, `psnr`, `ssim` or `vmaf`.
+        wanted: What was asked for, in bytes, bits per second, raw bytes per byte, dB, or as SSIM or VMAF.
+        reached: What the file comes to, likewise.
+        num_passes: Number of times that the source was read: to look, for each price, to encode (again), and to write.
+        qualities: The quality of each group.
+    """
+
+    kind: str
+    wanted: float
+    reached: float
+    num_passes: int
+    qualities: list[float]
+
+    def summary(self) -> str:
+        """A few words for people."""
+        lowest, highest = (f"{bound(self.qualities):.3g}" for bound in (min, max))
+        between = lowest if lowest == highest else f"{lowest} to {highest}"
+        goal = Goal(self.kind, self.wanted)
+        return f"{goal.text(self.reached)} of {goal.text(self.wanted)} at quality {between}"
+
+
 def goal_of(**values: float | str | None) -> Goal | None:
     """Return the goal whose value is given, as a number or as text with a unit; None if there is none.
 

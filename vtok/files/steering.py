@@ -27,7 +27,7 @@ from vtok.codec.source import SourceChunk, SourcePart
 from vtok.container.groups import VideoGroup
 from vtok.container.writer import ContainerWriter
 from vtok.errors import ConfigError, MediaError
-from vtok.files.goals import Goal
+from vtok.files.goals import Goal, GoalReport
 from vtok.files.options import EncodeOptions
 from vtok.files.trials import NUM_COSTS, Coder, Costs, Forecast, mean_ssim, mean_vmaf, psnr_yuv, solved
 from vtok.measure.vmaf import MISSING, find_ffmpeg
@@ -48,32 +48,6 @@ _LAST_DRIFT = 1.5  # likewise of the last group, which is coded again until the 
 # Of what is left for codes, so much is not used: forecasts are wrong now and then, and a group can be coded again.
 _RESERVE = 0.008
 _MEASURES = {"psnr": psnr_yuv, "ssim": mean_ssim, "vmaf": mean_vmaf}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GoalReport:
-    """How a goal was reached.
-
-    Attributes:
-        kind: `size`, `bitrate`, `ratio`, `psnr`, `ssim` or `vmaf`.
-        wanted: What was asked for, in bytes, bits per second, raw bytes per byte, dB, or as SSIM or VMAF.
-        reached: What the file comes to, likewise.
-        num_passes: Number of times that the source was read: to look, for each price, to encode (again), and to write.
-        qualities: The quality of each group.
-    """
-
-    kind: str
-    wanted: float
-    reached: float
-    num_passes: int
-    qualities: list[float]
-
-    def summary(self) -> str:
-        """A few words for people."""
-        lowest, highest = (f"{bound(self.qualities):.3g}" for bound in (min, max))
-        between = lowest if lowest == highest else f"{lowest} to {highest}"
-        goal = Goal(self.kind, self.wanted)
-        return f"{goal.text(self.reached)} of {goal.text(self.wanted)} at quality {between}"
 
 
 class GroupStore:
