@@ -7,7 +7,7 @@ from vtok.video.motion import ANCHOR, DISTANCES, MAX_VECTOR, NUM_FIELDS, STEPS, 
 
 
 def test_distances_lead_from_the_moved_frame_to_the_anchor():
-    frames = [*STEPS, (-1, ANCHOR)]
+    frames = [*STEPS, (ANCHOR - 8, ANCHOR)]
     assert [moved + d for (_, moved), d in zip(frames, DISTANCES, strict=True)] == [anchor for anchor, _ in frames]
 
 
