@@ -33,9 +33,9 @@ With bfloat16 in hardware, on 2 processors of an AMD EPYC, with the weights of t
 and 25.7 % of the processors' time of encoding 640x360 at qualities 1, 5, 7 and 9, with a prior that takes a ninth more
 time than today's, as measured on the Xeon.
 
-These figures are from before chunks were aligned by their motion. With it, on the EPYC, 128 frames of a street at
-640x360: 40 frames/s to encode and 49 to decode in bfloat16, 28 and 27.6 as a processor with AVX2 alone; peaks of 870 MB
-at 1280x720 and 3.4 GB at 3840x2160, both ways. They were taken by hand; `make bench` will measure them with the rest.
+These figures are from before motion. With it, on an AMD EPYC with bfloat16, 128 frames of a street at
+640x360: 36 frames/s to encode and 51 to decode, 27 and 27 in float32 with AVX2 alone; peaks of 862 and 958 MB
+at 1280x720, of 3.3 and 3.6 GB at 3840x2160. They were taken by hand; `make bench` will measure them with the rest.
 
 ## Beside other codecs
 At 640x360, in this process, so without start-up. x264 and SVT-AV1 are those of PyAV; decoding is to memory.

@@ -28,9 +28,8 @@ DATA = (
     "use were left out. No clip is part of this package. Nine other clips, from other sources, were for validation."
 )
 LIMITS = (
-    "Needs more bits than x264 at equal PSNR, most where things move in ways of their own; motion is followed within "
-    "eight frames only. At the lowest qualities fine texture is smoothed away. Little 1080p and animation was trained "
-    "on."
+    "Needs more bits than x264 at equal PSNR, most where things move in ways of their own. At the lowest qualities "
+    "fine texture is smoothed away. Little 1080p and animation was trained on."
 )
 
 
