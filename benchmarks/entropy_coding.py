@@ -33,7 +33,8 @@ from vtok.entropy.tables import probabilities_of
 from vtok.media.reader import VideoReader
 from vtok.media.writer import VideoWriter
 from vtok.model.tokenizer import VideoTokenizer
-from vtok.networks.prior import PriorMotion, motion_maps
+from vtok.networks.motion_maps import motion_maps
+from vtok.networks.prior import PriorMotion
 from vtok.system.memory import keep_freed_memory
 from vtok.video.frame import Frame, VideoInfo
 

@@ -27,7 +27,8 @@ from vtok.entropy.tables import (
 )
 from vtok.errors import FormatError, TruncatedError, WeightsError
 from vtok.networks.displaced_codes import displaced_codes
-from vtok.networks.prior import PriorMotion, checkerboard, delay, motion_maps
+from vtok.networks.motion_maps import motion_maps
+from vtok.networks.prior import PriorMotion, checkerboard, delay
 
 SINGLE_PASS = {
     "prior_num_single_pass": 1,

@@ -8,7 +8,7 @@ from support.integer_prior import plain_maps
 from support.motions import random_motion, video_motion
 from vtok.entropy.checkerboard import Checkerboard
 from vtok.entropy.motion_maps import motion_maps
-from vtok.networks.prior import motion_maps as float_maps
+from vtok.networks.motion_maps import motion_maps as float_maps
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 5), (7, 8), (23, 40)])

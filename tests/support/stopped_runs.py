@@ -101,6 +101,7 @@ def _run(action, fault, stderr):
     sys.stderr = sys.stderr or os.fdopen(2, "w")  # the tests themselves may run with closed streams
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what runs in the background
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # likewise nohup
     if fault:
         fault.arm()
     action()

@@ -1,4 +1,4 @@
-"""What the exact prior sees of a chunk's motion: the maps of `vtok.networks.prior.motion_maps` as small integers."""
+"""What the exact prior sees of a chunk's motion: the maps of `vtok.networks.motion_maps` as small integers."""
 
 import numpy as np
 import torch

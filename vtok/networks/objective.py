@@ -26,8 +26,9 @@ from vtok.networks.displaced_codes import displaced_codes, is_displaced
 from vtok.networks.klt import PATCH
 from vtok.networks.latent_model import LatentModel
 from vtok.networks.motion import restore
+from vtok.networks.motion_maps import motion_maps
 from vtok.networks.planes import Planes
-from vtok.networks.prior import Distribution, PriorMotion, delay, motion_maps
+from vtok.networks.prior import Distribution, PriorMotion, delay
 
 # A block is displaced against the chunk before where that makes its first channels this much cheaper, after a vector.
 DISPLACEMENT_FACTOR = 1.05

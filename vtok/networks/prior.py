@@ -2,7 +2,7 @@
 
 The prior gives every code a location and a scale of a symmetric distribution over integers. It looks at:
 
-* the two previous latent frames at and around the position, displaced by the motion, and the motion (`motion_maps`);
+* the two previous latent frames at and around the position, displaced by the motion, and the motion (`motion_maps.py`);
 * all channel groups before the code's own, in a 3x3 neighbourhood (groups go from the most to the least important);
 * the code's own group in two passes over a checkerboard: in the second pass, the four neighbours of the first.
 
@@ -28,12 +28,12 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from vtok.networks.layers import NearConv2d, QualityTable, conv, zero_conv
+from vtok.networks.motion_maps import NUM_MOTION_MAPS
 
 NUM_GATES = 4  # temporal gate, spatial gate, correction, log2 of the scale's factor
 NUM_MAGNITUDES = 6
 NUM_GATES_SINGLE_PASS = 3  # temporal gate, correction, log2 of the scale's factor
 NUM_MAGNITUDES_SINGLE_PASS = 3
-NUM_MOTION_MAPS, MAX_DIGITS = 3, 8  # see `motion_maps`
 LOG2_SCALE_RANGE = (-4.0, 7.0)
 MIN_PROBABILITY = 2.0**-16
 
@@ -51,7 +51,7 @@ class PriorMotion(NamedTuple):
     Attributes:
         previous: For each latent frame, the codes of the one before, displaced (`vtok.networks.displaced_codes`), `[b,
             n, T, H, W]`; zero for the first.
-        maps: The maps of `motion_maps`, `[b * T, 3, H, W]`.
+        maps: The maps of `vtok.networks.motion_maps`, `[b * T, 3, H, W]`.
     """
 
     previous: Tensor
@@ -291,24 +291,6 @@ class Prior(nn.Module):
         constant, slope, bend = self.tail_weight
         weight = torch.sigmoid(constant + log2_scale * (slope + bend * log2_scale))
         return weight, (self.tail_ratio[0] + self.tail_ratio[1] * log2_scale).clamp(0.5, 4.0)
-
-
-def motion_maps(fields: Tensor, h: int, w: int) -> Tensor:
-    """What the prior sees of fields `[b, T, 8, 2, rows, columns]`: maps `[b * T, 3, h, w]`, in eighths from 0 to 1.
-
-    Whether a position is displaced against the chunk before; the size of its vector; and the sum of the sizes of the
-    alignment's vectors. A size is the number of binary digits of |horizontal| + |vertical|, in quarters of a pixel, at
-    most 8; of the alignment's sum, the two lowest digits do not count.
-    """
-    sizes = fields.abs().int().sum(3).flatten(0, 1)
-    displacement, alignment = sizes[:, -1], sizes[:, :-1].sum(1) // 4
-    maps = [(displacement > 0).float(), *(_num_digits(x) / MAX_DIGITS for x in (displacement, alignment))]
-    return torch.stack(maps, dim=1).repeat_interleave(2, 2).repeat_interleave(2, 3)[:, :, :h, :w]
-
-
-def _num_digits(sizes: Tensor) -> Tensor:
-    """Number of binary digits of `sizes`, at most `MAX_DIGITS`, as floats."""
-    return torch.stack([sizes >= 1 << k for k in range(MAX_DIGITS)]).sum(0).float()
 
 
 def checkerboard(h: int, w: int, *, device: torch.device) -> Tensor:
