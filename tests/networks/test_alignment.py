@@ -34,6 +34,22 @@ def test_alignment_is_undone(h, w, spread):
         torch.testing.assert_close(after, before, rtol=0, atol=2e-6)
 
 
+@pytest.mark.parametrize("samples_together", [1 << 21, 1000])
+def test_without_gradients_alignment_is_undone_in_place(samples_together, monkeypatch):
+    planes, vectors = random_planes(45, 71, b=2), fields(45, 71, b=2)
+    expected = align(planes, vectors)
+    monkeypatch.setattr("vtok.networks.motion.MAX_SAMPLES_TOGETHER", samples_together)
+    with torch.no_grad():
+        aligned = align(planes, vectors)
+        for before, after in zip(expected, aligned, strict=True):
+            torch.testing.assert_close(after, before, rtol=0, atol=2e-6)
+        place = aligned.y.data_ptr()
+        restored = restore(aligned, vectors)
+    assert restored.y.data_ptr() == place
+    for before, after in zip(planes, restored, strict=True):
+        torch.testing.assert_close(after, before, rtol=0, atol=2e-6)
+
+
 def test_still_chunks_stay_as_they_are():
     planes = random_planes(64, 96)
     for before, after in zip(planes, align(planes, torch.zeros(1, 7, 2, 4, 6)), strict=True):

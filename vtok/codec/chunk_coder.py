@@ -29,6 +29,7 @@ from vtok.networks.klt import PATCH
 from vtok.networks.motion import restore
 from vtok.networks.planes import Planes
 from vtok.networks.quantizer import prefer_cheap_codes
+from vtok.system.memory import give_back_freed_memory
 from vtok.system.threads import use_threads
 from vtok.video.frame import Frame, Plane, VideoInfo
 from vtok.video.motion import ANCHOR, ChunkMotion, Vectors
@@ -58,6 +59,11 @@ class _Coder:
         if not 1 <= quality <= highest:
             raise ConfigError(f"quality is {quality:g}; expected 1 (smallest) to {highest} (best)")
         return torch.tensor([float(quality)], dtype=torch.float32, device=self._arithmetic.device)
+
+    def _end_step(self) -> None:
+        """A step ends whose buffers are of no use to the next: they are given back if they are large."""
+        if len(self._strips) > 1:
+            give_back_freed_memory()
 
     def _planes(self, samples: Sequence[Tensor]) -> Planes:
         y, u, v = (plane.to(self._arithmetic.device) for plane in samples)
@@ -89,11 +95,13 @@ class ChunkDecoder(_Coder):
         use_threads(self._num_threads)
         of_chunk = self._quality_tensor(quality)
         chunk, hint = self._synthesised(tokens.codes, of_chunk)
+        self._end_step()
         alignment = tokens.motion.fields[:-1]
         if alignment.any():
             chunk = restore(chunk, torch.from_numpy(alignment)[None].to(self._arithmetic.device))
         if hint is not None and self._last is not None:
             self._blend(chunk, self._planes(self._last), hint, of_chunk)
+        self._end_step()
         samples = chunk.to_uint8(full_range=self._info.is_full_range)
         y, u, v = (plane[:, -1:].clone() for plane in samples)
         self._last = y, u, v
@@ -192,14 +200,17 @@ class ChunkEncoder(_Coder):
         """
         use_threads(self._num_threads)
         searched = frames if isinstance(frames, SearchedChunk) else self.search(frames)
+        self._end_step()
         planes = self._planes([torch.from_numpy(plane)[None] for plane in searched.samples])
         frame = planes.frames(ANCHOR, ANCHOR + 1).to_uint8(full_range=True)[0][0, 0].cpu().numpy()
         vectors = torch.from_numpy(searched.alignment)[None].to(self._arithmetic.device)
         chunk, vectors = choose_alignment(self._model, planes, vectors, self._quality)
+        self._end_step()
         alignment = vectors[0].cpu().numpy()
         del planes
         displacement = self._past.field(frame, chunk, alignment)
         codes = self._codes_of(chunk, self._past.displaced(displacement))
+        self._end_step()
         self._past.add(codes)
         return ChunkTokens(codes, ChunkMotion(np.concatenate([alignment, displacement[None]])))
 

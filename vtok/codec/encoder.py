@@ -64,10 +64,11 @@ def encode_chunks(
     group = new_group()
     # The chunks of large frames that wait would take more memory than the time that is won is worth.
     is_large = info.width * info.height > _LARGE_FRAME
+    depth = 1 if is_large else DEPTH
     with (
-        ahead(chunks, depth=1 if is_large else DEPTH) as read,
+        ahead(chunks, depth=depth) as read,
         nullcontext(_searched(encoder, read)) if is_large else ahead(_searched(encoder, read), depth=1) as searched,
-        ahead(_coded(encoder, searched), depth=DEPTH) as coded,
+        ahead(_coded(encoder, searched), depth=depth) as coded,
         num_threads(entropy_coding_threads()),
     ):
         for chunk, tokens in coded:
@@ -85,7 +86,10 @@ def encode_chunks(
 def _searched(encoder: ChunkEncoder, chunks: Iterable[SourceChunk]) -> Iterator[tuple[CodedChunk, SearchedChunk]]:
     """Yield each chunk with its motion."""
     for frames, audio, ends_group in chunks:
-        yield CodedChunk([frame.pts for frame in frames], audio, ends_group), encoder.search(frames)
+        chunk = CodedChunk([frame.pts for frame in frames], audio, ends_group)
+        searched = encoder.search(frames)
+        del frames  # the search has copied them
+        yield chunk, searched
 
 
 def _coded(

@@ -29,7 +29,7 @@ from vtok.video.motion import BLOCK, STEPS, UNITS
 
 # Steps whose frames differ are taken together: the positions in STEPS of each level, in the order of the analysis.
 LEVELS = ((3, 4, 5, 6), (1, 2), (0,))
-MAX_SAMPLES_TOGETHER = 1 << 21  # of a plane; where planes are larger, steps are taken one by one, in less memory
+MAX_SAMPLES_TOGETHER = 1 << 21  # of a plane; larger planes are taken step by step or in parts, in less memory
 UPDATE = 0.5  # share of a step's difference that the anchor takes over; without it, alignment costs bits
 
 
@@ -50,17 +50,25 @@ def align(planes: Planes, vectors: Tensor) -> Planes:
         vectors: Fields of the alignment in quarters of a pixel, `[b, 7, 2, rows, columns]`, see
             `vtok.video.motion.ChunkMotion`.
     """
-    return _planes(_still(_analyse(frames, vectors)) for frames in _planes_of(planes))
+    return _planes(_still(_analyse(frames, vectors)) for frames in _planes_of(planes, copy=_is_in_place()))
 
 
 def restore(planes: Planes, vectors: Tensor) -> Planes:
-    """Undo `align`: the chunks that it gives for `planes`, up to the rounding of floating point."""
-    return _planes(_synthesise(_still(frames, inverse=False), vectors) for frames in _planes_of(planes))
+    """Undo `align`: the chunks that it gives for `planes`, up to the rounding of floating point.
+
+    Without gradients, `planes` are overwritten.
+    """
+    return _planes(_synthesise(_still(frames, inverse=False), vectors) for frames in _planes_of(planes, copy=False))
 
 
-def _planes_of(planes: Planes) -> Iterable[Tensor]:
+def _is_in_place() -> bool:
+    """Whether frames are changed in place: chunks of large ones have hundreds of megabytes, but gradients need both."""
+    return not torch.is_grad_enabled()
+
+
+def _planes_of(planes: Planes, *, copy: bool) -> Iterable[Tensor]:
     """Luma `[b, t, 1, h, w]`, then both chroma planes together `[b, t, 2, h, w]`."""
-    yield planes.y.unsqueeze(2).float()
+    yield planes.y.unsqueeze(2).to(torch.float32, copy=copy)
     yield torch.stack([planes.u, planes.v], dim=2).float()
 
 
@@ -74,7 +82,11 @@ def _still(frames: Tensor, *, inverse: bool = True) -> Tensor:
     """The Haar transform of still frames `[b, 8, c, h, w]`, or its inverse."""
     matrix = _haar(frames.device)[1 if inverse else 0]
     with torch.autocast(frames.device.type, enabled=False):
-        return (matrix @ frames.flatten(2)).view_as(frames)
+        if not _is_in_place():
+            return (matrix @ frames.flatten(2)).view_as(frames)
+        for rows in torch.split(frames, max(1, MAX_SAMPLES_TOGETHER // frames[:, :, :, 0].numel()), dim=3):
+            rows.copy_((matrix @ rows.flatten(2)).view_as(rows))
+    return frames
 
 
 @cache
@@ -98,7 +110,7 @@ def _analyse(frames: Tensor, vectors: Tensor) -> Tensor:
         high = moved - _sample(anchors, grid)
         low = anchors + UPDATE * _spread(high, grid)
         _put(x, level, low, high)
-    return torch.stack(x, dim=1)
+    return frames if _is_in_place() else torch.stack(x, dim=1)
 
 
 def _synthesise(bands: Tensor, vectors: Tensor) -> Tensor:
@@ -109,7 +121,7 @@ def _synthesise(bands: Tensor, vectors: Tensor) -> Tensor:
         low, high = (torch.stack([x[STEPS[k][i]] for k in level], dim=1).flatten(0, 1) for i in (0, 1))
         anchors = low - UPDATE * _spread(high, grid)
         _put(x, level, anchors, high + _sample(anchors, grid))
-    return torch.stack(x, dim=1)
+    return bands if _is_in_place() else torch.stack(x, dim=1)
 
 
 def _levels(frames: Tensor) -> tuple[tuple[int, ...], ...]:
@@ -122,7 +134,10 @@ def _put(x: list[Tensor], level: tuple[int, ...], anchors: Tensor, moved: Tensor
     """Put the frames of a level's steps, `[b * steps, c, h, w]`, to their places."""
     for frames, i in ((anchors, 0), (moved, 1)):
         for k, frame in zip(level, rearrange(frames, "(b k) c h w -> k b c h w", k=len(level)), strict=True):
-            x[STEPS[k][i]] = frame
+            if _is_in_place():
+                x[STEPS[k][i]].copy_(frame)
+            else:
+                x[STEPS[k][i]] = frame
 
 
 def _grid(vectors: Tensor, frames: Tensor) -> Tensor:
