@@ -50,6 +50,16 @@ def decode(tokens: list[ChunkTokens], info: VideoInfo, precision: str) -> NDArra
     return np.stack([frame.y for frame in frames])
 
 
+def decode_elsewhere(tokens: list[ChunkTokens], info: VideoInfo, environment: dict[str, str]) -> NDArray[np.uint8]:
+    """The same in float32, by a process of its own whose environment makes it another processor."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "tokens"
+        path.write_bytes(pickle.dumps((tokens, info)))
+        subprocess.run([sys.executable, __file__, "--only-decode", str(path)], env=os.environ | environment, check=True)
+        pixels: NDArray[np.uint8] = np.load(path.with_suffix(".npy"))
+        return pixels
+
+
 def show(pixels: NDArray[np.uint8], expected: NDArray[np.uint8]) -> None:
     """Print how far luma is from what is expected, in the first chunk and in the last."""
     for name, part in (("first", slice(0, FRAMES_PER_CHUNK)), ("last", slice(-FRAMES_PER_CHUNK, None))):
@@ -62,24 +72,19 @@ def show(pixels: NDArray[np.uint8], expected: NDArray[np.uint8]) -> None:
         )
 
 
-def main(video: Path = SAMPLE, expected: Path | None = None) -> None:
-    """Measure `video`; with `expected`, the tokens and pixels of another processor, compare with these only."""
+def main(video: Path = SAMPLE, only_decode: Path | None = None) -> None:
+    """Measure `video`; or, as another process asks, decode the tokens in `only_decode` to an array beside that file."""
+    torch.set_num_threads(2)
+    if only_decode is not None:
+        np.save(only_decode.with_suffix(".npy"), decode(*pickle.loads(only_decode.read_bytes()), "float32"))
+        return
     with VideoReader(video) as reader:
         info, frames = reader.info, list(islice(reader, NUM_FRAMES))
-    torch.set_num_threads(2)
-    if expected is not None:
-        tokens, pixels = pickle.loads(expected.read_bytes())
-        show(decode(tokens, info, "float32"), pixels)
-        return
     tokens = encode(frames, info, "float32")
     pixels = decode(tokens, info, "float32")
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "expected"
-        path.write_bytes(pickle.dumps((tokens, pixels)))
-        for name, environment in PROCESSORS.items():
-            print(name, flush=True)
-            command = [sys.executable, __file__, "--video", str(video), "--expected", str(path)]
-            subprocess.run(command, env=os.environ | environment, check=True)
+    for name, environment in PROCESSORS.items():
+        print(name)
+        show(decode_elsewhere(tokens, info, environment), pixels)
     for precision in ("float32", "bfloat16"):
         for count in (1, 2, 3, 4):
             for height, (strips.MAX_POSITIONS, strips.MIN_ROWS) in (("whole", WHOLE), ("in strips", SMALL)):

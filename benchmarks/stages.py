@@ -14,7 +14,7 @@ import numpy as np
 
 from vtok.codec.chunk_coder import FRAMES_PER_CHUNK, ChunkDecoder, ChunkEncoder
 from vtok.codec.chunk_tokens import ChunkTokens
-from vtok.entropy.frame_coder import PriorGroupDecoder, PriorGroupEncoder
+from vtok.entropy.group_coder import PriorGroupDecoder, PriorGroupEncoder
 from vtok.entropy.integer_products import entropy_coding_threads
 from vtok.entropy.tables import PassDecoder, PassEncoder
 from vtok.media.reader import VideoReader

@@ -11,7 +11,7 @@ from support.commands import assert_failed, documented_attributes, in_folder
 from support.videos import write_video
 from vtok.batch.plan import BatchResult, JobResult
 from vtok.cli.app import with_command
-from vtok.entropy.frame_coder import PriorGroupDecoder
+from vtok.entropy.group_coder import PriorGroupDecoder
 from vtok.errors import ChecksumError
 from vtok.files import encode as codec
 

@@ -15,7 +15,8 @@ from support.motions import random_motion, video_motion
 from vtok.entropy import exact_prior as module
 from vtok.entropy.channel_flags import CODED, RARE, RARE_EXPONENTS, REPEATED, choose_flags
 from vtok.entropy.exact_prior import ExactPrior
-from vtok.entropy.frame_coder import FrameCoder, PriorGroupDecoder, PriorGroupEncoder
+from vtok.entropy.frame_coder import FrameCoder
+from vtok.entropy.group_coder import PriorGroupDecoder, PriorGroupEncoder
 from vtok.entropy.range_coder import FREQUENCY_TOTAL, reference_encode
 from vtok.entropy.tables import (
     NUM_LEVELS,
@@ -174,7 +175,7 @@ def test_frames_that_are_repeated_cost_next_to_nothing(exact_prior):
 def test_a_repeat_of_nothing_is_zeros(exact_prior, monkeypatch):
     codes = np.full((1, 12, 3, 4), 128, np.uint8)
     flags = lambda *_, **__: np.full(12, REPEATED, np.uint8)  # noqa: E731
-    monkeypatch.setattr("vtok.entropy.frame_coder.choose_flags", flags)
+    monkeypatch.setattr("vtok.entropy.group_coder.choose_flags", flags)
     assert np.array_equal(decode(exact_prior, 5, encode(exact_prior, 5, codes), codes.shape), codes)
 
 
@@ -226,7 +227,7 @@ def test_any_choice_of_flags_that_holds_all_codes_can_be_decoded(exact_prior, mo
 
     for choose in (None, all_coded, all_rare, mixed):
         if choose:
-            monkeypatch.setattr("vtok.entropy.frame_coder.choose_flags", choose)
+            monkeypatch.setattr("vtok.entropy.group_coder.choose_flags", choose)
         payload = encode(exact_prior, 5, codes)
         sizes.append(len(payload))
         assert np.array_equal(decode(exact_prior, 5, payload, codes.shape), codes)

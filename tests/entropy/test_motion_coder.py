@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.integer_motion import MotionReference
-from vtok.entropy.motion_coder import MotionDecoder, MotionEncoder, MotionMeter
-from vtok.entropy.motion_symbols import coder_tables
+from vtok.entropy.motion_coder import MotionDecoder, MotionEncoder, MotionWalk
+from vtok.entropy.motion_symbols import SymbolCounter, coder_tables
 from vtok.entropy.motion_tables import NUM_TABLES
 from vtok.errors import ConfigError, FormatError
 from vtok.video.motion import MAX_VECTOR, NUM_FIELDS, ChunkMotion, motion_size, predicted_field
@@ -86,6 +86,19 @@ def test_round_trip_and_reference(seed, size, kinds):
     for motion in motions:
         for field, expected in zip(reference.pull(), motion.fields, strict=True):
             assert field == {place: tuple(expected[:, *place].tolist()) for place in np.ndindex(expected.shape[1:])}
+
+
+class MotionMeter:
+    """Tells the ideal bits of the motion of chunks that are pushed one by one, as those of one group."""
+
+    def __init__(self):
+        self.symbols, self.walk, self.bits = SymbolCounter(), None, 0.0
+
+    def push(self, motion):
+        self.walk = self.walk or MotionWalk(self.symbols, *motion.fields.shape[2:])
+        self.walk.code(motion)
+        before, self.bits = self.bits, self.symbols.ideal_bits()
+        return self.bits - before
 
 
 def test_motion_is_not_changed_by_coding():

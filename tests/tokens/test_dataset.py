@@ -11,7 +11,7 @@ from support.coded_files import random_codes, random_motions, write_codes
 from support.models import set_hash
 from vtok import TokenDataset
 from vtok.container.reader import ContainerReader
-from vtok.entropy.frame_coder import PriorGroupDecoder
+from vtok.entropy.group_coder import PriorGroupDecoder
 from vtok.errors import ChecksumError, ConfigError, MediaError
 
 LENGTHS = {"a": 7, "b": 2, "c": 5}

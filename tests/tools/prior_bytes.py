@@ -54,7 +54,7 @@ def digests():
     """The version of PyTorch, and for each quality the number and SHA-256 of the bytes, checked by decoding them."""
     import torch
 
-    from vtok.entropy.frame_coder import PriorGroupDecoder, PriorGroupEncoder
+    from vtok.entropy.group_coder import PriorGroupDecoder, PriorGroupEncoder
     from vtok.model.tokenizer import VideoTokenizer
 
     prior = VideoTokenizer.from_pretrained().pretrained.exact_prior

@@ -8,7 +8,7 @@ from vtok.codec.chunk_tokens import ChunkTokens
 from vtok.container.groups import VideoGroup, frame_range
 from vtok.container.header import FileHeader
 from vtok.entropy.exact_prior import ExactPrior
-from vtok.entropy.frame_coder import PriorGroupDecoder
+from vtok.entropy.group_coder import PriorGroupDecoder
 from vtok.entropy.group_payload import GroupPayload
 from vtok.entropy.motion_coder import MotionDecoder
 from vtok.errors import FormatError

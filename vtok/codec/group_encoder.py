@@ -5,7 +5,7 @@ from vtok.codec.chunk_tokens import ChunkTokens
 from vtok.codec.group_decoder import decode_payload
 from vtok.container.groups import VideoGroup, stored_quality
 from vtok.entropy.exact_prior import ExactPrior
-from vtok.entropy.frame_coder import PriorGroupEncoder
+from vtok.entropy.group_coder import PriorGroupEncoder
 from vtok.entropy.group_payload import GroupPayload
 from vtok.entropy.motion_coder import MotionEncoder
 from vtok.video.frame import VideoInfo

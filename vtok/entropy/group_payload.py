@@ -2,7 +2,7 @@
 
     u32       length of the motion bytes
     motion    `vtok.entropy.motion_coder`
-    codes     `vtok.entropy.frame_coder`, to the end
+    codes     `vtok.entropy.group_coder`, to the end
 
 Nothing here needs torch.
 """

@@ -20,7 +20,7 @@ import numpy as np
 from vtok.entropy.motion_contexts import EQUAL, UnitFacts
 from vtok.entropy.motion_field import FieldWalk
 from vtok.entropy.motion_layout import BLOCKS, Integers, motion_layout
-from vtok.entropy.motion_symbols import MotionSymbols, SymbolCounter, SymbolReader, SymbolWriter
+from vtok.entropy.motion_symbols import MotionSymbols, SymbolReader, SymbolWriter
 from vtok.entropy.motion_tables import FIRST_EQUAL, FIRST_GUESS, FIRST_KIND
 from vtok.errors import ConfigError, FormatError
 from vtok.video.motion import MAX_VECTOR, NUM_FIELDS, ChunkMotion, Vectors, motion_size, predicted_field
@@ -176,23 +176,6 @@ class MotionDecoder:
         if not self._num_left and not self._symbols.is_exhausted():
             raise FormatError("bytes are left over after the motion of a group: they are damaged")
         return motion
-
-
-class MotionMeter:
-    """Tells the ideal code lengths of the motion of chunks that are pushed one by one, as those of one group."""
-
-    def __init__(self) -> None:
-        self._symbols = SymbolCounter()
-        self._walk: MotionWalk | None = None
-        self._bits = 0.0
-
-    def push(self, motion: ChunkMotion) -> float:
-        """The ideal code length of the motion of the next chunk, in bits: the bound for any coder."""
-        if self._walk is None:
-            self._walk = MotionWalk(self._symbols, *motion.fields.shape[2:])
-        self._walk.code(motion)
-        before, self._bits = self._bits, self._symbols.ideal_bits()
-        return self._bits - before
 
 
 def _checked_shape(motion: ChunkMotion) -> tuple[int, ...]:
