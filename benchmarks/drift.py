@@ -76,7 +76,8 @@ def main(video: Path = SAMPLE, only_decode: Path | None = None) -> None:
     """Measure `video`; or, as another process asks, decode the tokens in `only_decode` to an array beside that file."""
     torch.set_num_threads(2)
     if only_decode is not None:
-        np.save(only_decode.with_suffix(".npy"), decode(*pickle.loads(only_decode.read_bytes()), "float32"))
+        tokens, info = pickle.loads(only_decode.read_bytes())
+        np.save(only_decode.with_suffix(".npy"), decode(tokens, info, "float32"))
         return
     with VideoReader(video) as reader:
         info, frames = reader.info, list(islice(reader, NUM_FRAMES))

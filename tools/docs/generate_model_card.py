@@ -15,6 +15,7 @@ import av
 import numpy as np
 import typer
 from generate_quality import jpeg
+from motion_edges import Edges, picture_of_edges
 from weaknesses import PRESET, SUBJECTS, Measured, Subject, measure
 
 import vtok.version
@@ -26,6 +27,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 MAX_PICTURE_BYTES = 48_000
 NUM_FRAMES = 64
 QUALITIES = (2, 5, 8)
+EDGE_QUALITIES = (2, 5)
 UNEVEN = 2
 """The page mentions the worst frame of a clip if it is more than this number of dB worse than the median one."""
 _NAMES = {"bpp": "bits per pixel", "psnr_yuv": "PSNR-YUV", "ssim_y": "SSIM", "ms_ssim_y": "MS-SSIM", "vmaf": "VMAF"}
@@ -65,6 +67,31 @@ def measured_table(all_measured: list[Measured]) -> str:
     return table(head, rows)
 
 
+def edges_section(
+    subjects: Sequence[Subject],
+    docs: Path,
+    *,
+    tokenizer: VideoTokenizer,
+    qualities: Sequence[int],
+    num_frames: int,
+) -> str:
+    """The table of the edges of motion in the clips that move, and a picture of each."""
+    rows: list[tuple[Any, ...]] = []
+    pictures = []
+    for number, subject in enumerate((subject for subject in subjects if subject.moves), start=1):
+        edges, image = picture_of_edges(subject, qualities, num_frames, tokenizer)
+        name = f"images/model_card_motion_{number}.jpg"
+        (docs / name).write_bytes(jpeg(image, MAX_PICTURE_BYTES // 2))
+        rows += [(subject.title, quality, *_cells(of)) for quality, of in zip(qualities, edges, strict=True)]
+        pictures.append(f"![{subject.title}: source, and vtok at qualities {qualities}]({name})")
+    head = ("clip", "quality", "edges where vectors differ, %", "change across them / beside them")
+    return "\n\n".join([table(head, rows), *pictures])
+
+
+def _cells(edges: Edges) -> tuple[str, str]:
+    return f"{100 * edges.share:.0f}", number_text(edges.ratio, 3)
+
+
 def figures_table(card: dict[str, Any]) -> str:
     """The card's figures of each codec and setting, for the measures that it has."""
     figures: dict[str, dict[str, float]] = card["figures"]
@@ -95,7 +122,7 @@ def paragraph(text: str) -> str:
     return textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False)
 
 
-def page(card: dict[str, Any], weights: Path, all_measured: list[Measured], sections: list[str]) -> str:
+def page(card: dict[str, Any], weights: Path, all_measured: list[Measured], sections: list[str], edges: str) -> str:
     """The whole page."""
     configuration, training = card["configuration"], card["training"]
     num_clips = {record["num_clips"] for record in card["figures"].values()}
@@ -123,6 +150,7 @@ def page(card: dict[str, Any], weights: Path, all_measured: list[Measured], sect
         num_frames=max(len(measured.vtok.frame_psnr) for measured in all_measured),
         measured=measured_table(all_measured),
         sections="\n".join(sections),
+        edges=edges,
     )
 
 
@@ -147,7 +175,9 @@ def generate(
                 name = f"images/model_card_{len(sections) + 1}.jpg"
                 (docs / name).write_bytes(jpeg(image, MAX_PICTURE_BYTES))
                 sections.append(section(measured, name))
-    (docs / "model_card.md").write_text(page(card, weights, all_measured, sections), encoding="utf-8")
+    edge_qualities = [quality for quality in EDGE_QUALITIES if quality in qualities]
+    edges = edges_section(subjects, docs, tokenizer=tokenizer, qualities=edge_qualities, num_frames=num_frames)
+    (docs / "model_card.md").write_text(page(card, weights, all_measured, sections, edges), encoding="utf-8")
 
 
 def main(
@@ -211,6 +241,13 @@ frame and the place where vtok's mean absolute error of luma is largest, at twic
 {measured_on}
 
 {sections}
+### Edges of motion
+Blocks of 16x16 pixels have vectors of their own, and neither their edges nor those of chunks should be seen. The table
+says how much the error of luma changes across the edges where vectors differ by a pixel or more, divided by its change
+in the middle of the same blocks: 1 if an edge is a place like any other. The pictures show where vectors differ most.
+
+{edges}
+
 ### All that was measured
 With a minus sign vtok is ahead.
 

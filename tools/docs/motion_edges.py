@@ -83,13 +83,14 @@ def busiest_window(motion: Vectors, size: tuple[int, int]) -> tuple[int, int, in
 def picture_of_edges(
     subject: Subject, qualities: Sequence[int], num_frames: int, tokenizer: VideoTokenizer | None
 ) -> tuple[list[Edges], Image.Image]:
-    """Measure a clip at some qualities; draw where its motion is most uneven, as the source and each quality have it."""
+    """Measure a clip at some qualities; draw where its motion is most uneven: the source, then each quality."""
     with tempfile.TemporaryDirectory(prefix="vtok-card-") as temporary:
         reference = Path(temporary) / "reference.mkv"
         subject.write(reference, num_frames)
         with VideoReader(reference) as reader:
             source = np.stack([frame.y for frame in reader])
-        crops, labels, edges = [], [["source"]], []
+        crops: list[Image.Image] = []
+        labels, edges = [["source"]], []
         place: tuple[int, int, int] | None = None
         for quality in qualities:
             coded = Path(temporary) / f"{quality}.vtok"

@@ -38,12 +38,14 @@ class Subject:
         write: Writes the lossless file of the clip, with the given number of frames.
         shown_quality: The quality of vtok in the picture; None for no picture.
         remark: What the picture shows, in a sentence.
+        moves: Whether to look at the edges of its motion.
     """
 
     title: str
     write: Callable[[Path, int], None]
     shown_quality: int | None = None
     remark: str = ""
+    moves: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +99,7 @@ SUBJECTS = (
         shown_quality=5,
         remark="Motion is followed within eight frames only: the next eight pay for the texture anew, and what is not "
         "paid for is smoothed away.",
+        moves=True,
     ),
     Subject(
         title="A hard cut",
@@ -118,8 +121,13 @@ SUBJECTS = (
         write=sample("bigbuckbunny.mp4"),
         shown_quality=5,
         remark="Fine texture is smoothed, and what moves is blurred or doubled.",
+        moves=True,
     ),
-    Subject(title="A photograph with pan and zoom, astronaut_vfr_odd.mkv", write=sample("astronaut_vfr_odd.mkv")),
+    Subject(
+        title="A photograph with pan and zoom, astronaut_vfr_odd.mkv",
+        write=sample("astronaut_vfr_odd.mkv"),
+        moves=True,
+    ),
 )
 
 

@@ -47,6 +47,8 @@ def latent_size(height: int, width: int) -> tuple[int, int]:
 
 
 class _Coder:
+    _strips: list[Strip]
+
     def __init__(self, model: PretrainedModel, info: VideoInfo, arithmetic: Arithmetic | None) -> None:
         self._arithmetic = arithmetic or choose_arithmetic("cpu")
         self._num_threads = torch.get_num_threads()  # for any thread that calls later; see `vtok.system.threads`
