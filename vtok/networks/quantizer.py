@@ -10,7 +10,8 @@ import torch
 from einops import rearrange
 from torch import Tensor, nn
 
-CHEAP_CODE_MARGIN = 0.05  # a cheap code may be this many steps farther than 0.5, the farthest that a nearest code is
+# A cheap code may be this many steps farther than 0.5, the farthest that a nearest code is: zero, or the one before.
+ZERO_MARGIN, PREVIOUS_MARGIN = 0.05, 0.1
 
 
 class ResidualLFQ(nn.Module):
@@ -78,9 +79,10 @@ def prefer_cheap_codes(latents: Tensor, codes: Tensor, previous: Tensor | None) 
     Returns:
         Codes, shaped like `latents`.
     """
-    reach = 0.5 + CHEAP_CODE_MARGIN
-    codes = torch.where(latents.abs() < reach, 0, codes)
-    return codes if previous is None else torch.where((latents - previous).abs() < reach, previous, codes)
+    codes = torch.where(latents.abs() < 0.5 + ZERO_MARGIN, 0, codes)
+    if previous is None:
+        return codes
+    return torch.where((latents - previous).abs() < 0.5 + PREVIOUS_MARGIN, previous, codes)
 
 
 class LFQLosses(NamedTuple):
