@@ -87,7 +87,7 @@ def test_ranges_make_the_file_of_one_encoder(tmp_path, tiny_tokenizer, attempts,
     assert (tmp_path / "ranges.vtok").read_bytes() == (tmp_path / "whole.vtok").read_bytes()
     assert replace(result, target=expected.target) == expected
     assert [part.num_frames for part in parts] == [32, 32, 32, 5]
-    assert [part.first_chunk for part in parts] == [0, 4, 8, 12]
+    assert [part.first_frame for part in parts] == [0, 32, 64, 96]
     # FFmpeg guesses times of a program stream from those before: then a range is decoded again from the beginning.
     assert sorted(attempts) == [False] * (2 if suffix == ".mpg" else 1) + [True] * 3
 
@@ -161,7 +161,7 @@ def test_frames_that_are_not_those_of_the_scan_are_refused(tmp_path, tiny_tokeni
     target = tmp_path / "out.vtok"
     target.write_text("old")
     with pytest.raises(MediaError, match=r"in\.mp4: gives other frames each time it is decoded"):
-        encode_in_ranges(source, target, tiny_tokenizer, change=lambda part: other(part) if part.first_chunk else part)
+        encode_in_ranges(source, target, tiny_tokenizer, change=lambda part: other(part) if part.first_frame else part)
     assert attempts == [False, True, False]
     assert target.read_text() == "old"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.mp4", "out.vtok"]

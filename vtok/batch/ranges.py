@@ -6,13 +6,12 @@ the scan, as in damaged or unusual files, the range is decoded again from the be
 """
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
 
-from vtok.codec.chunk_coder import FRAMES_PER_CHUNK
 from vtok.codec.encoder import encode_chunks
 from vtok.codec.source import SourceChunk
 from vtok.container.groups import VideoGroup
@@ -28,10 +27,11 @@ _EARLIER_SECONDS = 1  # keyframes are looked for this long before a range: FFmpe
 
 
 class ChunkMark(NamedTuple):
-    """Identifies the frames of a chunk: their timestamps, and the CRC-32 of their planes."""
+    """Identifies a chunk: timestamps and CRC-32 of the planes of its frames, and whether a group ends with it."""
 
     pts: tuple[int, ...]
     crc32: int
+    ends_group: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +39,11 @@ class SourceRange:
     """Consecutive groups of a video.
 
     Attributes:
-        first_chunk: Number in the video of the chunk of the first mark.
-        chunks_per_group: Chunks in every group but the video's last.
-        marks: The marks of all chunks.
+        first_frame: Number in the video of its first frame.
+        marks: The marks of all its chunks.
     """
 
-    first_chunk: int
-    chunks_per_group: int
+    first_frame: int
     marks: tuple[ChunkMark, ...]
 
     @property
@@ -62,13 +60,13 @@ class _OtherFramesError(Exception):
     """The decoded frames are not those that the scan found."""
 
 
-def mark_of(frames: Sequence[Frame]) -> ChunkMark:
-    """Return the mark of a chunk of frames."""
+def mark_of(chunk: SourceChunk) -> ChunkMark:
+    """Return the mark of a chunk."""
     crc32 = 0
-    for frame in frames:
+    for frame in chunk.frames:
         for plane in (frame.y, frame.u, frame.v):
             crc32 = zlib.crc32(plane.data, crc32)
-    return ChunkMark(tuple(frame.pts for frame in frames), crc32)
+    return ChunkMark(tuple(frame.pts for frame in chunk.frames), crc32, chunk.ends_group)
 
 
 def encode_range(
@@ -87,7 +85,7 @@ def encode_range(
         VtokError: Encoding failed for another reason.
     """
     arithmetic = choose_arithmetic(options.device, options.precision)
-    for seeks in (True, False) if part.first_chunk else (False,):
+    for seeks in (True, False) if part.first_frame else (False,):
         with suppress(_OtherFramesError), VideoReader(source, allow_hdr=options.allow_hdr) as reader:
             items = encode_chunks(
                 _chunks(reader, part, seeks=seeks),
@@ -96,7 +94,7 @@ def encode_range(
                 quality=options.quality,
                 arithmetic=arithmetic,
                 verify=options.verify,
-                first_frame=FRAMES_PER_CHUNK * part.first_chunk,
+                first_frame=part.first_frame,
             )
             with closing(items):
                 return [item for item in items if isinstance(item, VideoGroup)]
@@ -105,15 +103,12 @@ def encode_range(
 
 def _chunks(reader: VideoReader, part: SourceRange, *, seeks: bool) -> Iterator[SourceChunk]:
     """Yield the chunks of a range; raise _OtherFramesError if one differs from the scan."""
-    if seeks:
-        frames = _frames_from(reader, part.marks[0].pts[0])
-    else:
-        frames = islice(reader, FRAMES_PER_CHUNK * part.first_chunk, None)
-    for number, mark in enumerate(part.marks, start=1):
-        chunk = list(islice(frames, len(mark.pts)))
-        if not chunk or mark_of(chunk) != mark:
+    frames = _frames_from(reader, part.marks[0].pts[0]) if seeks else islice(reader, part.first_frame, None)
+    for mark in part.marks:
+        chunk = SourceChunk(list(islice(frames, len(mark.pts))), [], mark.ends_group)
+        if mark_of(chunk) != mark:
             raise _OtherFramesError
-        yield SourceChunk(chunk, [], ends_group=number % part.chunks_per_group == 0)
+        yield chunk
 
 
 def _frames_from(reader: VideoReader, pts: int) -> Iterator[Frame]:

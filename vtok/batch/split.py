@@ -4,18 +4,17 @@
                 |                                                                       ^
                 +----------------------[sound, tags, last frame]------------------------+
 
-The scan decodes the whole video and runs no network. It is ahead by at most the number of ranges that may be in flight,
-so memory is constant. It is the reading half of `encode_file` and provides header, sound, notices and times.
+The scan decodes the whole video, finds its scene cuts, and runs no network. It is ahead by at most the number of ranges
+that may be in flight, so memory is constant. It is the reading half of `encode_file` and provides header, sound,
+notices and times.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from vtok.batch.ranges import ChunkMark, SourceRange, mark_of
-from vtok.codec.chunk_coder import FRAMES_PER_CHUNK
-from vtok.codec.group_encoder import chunks_per_group
 from vtok.codec.source import SourceChunk, SourcePart
 from vtok.container.groups import VideoGroup
 from vtok.files.encode import Advance, EncodeResult, Items, write_encoded
@@ -24,6 +23,7 @@ from vtok.model.pretrained_model import PretrainedModel
 from vtok.system.paths import StrPath
 from vtok.system.pipeline import DEPTH, ahead
 from vtok.video.frame import VideoInfo
+from vtok.video.times import DEFAULT_RATE
 
 Submit = Callable[[SourceRange], Future[list[VideoGroup]]]
 
@@ -75,11 +75,10 @@ def encode_split(
     Raises:
         VtokError: Encoding failed, for any reason; nothing was written and an existing target is unchanged.
     """
-    groups_per_range = max(1, round(split_seconds / options.keyframe_seconds))
 
     def coded(part: SourcePart, advance: Advance) -> Items:
-        group_chunks = chunks_per_group(part.info, options.keyframe_seconds)
-        ranges = _ranges(part.chunks(group_chunks), group_chunks, groups_per_range)
+        chunks = part.chunks(options.keyframe_seconds, scene_cuts=options.scene_cuts)
+        ranges = _ranges(chunks, split_seconds * float(part.info.average_rate or DEFAULT_RATE))
         pending: deque[_Pending] = deque()
         try:
             with ahead(ranges, depth=DEPTH) as scanned_ranges:
@@ -96,32 +95,31 @@ def encode_split(
     return write_encoded(options, source, target, coded, model=model, progress=lambda info, activity="": advance)
 
 
-def _ranges(chunks: Iterator[SourceChunk], group_chunks: int, groups_per_range: int) -> Iterator[_Scanned]:
-    """Yield the ranges of a video as they are scanned."""
+def _ranges(chunks: Iterable[SourceChunk], wanted_frames: float) -> Iterator[_Scanned]:
+    """Yield the ranges of a video as they are scanned; each but the last has `wanted_frames`, or a few more."""
     marks: list[ChunkMark] = []
-    audio: list[list[bytes]] = [[]]
-    first_chunk = 0
-
-    def scanned() -> _Scanned:
-        return _Scanned(SourceRange(first_chunk, group_chunks, tuple(marks)), audio)
-
+    audio: list[list[bytes]] = []
+    sound: list[bytes] = []
+    first_frame = num_frames = 0
     for chunk in chunks:
-        marks.append(mark_of(chunk.frames))
-        audio[-1] += chunk.audio
-        if chunk.ends_group and len(audio) == groups_per_range and len(chunk.frames) == FRAMES_PER_CHUNK:
-            yield scanned()
-            first_chunk += len(marks)
-            marks, audio = [], [[]]
-        elif chunk.ends_group:
-            audio.append([])
+        marks.append(mark_of(chunk))
+        sound += chunk.audio
+        num_frames += len(chunk.frames)
+        if not chunk.ends_group:
+            continue
+        audio.append(sound)
+        sound = []
+        if num_frames >= wanted_frames:
+            yield _Scanned(SourceRange(first_frame, tuple(marks)), audio)
+            first_frame += num_frames
+            num_frames, marks, audio = 0, [], []
     if marks:
-        yield scanned()
+        yield _Scanned(SourceRange(first_frame, tuple(marks)), audio)
 
 
 def _joined(pending: _Pending, advance: Advance) -> Items:
     """Wait for the groups of a range, and yield each after its sound."""
-    groups = pending.groups.result()
-    for group, audio in zip(groups, pending.scanned.audio, strict=False):  # an entry after the last group is empty
+    for audio, group in zip(pending.scanned.audio, pending.groups.result(), strict=True):
         yield audio
         yield group
     advance(pending.scanned.part.num_frames)

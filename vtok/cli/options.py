@@ -32,8 +32,9 @@ Psnr = Annotated[str | None, typer.Option(help="PSNR-YUV in dB, within 0.1, such
 Ssim = Annotated[str | None, typer.Option(help="SSIM of luma, within 0.002, such as 0.97.")]
 Vmaf = Annotated[str | None, typer.Option(help="VMAF, within 0.5, such as 90; needs an ffmpeg with libvmaf.")]
 KeyframeSeconds = Annotated[
-    float, typer.Option(help="Length of the groups that can be decoded on their own, in seconds.", min=0.01)
+    float, typer.Option(help="Length of the groups that can be decoded on their own, at most, in seconds.", min=0.01)
 ]
+NoSceneCuts = Annotated[bool, typer.Option("--no-scene-cuts", help="End no groups at scene cuts: all have one length.")]
 Verify = Annotated[
     bool, typer.Option("--verify", help="Decode all codes as they are written, and check the file on the disk.")
 ]

@@ -39,6 +39,8 @@ def encode_chunks(
 ) -> Generator[CodedChunk | VideoGroup, None, None]:
     """Encode chunks, which are read and searched ahead. A caller that does not exhaust the generator must close it.
 
+    The last chunk ends a group.
+
     Args:
         chunks: The chunks to encode.
         model: The model that encodes.
@@ -79,8 +81,6 @@ def encode_chunks(
                 first_frame += finished.num_frames
                 yield finished
                 group = new_group()
-        if group.num_chunks:
-            yield group.finish(first_frame)
 
 
 def _searched(encoder: ChunkEncoder, chunks: Iterable[SourceChunk]) -> Iterator[tuple[CodedChunk, SearchedChunk]]:

@@ -1,22 +1,30 @@
-"""A source as the encoder takes it: a range of time, moved to the beginning, in chunks of eight frames and sound."""
+"""A source as the encoder takes it: a range of time, moved to the beginning, in chunks of frames and of sound.
+
+A chunk has eight frames, or those that are left before a scene cut or the end. Both end a group.
+"""
 
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
-from itertools import chain, count, islice
+from itertools import chain, repeat
 from typing import NamedTuple
 
 from vtok.codec.chunk_coder import FRAMES_PER_CHUNK
+from vtok.codec.group_encoder import chunks_per_group
 from vtok.codec.sound_queue import SoundQueue
 from vtok.errors import ConfigError
 from vtok.media.reader import VideoReader
 from vtok.video.frame import Frame, VideoInfo
+from vtok.video.scene_cuts import scene_starts
 from vtok.video.times import Span, exact_seconds
 from vtok.video.tracks import Extras, shifted_chapters
 
 
 class SourceChunk(NamedTuple):
-    """Up to eight frames on their way into a group, and the chunks of sound that come before the group's end."""
+    """Up to eight frames on their way into a group, and the chunks of sound that come before the group's end.
+
+    Fewer than eight only end a group, and the last chunk always does.
+    """
 
     frames: list[Frame]
     audio: list[bytes]
@@ -73,15 +81,23 @@ class SourcePart:
         )
         self._frames = self._moved(chain([first], frames))
 
-    def chunks(self, chunks_per_group: int) -> Iterator[SourceChunk]:
-        """Yield chunks of eight frames, the last possibly shorter, each with the sound that is due."""
-        for number in count(1):
-            frames = list(islice(self._frames, FRAMES_PER_CHUNK))
-            if not frames:
-                return
-            ends_group = number % chunks_per_group == 0 or len(frames) < FRAMES_PER_CHUNK
-            is_due = ends_group or self._sound.is_due
-            yield SourceChunk(frames, list(self._sound.take()) if is_due else [], ends_group)
+    def chunks(self, keyframe_seconds: float, *, scene_cuts: bool = True) -> Iterator[SourceChunk]:
+        """Yield the chunks, each with the sound that is due.
+
+        Args:
+            keyframe_seconds: Length of a group, at most; see `chunks_per_group`.
+            scene_cuts: Whether groups end at scene cuts too.
+        """
+        longest = chunks_per_group(self.info, keyframe_seconds)
+        num_chunks, frames = 1, list[Frame]()
+        for frame, is_cut in scene_starts(self._frames) if scene_cuts else zip(self._frames, repeat(False)):
+            if frames and (is_cut or len(frames) == FRAMES_PER_CHUNK):
+                ends_group = is_cut or num_chunks == longest
+                yield self._chunk(frames, ends_group=ends_group)
+                num_chunks, frames = 1 if ends_group else num_chunks + 1, []
+            frames.append(frame)
+        if frames:
+            yield self._chunk(frames, ends_group=True)
 
     def rest_of_sound(self) -> Iterator[bytes]:
         """Yield the sound that comes after the last frame, as payloads of chunks."""
@@ -91,6 +107,10 @@ class SourcePart:
     def last_frame_ticks(self) -> int:
         """Duration of the last frame in units of the time base, 0 if unknown; final once that frame was read."""
         return self._reader.last_frame_ticks if self._ticks_of_last is None else self._ticks_of_last
+
+    def _chunk(self, frames: list[Frame], *, ends_group: bool) -> SourceChunk:
+        is_due = ends_group or self._sound.is_due
+        return SourceChunk(frames, list(self._sound.take()) if is_due else [], ends_group)
 
     def _moved(self, frames: Iterator[Frame]) -> Iterator[Frame]:
         last: Frame | None = None

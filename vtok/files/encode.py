@@ -15,7 +15,6 @@ from typing import BinaryIO
 
 from vtok.codec.encoder import encode_chunks
 from vtok.codec.file_model import new_header
-from vtok.codec.group_encoder import chunks_per_group
 from vtok.codec.sound_queue import SoundQueue
 from vtok.codec.source import SourcePart
 from vtok.container.groups import VideoGroup
@@ -94,6 +93,7 @@ def encode_file(
     vmaf: float | None = None,
     tokenizer: VideoTokenizer | None = None,
     keyframe_seconds: float = 4.0,
+    scene_cuts: bool = True,
     overwrite: bool = False,
     allow_hdr: bool = False,
     image_rate: Fraction | None = None,
@@ -121,7 +121,8 @@ def encode_file(
         ssim: SSIM of luma, within 0.002.
         vmaf: VMAF, within 0.5; needs an FFmpeg program with libvmaf.
         tokenizer: The tokenizer that encodes; default: the pretrained one of this package.
-        keyframe_seconds: Length in seconds of the groups that can be decoded on their own.
+        keyframe_seconds: Length in seconds of the groups that can be decoded on their own, at most.
+        scene_cuts: End groups at scene cuts too; else only the last may be shorter.
         overwrite: Replace an existing target.
         allow_hdr: Accept HDR video; its colours are cut to 8 bits without conversion.
         image_rate: Frames per second of a sequence of images; default 25.
@@ -143,6 +144,7 @@ def encode_file(
         quality=quality,
         goal=goal_of(size=size, bitrate=bitrate, ratio=ratio, psnr=psnr, ssim=ssim, vmaf=vmaf),
         keyframe_seconds=keyframe_seconds,
+        scene_cuts=scene_cuts,
         allow_hdr=allow_hdr,
         image_rate=image_rate,
         with_audio=with_audio,
@@ -176,9 +178,8 @@ def encode_with(
     arithmetic = choose_arithmetic(options.device, options.precision)
 
     def coded(part: SourcePart, advance: Advance) -> Items:
-        chunks = part.chunks(chunks_per_group(part.info, options.keyframe_seconds))
         items = encode_chunks(
-            chunks,
+            part.chunks(options.keyframe_seconds, scene_cuts=options.scene_cuts),
             model,
             part.info,
             quality=options.quality,
@@ -210,15 +211,13 @@ def _encode_for_goal(
 
         def coded(part: SourcePart, advance: Advance) -> Items:
             remaining, pts = iter(groups), []
-            for chunk in part.chunks(chunks_per_group(part.info, options.keyframe_seconds)):
+            for chunk in part.chunks(options.keyframe_seconds, scene_cuts=options.scene_cuts):
                 yield chunk.audio
                 pts += [frame.pts for frame in chunk.frames]
                 if chunk.ends_group:
                     yield next_group(remaining, pts)
                     pts = []
                 advance(len(chunk.frames))
-            if pts:
-                yield next_group(remaining, pts)
 
         def next_group(remaining: Iterator[VideoGroup], pts: list[int]) -> VideoGroup:
             group = next(remaining, None)

@@ -47,7 +47,9 @@ class EncodeOptions(_PartOptions):
         model: Name or file of the model, used if no tokenizer is given.
         quality: 1 (smallest) to 9 (best).
         goal: What the file should come to, in place of the quality; see `vtok.files.goals`.
-        keyframe_seconds: Length in seconds of the groups that can be decoded on their own; infinity for the longest.
+        keyframe_seconds: Length in seconds of the groups that can be decoded on their own, at most; infinity for the
+            longest.
+        scene_cuts: End groups at scene cuts too.
         allow_hdr: Accept HDR video; its colours are cut to 8 bits without conversion.
         image_rate: Frames per second of a sequence of images; None for 25.
         verify: Decode the codes of each group before it is written, and check the written file on the disk.
@@ -60,6 +62,7 @@ class EncodeOptions(_PartOptions):
     quality: float = 5.0
     goal: Goal | None = None
     keyframe_seconds: float = 4.0
+    scene_cuts: bool = True
     allow_hdr: bool = False
     image_rate: Fraction | None = None
     verify: bool = False

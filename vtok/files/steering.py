@@ -21,7 +21,6 @@ from typing import BinaryIO
 import numpy as np
 
 from vtok.codec.file_model import new_header
-from vtok.codec.group_encoder import chunks_per_group
 from vtok.codec.sound_queue import SoundQueue
 from vtok.codec.source import SourceChunk, SourcePart
 from vtok.container.groups import VideoGroup
@@ -181,7 +180,7 @@ class Steering:
         with self._opened("look", with_sound=self._options.with_audio) as (part, advance):
             writer = ContainerWriter(_Nowhere(), new_header(self._model, part.info, part.extras))
             first = last = None
-            for chunk in part.chunks(chunks_per_group(part.info, self._options.keyframe_seconds)):
+            for chunk in self._chunks(part):
                 pts += [frame.pts for frame in chunk.frames]
                 writer.write_audio(chunk.audio)
                 advance(len(chunk.frames))
@@ -189,10 +188,6 @@ class Steering:
                     writer.write_group(_empty_group(pts, writer.totals.num_frames))
                     num_frames.append(len(pts))
                     first, last, pts = pts[0] if first is None else first, pts[-1], []
-            if pts:
-                writer.write_group(_empty_group(pts, writer.totals.num_frames))
-                num_frames.append(len(pts))
-                first, last = pts[0] if first is None else first, pts[-1]
             writer.write_audio(part.rest_of_sound())
             body = writer.num_bytes
             writer.finish(last_frame_ticks=part.last_frame_ticks)
@@ -298,14 +293,15 @@ class Steering:
         """Yield the chunks of each group; an empty list for one that is not wanted."""
         chunks: list[SourceChunk] = []
         number = 0
-        for chunk in part.chunks(chunks_per_group(part.info, self._options.keyframe_seconds)):
+        for chunk in self._chunks(part):
             if is_wanted(number):
                 chunks.append(chunk)
             if chunk.ends_group:
                 yield chunks
                 chunks, number = [], number + 1
-        if chunks:
-            yield chunks
+
+    def _chunks(self, part: SourcePart) -> Iterator[SourceChunk]:
+        return part.chunks(self._options.keyframe_seconds, scene_cuts=self._options.scene_cuts)
 
     @contextmanager
     def _opened(self, activity: str, *, with_sound: bool = False) -> Iterator[tuple[SourcePart, Callable[[int], None]]]:
