@@ -1,6 +1,8 @@
 """Source videos of known frames, written without loss and read back."""
 
+from dataclasses import replace
 from fractions import Fraction
+from itertools import chain
 
 import numpy as np
 
@@ -37,6 +39,12 @@ def panned(height, width, num_frames, *, speed, seed=0):
         planes = [plane.round().clip(16, 235).astype(np.uint8) for plane in (luma, chroma, 256 - chroma)]
         frames.append(Frame(*planes, t))
     return frames
+
+
+def scenes(height, width, lengths, *, speed=1, first_seed=0):
+    """Textures one after the other, each of its own, that move by `speed` pixels a frame; cuts between them."""
+    textures = (panned(height, width, n, speed=speed, seed=seed) for seed, n in enumerate(lengths, first_seed))
+    return [replace(frame, pts=t) for t, frame in enumerate(chain.from_iterable(textures))]
 
 
 def write_source(path, frames, *, time_base=Fraction(1, 25), **info):

@@ -211,7 +211,7 @@ def test_what_is_left_out_is_reported(folder, dataset_of, tiny_tokenizer):
     assert {path.rpartition("/")[2]: reason for path, reason in dataset.skipped} == {
         "a.vtok": "the end of the file is missing",
         "b.vtok": "not a .vtok file (begins with 6e 6f 20 73 75 63 68 20)",
-        "short.vtok": "1 latent frames, and windows have 2",
+        "short.vtok": "1 latent frames in a row, and windows have 2",
         "small.vtok": "1x5 latent rows and columns, and the crop has 2x2",
     }
     assert [path for path, _ in windows(dataset)] == ["c", "c"]

@@ -337,7 +337,7 @@ def test_the_command_for_shards_says_why_there_is_none(path, with_model, cli_run
     arguments = ["tokens", "export", str(path), "-o", str(tmp_path / "out"), "--format", "webdataset"]
     result = cli_runner.invoke(app, [*arguments, "--num-latents", "99", *with_model])
     assert "no file has a window of 99 latent frames: 1 of 1 files skipped: " in str(result.exception)
-    assert f"{path}: 5 latent frames, and windows have 99" in str(result.exception)
+    assert f"{path}: 5 latent frames in a row, and windows have 99" in str(result.exception)
 
 
 @pytest.mark.parametrize(

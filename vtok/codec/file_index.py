@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from functools import cached_property
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import BinaryIO
 
@@ -280,6 +280,16 @@ class FileIndex(GroupSource):
         """Number of the first latent frame of each group, and one past the last latent frame of the file."""
         counts = (self.header.num_latent_frames(location.num_frames) for location in self.locations)
         return list(accumulate(counts, initial=0))
+
+    @cached_property
+    def latent_runs(self) -> list[range]:
+        """Latent frames in a row of which only the last may stand for fewer frames than the others."""
+        ends = [
+            end
+            for location, end in zip(self.locations, self.latent_starts[1:], strict=True)
+            if location.num_frames % self.header.frames_per_latent or end == self.latent_starts[-1]
+        ]
+        return [range(start, end) for start, end in pairwise([0, *ends])]
 
     def place_of_latent(self, index: int) -> int:
         """Number of the group that latent frame `index` is in."""

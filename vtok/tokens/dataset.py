@@ -57,7 +57,7 @@ class TokenItem(TypedDict):
 
 
 class TokenDataset(Dataset[TokenItem]):
-    """Windows of latent frames from `.vtok` files.
+    """Windows of latent frames from `.vtok` files. Only the last of a window may stand for fewer than eight frames.
 
     Creating a data set reads each file's header and index, nothing else. Reading an item decodes the groups that its
     window is in. The last groups stay in memory, so windows in order are fast. Random windows are the faster the
@@ -73,7 +73,7 @@ class TokenDataset(Dataset[TokenItem]):
             number of these. Folders and patterns give their files in the order of their names.
         num_latents: Latent frames per window, T.
         stride: Latent frames from the beginning of one window to that of the next; default: `num_latents`. A rest that
-            is shorter than a window is left out.
+            is shorter than a window is left out. After a latent frame of fewer than eight frames a window begins.
         crop: Latent rows and columns to cut out, which all files must have; default: all.
         crop_at: Position of the crop: `random`, by seed, epoch and index; `center`; or the first row and column. It is
             at an even row and an even column, where blocks of motion begin.
@@ -112,7 +112,8 @@ class TokenDataset(Dataset[TokenItem]):
         self._cache = GroupCache(num_cached_groups)
         self.files: list[TokenReader] = []
         self.skipped: list[SkippedFile] = []
-        self._ends: list[int] = []  # number of windows up to the end of each file
+        self._firsts: list[tuple[TokenReader, range]] = []  # first latent frames of windows, for each run of a file
+        self._ends: list[int] = []  # number of windows up to the end of each run
         for path in find_token_files(source):
             self._add(path, tokenizer)
         self._tell_of_skipped()
@@ -132,8 +133,8 @@ class TokenDataset(Dataset[TokenItem]):
             raise IndexError(f"window {index} of {len(self)}")
         index %= len(self)
         place = bisect_right(self._ends, index)
-        file = self.files[place]
-        first = self.stride * (index - (self._ends[place - 1] if place else 0))
+        file, firsts = self._firsts[place]
+        first = firsts[index - (self._ends[place - 1] if place else 0)]
         part = self._part(file, index)
         rows, columns = (slice(side.start // 2, -(-side.stop // 2)) for side in part)
         chunks = [file.tokens_of(i) for i in range(first, first + self.num_latents)]
@@ -184,9 +185,11 @@ class TokenDataset(Dataset[TokenItem]):
         if reason:
             self.skipped.append(SkippedFile(str(path), reason))
             return
-        num_windows = (len(file) - self.num_latents) // self.stride + 1
         self.files.append(file)
-        self._ends.append((self._ends[-1] if self._ends else 0) + num_windows)
+        for run in file.index.latent_runs:
+            if firsts := range(run.start, run.stop - self.num_latents + 1, self.stride):
+                self._firsts.append((file, firsts))
+                self._ends.append((self._ends[-1] if self._ends else 0) + len(firsts))
 
     def _check_model(self, file: TokenReader) -> None:
         """Refuse a file of another model, because the same code means something else there."""
@@ -200,9 +203,10 @@ class TokenDataset(Dataset[TokenItem]):
             raise ConfigError(f"num_channels is {self.num_channels}; {file.path} has {file.shape[1]}")
 
     def _too_small(self, file: TokenReader) -> str | None:
-        num_latents, _, height, width = file.shape
-        if num_latents < self.num_latents:
-            return f"{num_latents} latent frames, and windows have {self.num_latents}"
+        height, width = file.shape[2:]
+        longest = max(map(len, file.index.latent_runs), default=0)
+        if longest < self.num_latents:
+            return f"{longest} latent frames in a row, and windows have {self.num_latents}"
         if self.crop is not None:
             row, column = (0, 0) if isinstance(self.crop_at, str) else self.crop_at
             if row + self.crop[0] > height or column + self.crop[1] > width:

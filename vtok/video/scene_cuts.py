@@ -68,6 +68,6 @@ def _small(luma: Plane) -> Small:
     """Means of squares, of whole blocks: at least `_ROWS` rows and columns, where there are so many."""
     side = max(1, min(luma.shape) // _ROWS)
     rows, columns = (n // side // _BLOCK * _BLOCK for n in luma.shape)
-    lines = luma[: rows * side].reshape(rows, side, -1).sum(1, dtype=np.uint32)
+    lines = luma[: rows * side].reshape(rows, side, luma.shape[1]).sum(1, dtype=np.uint32)
     sums = lines[:, : columns * side].reshape(rows, columns, side).sum(2)
     return (sums // side**2).astype(np.int16)
