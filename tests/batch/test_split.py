@@ -7,6 +7,7 @@ from fractions import Fraction
 
 import pytest
 
+from support.sources import scenes, write_source
 from support.videos import truncated, write_video, write_video_with_sound
 from vtok.batch import ranges as range_encoding
 from vtok.batch.ranges import encode_range
@@ -90,6 +91,16 @@ def test_ranges_make_the_file_of_one_encoder(tmp_path, tiny_tokenizer, attempts,
     assert [part.first_frame for part in parts] == [0, 32, 64, 96]
     # FFmpeg guesses times of a program stream from those before: then a range is decoded again from the beginning.
     assert sorted(attempts) == [False] * (2 if suffix == ".mpg" else 1) + [True] * 3
+
+
+@pytest.mark.parametrize("scene_cuts", [True, False])
+def test_ranges_know_the_scene_cuts(tmp_path, tiny_tokenizer, attempts, scene_cuts):
+    source = write_source(tmp_path / "in.mp4", scenes(48, 64, (11, 29, 16, 5, 24)), codec="libx264")
+    encode_whole(source, tmp_path / "whole.vtok", tiny_tokenizer, scene_cuts=scene_cuts)
+    _, parts = encode_in_ranges(source, tmp_path / "ranges.vtok", tiny_tokenizer, scene_cuts=scene_cuts)
+    assert (tmp_path / "ranges.vtok").read_bytes() == (tmp_path / "whole.vtok").read_bytes()
+    assert [part.num_frames for part in parts] == ([40, 37, 8] if scene_cuts else [32, 32, 21])
+    assert attempts == [False, True, True]
 
 
 @pytest.mark.parametrize("num_frames", [31, 32, 33, 40, 48, 64, 96])

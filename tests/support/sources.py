@@ -47,10 +47,10 @@ def scenes(height, width, lengths, *, speed=1, first_seed=0):
     return [replace(frame, pts=t) for t, frame in enumerate(chain.from_iterable(textures))]
 
 
-def write_source(path, frames, *, time_base=Fraction(1, 25), **info):
+def write_source(path, frames, *, time_base=Fraction(1, 25), codec="ffv1", **info):
     height, width = frames[0].y.shape
     fields = {"width": width, "height": height, "time_base": time_base, "average_rate": 1 / time_base}
-    with VideoWriter(path, VideoInfo(**(fields | info)), codec="ffv1") as writer:
+    with VideoWriter(path, VideoInfo(**(fields | info)), codec=codec) as writer:
         for frame in frames:
             writer.write(frame)
     return path

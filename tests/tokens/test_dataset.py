@@ -13,6 +13,7 @@ from vtok import TokenDataset
 from vtok.container.reader import ContainerReader
 from vtok.entropy.group_coder import PriorGroupDecoder
 from vtok.errors import ChecksumError, ConfigError, MediaError
+from vtok.files.editing import concat_files
 
 LENGTHS = {"a": 7, "b": 2, "c": 5}
 CODES = {name: random_codes(length, seed=length) for name, length in LENGTHS.items()}
@@ -65,6 +66,20 @@ def test_windows_overlap_with_a_small_stride(folder, dataset_of):
     dataset = dataset_of(folder / "sub", num_latents=3, stride=1, num_channels=5)
     assert windows(dataset) == [("c", 0), ("c", 1), ("c", 2)]
     np.testing.assert_array_equal(dataset[1]["tokens"], CODES["c"][1:4, :5])
+
+
+def test_windows_hold_no_short_latent_frame_but_the_last(folder, dataset_of, tiny_tokenizer, tmp_path):
+    parts = [tmp_path / f"{length}.vtok" for length in (5, 1, 4)]
+    for part, length, num_missing in zip(parts, (5, 1, 4), (3, 7, 0), strict=True):
+        write_codes(part, tiny_tokenizer, random_codes(length, seed=length), num_missing=num_missing)
+    concat_files(parts, folder / "joined.vtok")
+    dataset = dataset_of(folder / "joined.vtok", stride=1)
+    assert [item["first_latent"] for item in dataset] == [0, 1, 2, 3, 6, 7, 8]
+    assert [item["first_frame"] for item in dataset] == [0, 8, 16, 24, 38, 46, 54]
+    np.testing.assert_array_equal(dataset[5]["tokens"], random_codes(4, seed=4)[1:3])
+    assert [item["first_latent"] for item in dataset_of(folder / "joined.vtok", num_latents=3)] == [0, 6]
+    with pytest.raises(ConfigError, match="5 latent frames in a row, and windows have 6"), pytest.warns(match="1 of 1"):
+        dataset_of(folder / "joined.vtok", num_latents=6)
 
 
 def test_what_a_source_may_be(folder, dataset_of, tmp_path):

@@ -61,7 +61,9 @@ def _variation(x: Small) -> NDArray[np.int64]:
     *rest, rows, columns = x.shape
     blocks = x.reshape(*rest, rows // _BLOCK, _BLOCK, columns // _BLOCK, _BLOCK)
     sums = blocks.sum((-3, -1), dtype=np.int16, keepdims=True)
-    return np.abs(_BLOCK**2 * blocks - sums).sum((-3, -1), dtype=np.int64)  # at most 32130 each: 16 bits are enough
+    away = np.abs(_BLOCK**2 * blocks - sums)  # at most 64 * 510 = 32640: 16 bits are enough
+    total: NDArray[np.int64] = away.sum((-3, -1), dtype=np.int64)
+    return total
 
 
 def _small(luma: Plane) -> Small:
@@ -70,4 +72,5 @@ def _small(luma: Plane) -> Small:
     rows, columns = (n // side // _BLOCK * _BLOCK for n in luma.shape)
     lines = luma[: rows * side].reshape(rows, side, luma.shape[1]).sum(1, dtype=np.uint32)
     sums = lines[:, : columns * side].reshape(rows, columns, side).sum(2)
-    return (sums // side**2).astype(np.int16)
+    means: Small = (sums // side**2).astype(np.int16)
+    return means
