@@ -40,7 +40,7 @@ def test_the_committed_page_is_of_the_weights_in_the_package():
 
 
 def test_the_page_says_what_was_measured(tiny_tokenizer, tmp_path):
-    titles = ("Gravel that pans", "A hard cut")
+    titles = ("Gravel that pans", "A hard cut", "Something small and fast")
     subjects = [subject for subject in weaknesses.SUBJECTS if subject.title in titles]
     card = copy.deepcopy(CARD.card) | {"tensors_sha256": "0" * 64}
     options = {"subjects": subjects, "qualities": (2, 5), "num_frames": 32}

@@ -206,7 +206,7 @@ weights has {num_qualities} qualities. [`design.md`](design.md) says why it is b
 
 * **For**: video as small files that are tokens at once, for training other models on them, on an ordinary processor.
 * **Not for**: the smallest file at a given quality (see below), players, live video, masters that must not lose
-  anything, or single frames as evidence: near a cut or something fast, a frame can show what was not there at its time.
+  anything, or single frames as evidence: near something fast, a frame can show what was not there at its time.
 
 ## Data and terms
 {data}
@@ -253,8 +253,8 @@ With a minus sign vtok is ahead.
 
 {measured}
 
-Pictures of the film and of the cut: Big Buck Bunny, (c) 2008 Blender Foundation, CC BY 3.0. The photograph was taken by
-NASA and is in the public domain ([sample videos](../sample_videos/README.md)).
+Pictures of the film: Big Buck Bunny, (c) 2008 Blender Foundation, CC BY 3.0. The photograph was taken by NASA and is
+in the public domain ([sample videos](../sample_videos/README.md)).
 """
 
 

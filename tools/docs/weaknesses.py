@@ -101,13 +101,7 @@ SUBJECTS = (
         "paid for is smoothed away.",
         moves=True,
     ),
-    Subject(
-        title="A hard cut",
-        write=made(hard_clips.hard_cut),
-        shown_quality=2,
-        remark="The cut is in the middle of eight frames that are coded as one block: the scene before it shines "
-        "through the frames after it, and the other way round.",
-    ),
+    Subject(title="A hard cut", write=made(hard_clips.hard_cut)),
     Subject(
         title="Something small and fast",
         write=made(hard_clips.moving_ball),

@@ -20,7 +20,10 @@ from vtok.video.frame import Frame, Plane
 
 NEAR = 3  # neighbours on either side; cuts that are not further apart are not found, as little would be gained
 _THRESHOLD = 360  # thousandths of change above the neighbours
-_ROWS = 36  # the least of a small picture; columns of an upright video
+_SHORT, _LONG = (
+    36,
+    128,
+)  # samples of a small picture in its shorter direction, and at most in the other; up to twice that
 _BLOCK = 8  # samples; smaller pictures than a block have no cuts
 _REACH = 1
 _NOISE = 2  # levels for each sample that count as content, so that flat pictures with noise do not change much
@@ -67,10 +70,10 @@ def _variation(x: Small) -> NDArray[np.int64]:
 
 
 def _small(luma: Plane) -> Small:
-    """Means of squares, of whole blocks: at least `_ROWS` rows and columns, where there are so many."""
-    side = max(1, min(luma.shape) // _ROWS)
-    rows, columns = (n // side // _BLOCK * _BLOCK for n in luma.shape)
-    lines = luma[: rows * side].reshape(rows, side, luma.shape[1]).sum(1, dtype=np.uint32)
-    sums = lines[:, : columns * side].reshape(rows, columns, side).sum(2)
-    means: Small = (sums // side**2).astype(np.int16)
+    """Means of squares, which are rectangles in very long pictures; as many as make whole blocks."""
+    height, width = (max(1, min(luma.shape) // _SHORT, n // _LONG) for n in luma.shape)
+    rows, columns = luma.shape[0] // height // _BLOCK * _BLOCK, luma.shape[1] // width // _BLOCK * _BLOCK
+    lines = luma[: rows * height].reshape(rows, height, luma.shape[1]).sum(1, dtype=np.uint32)
+    sums = lines[:, : columns * width].reshape(rows, columns, width).sum(2)
+    means: Small = (sums // (height * width)).astype(np.int16)
     return means
