@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from support.chunk_assembly import Part, edited_header, ended, joined, split
 from support.golden_faults import BAD_FILES, bad_files
 from support.models import new_tiny_tokenizer
-from support.sources import make_frames, write_source
+from support.sources import make_frames, scenes, write_source
 from vtok.codec.compressed_video import CompressedVideo
 from vtok.codec.file_model import new_header
 from vtok.codec.group_encoder import GroupEncoder
@@ -82,8 +82,10 @@ class Maker:
         self.folder = folder
         self.tiny = VideoTokenizer.from_pretrained(WEIGHTS)
 
-    def encoded(self, num_frames, height, width, *, tokenizer=None, chunks_per_group=1, quality=9, seed=0, **info):
-        frames = make_frames(num_frames, height, width, seed=seed)
+    def encoded(self, num_frames, height, width, *, seed=0, **options):
+        return self.encoded_frames(make_frames(num_frames, height, width, seed=seed), **options)
+
+    def encoded_frames(self, frames, *, tokenizer=None, chunks_per_group=1, quality=9, **info):
         source, target = self.folder / "source.mp4", self.folder / "encoded.vtok"
         write_source(source, frames, **info)
         encode_file(
@@ -191,6 +193,7 @@ class Maker:
 GOOD_FILES = {
     "one_group": lambda make: make.encoded(16, 24, 40, chunks_per_group=2),
     "several_groups": lambda make: make.encoded(37, 23, 39, chunks_per_group=2),
+    "scene_cuts": lambda make: make.encoded_frames(scenes(24, 40, (11, 21, 5)), chunks_per_group=2),
     "middle_quality": lambda make: make.encoded(8, 16, 16, quality=5),
     "still": lambda make: make.still(),
     "one_pixel": lambda make: make.encoded(1, 1, 1),

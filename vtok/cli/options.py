@@ -34,7 +34,7 @@ Vmaf = Annotated[str | None, typer.Option(help="VMAF, within 0.5, such as 90; ne
 KeyframeSeconds = Annotated[
     float, typer.Option(help="Length of the groups that can be decoded on their own, at most, in seconds.", min=0.01)
 ]
-NoSceneCuts = Annotated[bool, typer.Option("--no-scene-cuts", help="End no groups at scene cuts: all have one length.")]
+NoSceneCuts = Annotated[bool, typer.Option("--no-scene-cuts", help="Groups of one length, also across scene cuts.")]
 Verify = Annotated[
     bool, typer.Option("--verify", help="Decode all codes as they are written, and check the file on the disk.")
 ]
