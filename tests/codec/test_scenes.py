@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-import vtok
 from support.independent_reader import read as read_independently
 from support.independent_reader import read_chunks
 from support.models import new_tiny_tokenizer
 from support.sources import scenes, write_source
+from vtok import VideoTokenizer
+from vtok import open as open_video
 from vtok.codec.compressed_video import CompressedVideo
 from vtok.codec.recovery import RecoveredVideo
 from vtok.container.reader import ContainerReader
@@ -90,7 +91,7 @@ def test_groups_of_one_length_are_an_option(source, tiny, tmp_path):
 @pytest.mark.parametrize("lengths", [(13, 12), (16, 5), (4, 20)])
 def test_nothing_of_a_scene_is_seen_in_another(lengths, model, tiny, tmp_path):
     """Two stills side by side in time: each is decoded, to the bit, as if it were alone."""
-    tokenizer = tiny if model == "tiny" else vtok.VideoTokenizer.from_pretrained()
+    tokenizer = tiny if model == "tiny" else VideoTokenizer.from_pretrained()
     alone = []
     for seed, length in enumerate(lengths):
         source = write_source(tmp_path / f"{seed}.mkv", scenes(*SIZE, [length], speed=0, first_seed=seed))
@@ -111,13 +112,13 @@ def test_any_frame_alone_is_that_of_the_whole(encoded, whole, tiny):
             assert (frame.pts, same_pictures([frame], [whole[start]])) == (PTS[start], True)
         for start, stop in [(8, 13), (26, 42), (0, 57), (54, 85)]:
             assert same_pictures(list(video.frames(start, stop)), whole[start:stop])
-    with vtok.open(encoded, tokenizer=tiny) as video:
+    with open_video(encoded, tokenizer=tiny) as video:
         assert len(video) == NUM_FRAMES
         assert torch.equal(video.get_frames_played_at([t / 25 for t in range(NUM_FRAMES)]).data, video[:])
 
 
 def test_latent_frames_and_frames_lead_to_each_other(encoded, tiny):
-    with vtok.open(encoded, tokenizer=tiny) as video:
+    with open_video(encoded, tokenizer=tiny) as video:
         tokens = video.tokens
     firsts = [0, 8, 11, 19, 27, 35, 40, 48, 56, 61, 69, 77]
     assert [tokens.first_frame(i) for i in range(len(tokens))] == firsts
@@ -183,3 +184,9 @@ def test_a_size_is_reached_with_groups_of_any_length(source, encoded, tiny, tmp_
     result = encode_file(source, target, tokenizer=tiny, keyframe_seconds=0.64, size=size, verify=True)
     assert 0.95 * size <= result.num_bytes <= size
     assert [group.num_frames for group in groups_of(target)] == GROUPS
+
+
+@pytest.mark.parametrize(("options", "expected"), [([], list(LENGTHS)), (["--no-scene-cuts"], [NUM_FRAMES])])
+def test_commands_end_groups_at_cuts_unless_told_otherwise(options, expected, source, vtok, tmp_path):
+    assert vtok("encode", source, "out.vtok", "--keyframe-seconds", "inf", *options).code == 0
+    assert [group.num_frames for group in groups_of(tmp_path / "out.vtok")] == expected
