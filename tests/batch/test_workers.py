@@ -95,7 +95,7 @@ def test_tasks_of_lost_workers_are_done_again(videos, tmp_path, when):
 def test_tasks_that_are_lost_each_time_fail_and_leave_nothing(videos, tmp_path):
     class Engine(EngineHere):
         def run(self, function, source, *rest):
-            if source.name == "long.mkv" and rest[0].first_chunk:
+            if source.name == "long.mkv" and rest[0].first_frame:
                 raise WorkerLostError
             return super().run(function, source, *rest)
 
@@ -125,7 +125,7 @@ def test_what_the_system_refused_is_tried_again_and_what_the_input_is_to_blame_f
 def test_a_video_that_cannot_be_split_is_encoded_in_one_piece(videos, tmp_path):
     class Engine(EngineHere):
         def run(self, function, source, *rest):
-            if function is encode_part and rest[0].first_chunk:
+            if function is encode_part and rest[0].first_frame:
                 return Outcome(error=UnrepeatableError("other frames"))
             return super().run(function, source, *rest)
 
