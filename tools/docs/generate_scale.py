@@ -138,8 +138,8 @@ How many videos are encoded on many processors, and what a million hours would t
 * **A task per file**, and of videos longer than one and a half times `--split-seconds` one per range of about that
   length. Ranges end where groups do. The networks look back as many chunks as they have blocks, so a range begins
   that much earlier and drops those codes. The process that was started scans a long video: decodes it without the
-  networks, takes the CRC-32 of its frames, hands out ranges as it goes, and joins what comes back, with the sound,
-  tags and times of the scan.
+  networks, finds its scene cuts, takes the CRC-32 of its frames, hands out ranges as it goes, and joins what comes
+  back, with the sound, tags and times of the scan.
 * **The files are those of a single process, byte for byte**, of split videos too. A range is decoded from a keyframe
   before it; if that gives other frames than the scan, as in damaged files, it is decoded from the beginning instead;
   and if even that differs, the file is encoded in one piece, which a notice says. What is true of all files holds
