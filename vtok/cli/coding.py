@@ -10,6 +10,7 @@ import typer
 from vtok.batch.plan import BatchResult, Job, JobResult, plan_batch, run_batch
 from vtok.cli import options
 from vtok.cli.loading import load, set_threads
+from vtok.cli.meters import Place, Style
 from vtok.cli.output import Reporter
 from vtok.cli.workers import WorkerOptions
 from vtok.files.goals import goal_of
@@ -54,6 +55,7 @@ def encode(
     skip_existing: options.SkipExisting = False,
     dry_run: options.DryRun = False,
     quiet: options.Quiet = False,
+    progress: options.ProgressStyle = Style.AUTO,
     as_json: Annotated[bool, options.json_option("a vtok.EncodeResult, with -o a vtok.BatchResult")] = False,
     as_json_lines: options.JsonLines = False,
     workers: options.Workers = None,
@@ -105,7 +107,7 @@ def encode(
         precision=precision,
     )
     overwrite = force or skip_existing
-    report = Reporter(as_json=as_json, as_json_lines=as_json_lines, quiet=quiet)
+    report = Reporter(as_json=as_json, as_json_lines=as_json_lines, quiet=quiet, progress=progress)
     work = partial(_encode_file, options=settings, threads=threads, overwrite=overwrite)
     pool = WorkerOptions(engine=engine, workers=workers, threads=threads, split_seconds=split_seconds, retries=retries)
     if output is None:
@@ -139,6 +141,7 @@ def decode(
     skip_existing: options.SkipExisting = False,
     dry_run: options.DryRun = False,
     quiet: options.Quiet = False,
+    progress: options.ProgressStyle = Style.AUTO,
     as_json: Annotated[bool, options.json_option("a vtok.DecodeResult, with -o a vtok.BatchResult")] = False,
     as_json_lines: options.JsonLines = False,
     model: options.OtherModel = None,
@@ -168,7 +171,7 @@ def decode(
         device=device,
         precision=precision,
     )
-    report = Reporter(as_json=as_json, as_json_lines=as_json_lines, quiet=quiet)
+    report = Reporter(as_json=as_json, as_json_lines=as_json_lines, quiet=quiet, progress=progress)
     work = partial(_decode_file, options=settings, model=model, threads=threads, overwrite=force)
     if output is None:
         if as_json_lines:
@@ -226,7 +229,7 @@ def _one_file(
         raise typer.BadParameter(f"expected one input and one output, got {len(files)} names. Give many inputs with -o")
     if skip_existing or dry_run:
         raise typer.BadParameter("--skip-existing and --dry-run are for many inputs, with -o")
-    with frame_progress(verb, quiet=report.quiet) as progress:
+    with frame_progress(verb, Place(source=files[0]), report.progress, quiet=report.quiet) as progress:
         result = work(files[0], files[1], progress)
     report.finish(result)
 
@@ -239,7 +242,8 @@ def _many_files(verb: str, jobs: list[Job], work: Work, report: Reporter, *, ski
     numbers = {job: number for number, job in enumerate(jobs, start=1)}
 
     def work_on(job: Job) -> Any:
-        with frame_progress(f"{verb} {numbers[job]}/{len(jobs)} {job.source.name}", quiet=report.quiet) as progress:
+        place = Place(source=job.source, number=numbers[job], num_files=len(jobs))
+        with frame_progress(verb, place, report.progress, quiet=report.quiet) as progress:
             results[str(job.target)] = work(job.source, job.target, progress)
         return results[str(job.target)]
 

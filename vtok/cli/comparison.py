@@ -6,7 +6,17 @@ from typing import Annotated
 import typer
 
 from vtok.cli.loading import load, set_threads
-from vtok.cli.options import Force, OtherModel, PathArgument, PathOption, Quiet, Threads, json_option
+from vtok.cli.meters import Place, Style
+from vtok.cli.options import (
+    Force,
+    OtherModel,
+    PathArgument,
+    PathOption,
+    ProgressStyle,
+    Quiet,
+    Threads,
+    json_option,
+)
 from vtok.cli.output import Reporter
 
 
@@ -26,6 +36,7 @@ def compare(
     ] = False,
     force: Force = False,
     quiet: Quiet = False,
+    progress: ProgressStyle = Style.AUTO,
     as_json: Annotated[bool, json_option("the attributes of vtok.Comparison")] = False,
     model: OtherModel = None,
     threads: Threads = None,
@@ -41,7 +52,7 @@ def compare(
     at_seconds = parse_seconds(at) if at else None
     set_threads(threads)
     tokenizer = load(model) if model else None
-    with frame_progress("compare", quiet=quiet) as progress:
+    with frame_progress("compare", Place(source=first), progress, quiet=quiet) as shown:
         result = compare_files(
             first,
             second,
@@ -51,6 +62,6 @@ def compare(
             split=split,
             tokenizer=tokenizer,
             overwrite=force,
-            progress=progress,
+            progress=shown,
         )
     Reporter(as_json=as_json, quiet=quiet).result(result)

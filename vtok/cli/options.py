@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from vtok.cli.meters import Style
+
 # A file without permission to read gets an error of one line when it is read, and a batch goes on: no usage error.
 PathArgument = partial(typer.Argument, readable=False)
 PathOption = partial(typer.Option, readable=False)
@@ -18,6 +20,10 @@ def json_option(kind: str) -> Any:
 
 Force = Annotated[bool, typer.Option("-f", "--force", help="Overwrite the output if it exists.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress, notices or summary.")]
+ProgressStyle = Annotated[
+    Style,
+    typer.Option("--progress", help="auto: a bar or log lines; json: for programs, one object a second on stderr."),
+]
 Threads = Annotated[int | None, typer.Option(help="Processor threads; default: all.", min=1)]
 Start = Annotated[str | None, typer.Option(help="Begin here: seconds or HH:MM:SS after the first frame.")]
 End = Annotated[str | None, typer.Option(help="Stop before this: seconds or HH:MM:SS after the first frame.")]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import typer
 
 from vtok.batch.plan import BatchResult, JobResult, Status
+from vtok.cli.meters import Style
 from vtok.errors import MediaError, writing
 
 if TYPE_CHECKING:
@@ -83,10 +84,18 @@ class Reporter:
         as_json: Print results as JSON objects.
         as_json_lines: Print one JSON object per file of a batch, as soon as the file is done.
         quiet: Print neither summaries nor notices; errors and warnings are still printed.
+        progress: How the command shows its progress, for those that do.
     """
 
-    def __init__(self, *, as_json: bool = False, as_json_lines: bool = False, quiet: bool = False) -> None:
-        self.as_json, self.as_json_lines, self.quiet = as_json, as_json_lines, quiet
+    def __init__(
+        self,
+        *,
+        as_json: bool = False,
+        as_json_lines: bool = False,
+        quiet: bool = False,
+        progress: Style = Style.AUTO,
+    ) -> None:
+        self.as_json, self.as_json_lines, self.quiet, self.progress = as_json, as_json_lines, quiet, progress
 
     def error(self, message: str) -> None:
         """Print the reason of a failure."""

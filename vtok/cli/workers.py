@@ -53,13 +53,13 @@ class WorkerOptions:
         batch = BatchSettings(split_seconds=self.split_seconds, num_retries=self.retries, overwrite=overwrite)
         with (
             closing(start_engine(self.engine, num_workers=self.workers, num_threads=self.threads)) as engine,
-            display(quiet=report.quiet) as shown,
+            display(report.progress, quiet=report.quiet) as shown,
         ):
             meter = FileMeter("encode", len(jobs), shown)
 
             def told(job: JobResult, result: Any) -> None:
                 with shown.paused():
                     report.finish_job(job, result)
-                meter.advance(0, files=1)
+                meter.advance(0, files=1, num_bytes=result.num_bytes if result else 0)
 
             return encode_batch(jobs, engine, options, batch, skip=skip, told=told, advance=meter.advance)

@@ -34,7 +34,7 @@ from vtok.system.atomic import check_target, open_atomically
 from vtok.system.paths import StrPath, is_vtok
 from vtok.system.sources import Sink, Writable, name_of
 from vtok.system.standard_streams import is_standard, local_file, standard_output
-from vtok.video.frame import Progress, VideoInfo
+from vtok.video.frame import CountsBytes, Progress, VideoInfo
 from vtok.video.times import played_seconds
 
 Advance = Callable[[int], None]  # called with the number of frames done since the last call
@@ -275,12 +275,16 @@ def write_encoded(
             for item in items:
                 if isinstance(item, VideoGroup):
                     writer.write_group(item)
+                    if isinstance(advance, CountsBytes):
+                        advance.written(writer.num_bytes)
                     first_pts = item.pts[0] if first_pts is None else first_pts
                     last_pts = item.pts[-1]
                 else:
                     writer.write_audio(item)
         writer.write_audio(part.rest_of_sound())
         writer.finish(last_frame_ticks=part.last_frame_ticks)
+        if isinstance(advance, CountsBytes):
+            advance.written(writer.num_bytes)
         if first_pts is None or last_pts is None:
             raise MediaError(f"{source}: no frame could be decoded")
     result = _result(
