@@ -119,9 +119,13 @@ def test_programs_are_told_the_time_left(clock, capsys):
 
 
 def test_what_fails_has_no_last_object(clock, capsys):
-    with pytest.raises(OSError, match="full"), frame_progress("decode", PLACE, Style.JSON, quiet=False) as progress:
-        progress(INFO)(25)
-        raise OSError("full")
+    def fail():
+        with frame_progress("decode", PLACE, Style.JSON, quiet=False) as progress:
+            progress(INFO)(25)
+            raise OSError("full")
+
+    with pytest.raises(OSError, match="full"):
+        fail()
     assert [line["finished"] for line in lines_of(capsys.readouterr().err)] == [False]
 
 

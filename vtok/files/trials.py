@@ -65,9 +65,33 @@ class Coder:
     vmaf_program: str | None = None
 
     def code(
-        self, chunks: Sequence[SourceChunk], quality: float, first_frame: int, advance: Callable[[int], None]
+        self,
+        chunks: Sequence[SourceChunk],
+        quality: float,
+        first_frame: int,
+        advance: Callable[[int], None] = lambda frames: None,
+        before: Frame | None = None,
     ) -> tuple[VideoGroup, Costs]:
-        """Return a group, and its costs; errors are 0 if frames are not decoded."""
+        """Return a group, and its costs; errors are 0 if frames are not decoded.
+
+        Args:
+            chunks: The frames of the group.
+            quality: Its quality.
+            first_frame: Number of its first frame in the video.
+            advance: Called with the number of frames done since its last call.
+            before: The frame of the source before them, from which VMAF sees the motion of the first.
+        """
+        group = self.encode(chunks, quality, first_frame, advance)
+        return group, self.costs(chunks, group, before)
+
+    def encode(
+        self,
+        chunks: Sequence[SourceChunk],
+        quality: float,
+        first_frame: int,
+        advance: Callable[[int], None] = lambda frames: None,
+    ) -> VideoGroup:
+        """Return a group; `code` explains the arguments."""
         group: VideoGroup | None = None
         items = encode_chunks(
             chunks,
@@ -85,24 +109,30 @@ class Coder:
                 else:
                     advance(len(item.pts))
         assert group is not None  # each group has a frame
+        return group
+
+    def costs(self, chunks: Sequence[SourceChunk], group: VideoGroup, before: Frame | None = None) -> Costs:
+        """Return the costs of a coded group; `code` explains the arguments."""
         costs = np.zeros(NUM_COSTS)
         costs[0] = len(group.coded)
         if self.sees:
-            costs[1:] = self._errors(chunks, group)
-        return group, costs
+            costs[1:] = self._errors(chunks, group, before)
+        return costs
 
-    def _errors(self, chunks: Sequence[SourceChunk], group: VideoGroup) -> Costs:
+    def _errors(self, chunks: Sequence[SourceChunk], group: VideoGroup, before: Frame | None) -> Costs:
         """All costs but the bytes."""
         errors = np.zeros(NUM_COSTS - 1)
         program, width, height = self.vmaf_program, self.info.width, self.info.height
         with VmafMeter(program, width=width, height=height) if program else nullcontext() as meter:
+            if meter and before is not None:
+                meter.add(before, before)
             for chunk, decoded in zip(chunks, self._decoded(group), strict=True):
                 for frame, other in zip(chunk.frames, decoded, strict=True):
                     errors[:-1] += _errors(frame, other)
                     if meter:
                         meter.add(frame, other)
             if meter:
-                errors[-1] = sum(100 - score for score in meter.finish().default)
+                errors[-1] = sum(100 - score for score in meter.finish().default[before is not None :])
         return errors
 
     def _decoded(self, group: VideoGroup) -> Iterable[list[Frame]]:
