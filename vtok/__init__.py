@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from vtok.files.decode import DecodeResult, decode_file
     from vtok.files.editing import EditResult, concat_files, cut_file
     from vtok.files.encode import EncodeResult, encode_file
+    from vtok.files.estimate import Estimate, estimate_file
     from vtok.files.goals import GoalReport
     from vtok.files.inspection import FileInfo, file_info
     from vtok.measure.comparison import Comparison, compare_files
@@ -45,6 +46,7 @@ __all__ = [
     "DecodeResult",
     "EditResult",
     "EncodeResult",
+    "Estimate",
     "FileInfo",
     "FileStats",
     "GoalReport",
@@ -64,6 +66,7 @@ __all__ = [
     "cut_file",
     "decode_file",
     "encode_file",
+    "estimate_file",
     "file_info",
     "file_stats",
     "open",
@@ -76,6 +79,7 @@ _HOMES = {
     "DecodeResult": "vtok.files.decode",
     "EditResult": "vtok.files.editing",
     "EncodeResult": "vtok.files.encode",
+    "Estimate": "vtok.files.estimate",
     "FileInfo": "vtok.files.inspection",
     "FileStats": "vtok.measure.stats",
     "GoalReport": "vtok.files.goals",
@@ -93,6 +97,7 @@ _HOMES = {
     "cut_file": "vtok.files.editing",
     "decode_file": "vtok.files.decode",
     "encode_file": "vtok.files.encode",
+    "estimate_file": "vtok.files.estimate",
     "file_info": "vtok.files.inspection",
     "file_stats": "vtok.measure.stats",
     "open": "vtok.codec.decoder",

@@ -53,10 +53,12 @@ def encode(
     verify: options.Verify = False,
     force: options.Force = False,
     skip_existing: options.SkipExisting = False,
-    dry_run: options.DryRun = False,
+    dry_run: options.Estimated = False,
     quiet: options.Quiet = False,
     progress: options.ProgressStyle = Style.AUTO,
-    as_json: Annotated[bool, options.json_option("a vtok.EncodeResult, with -o a vtok.BatchResult")] = False,
+    as_json: Annotated[
+        bool, options.json_option("a vtok.EncodeResult; with --dry-run a vtok.Estimate, with -o a vtok.BatchResult")
+    ] = False,
     as_json_lines: options.JsonLines = False,
     workers: options.Workers = None,
     engine: options.EngineName = "local",
@@ -81,6 +83,8 @@ def encode(
     Example: vtok encode holiday.mp4 holiday.vtok --quality 6
 
     Example: vtok encode holiday.mp4 holiday.vtok --size 25MB
+
+    Example: vtok encode holiday.mp4 --quality 6 --dry-run
 
     Example: vtok encode videos/ more.mp4 -o coded/ --skip-existing
 
@@ -113,7 +117,10 @@ def encode(
     if output is None:
         if pool.are_wanted or as_json_lines:
             raise typer.BadParameter("--workers, --engine and --json-lines are for many inputs, with -o")
-        _one_file("encode", files, work, report, skip_existing=skip_existing, dry_run=dry_run)
+        if dry_run:
+            _estimate(files, settings, report, threads=threads)
+        else:
+            _one_file("encode", files, work, report, skip_existing=skip_existing)
         return
     jobs = plan_batch(files, output, suffix=".vtok")
     skip = _is_sound if skip_existing else _never
@@ -176,7 +183,9 @@ def decode(
     if output is None:
         if as_json_lines:
             raise typer.BadParameter("--json-lines is for many inputs, with -o")
-        _one_file("decode", files, work, report, skip_existing=skip_existing, dry_run=dry_run)
+        if dry_run:
+            raise typer.BadParameter("--dry-run is for many inputs, with -o")
+        _one_file("decode", files, work, report, skip_existing=skip_existing)
     else:
         jobs = plan_batch(files, output, suffix=suffix, source_suffixes={".vtok"})
         skip = Path.exists if skip_existing else _never
@@ -219,16 +228,27 @@ def _never(target: Path) -> bool:
     return False
 
 
-def _one_file(
-    verb: str, files: list[Path], work: Work, report: Reporter, *, skip_existing: bool, dry_run: bool
-) -> None:
+def _estimate(files: list[Path], settings: EncodeOptions, report: Reporter, *, threads: int | None) -> None:
+    """Estimate what one input would come to."""
+    from vtok.cli.progress import frame_progress
+    from vtok.files.estimate import estimate_with
+
+    if len(files) not in (1, 2):
+        raise typer.BadParameter(f"expected one input, and one output or none, got {len(files)} names")
+    set_threads(threads)
+    with frame_progress("estimate", Place(source=files[0]), report.progress, quiet=report.quiet) as progress:
+        estimate = estimate_with(settings, files[0], progress=progress)
+    report.finish_estimate(estimate)
+
+
+def _one_file(verb: str, files: list[Path], work: Work, report: Reporter, *, skip_existing: bool) -> None:
     """Encode or decode one input to one output."""
     from vtok.cli.progress import frame_progress
 
     if len(files) != 2:
         raise typer.BadParameter(f"expected one input and one output, got {len(files)} names. Give many inputs with -o")
-    if skip_existing or dry_run:
-        raise typer.BadParameter("--skip-existing and --dry-run are for many inputs, with -o")
+    if skip_existing:
+        raise typer.BadParameter("--skip-existing is for many inputs, with -o")
     with frame_progress(verb, Place(source=files[0]), report.progress, quiet=report.quiet) as progress:
         result = work(files[0], files[1], progress)
     report.finish(result)

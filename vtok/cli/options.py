@@ -86,3 +86,9 @@ Retries = Annotated[
     int, typer.Option(help="With workers: number of further tries for a task whose worker was lost.", min=0)
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="With -o: only print what would be done.")]
+Estimated = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run", help="Write nothing: estimate size, quality and time of one video; with -o only list the outputs."
+    ),
+]

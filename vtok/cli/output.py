@@ -145,6 +145,19 @@ class Reporter:
         if result.incomplete:
             raise typer.Exit(EXIT_INCOMPLETE)
 
+    def finish_estimate(self, estimate: Any) -> None:
+        """Print what a file would come to, which also `--quiet` asked for; exit with 3 if its source is incomplete."""
+        if not self.quiet:
+            for notice in estimate.notices:
+                self._say("notice", f"{estimate.source}: {notice}")
+        if self.as_json:
+            print_json(asdict(estimate))
+        else:
+            print_line(estimate.summary(), sys.stdout)
+        if estimate.incomplete:
+            self.warning(f"{estimate.source}: {estimate.incomplete}. The figures are of what could be decoded.")
+            raise typer.Exit(EXIT_INCOMPLETE)
+
     def finish_job(self, job: JobResult, result: Any) -> None:
         """Print the outcome of one file of a batch; `result` is the result of encoding or decoding it, or None."""
         if job.error is not None:
