@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from vtok.files.estimate import Estimate, estimate_file
     from vtok.files.goals import GoalReport
     from vtok.files.inspection import FileInfo, file_info
+    from vtok.files.play import Playback, play_file
     from vtok.measure.comparison import Comparison, compare_files
     from vtok.measure.stats import FileStats, file_stats
     from vtok.model.tokenizer import VideoTokenizer
@@ -52,6 +53,7 @@ __all__ = [
     "GoalReport",
     "JobResult",
     "LossBreakdown",
+    "Playback",
     "ShardResult",
     "TokenDataset",
     "TokenFileResult",
@@ -70,6 +72,7 @@ __all__ = [
     "file_info",
     "file_stats",
     "open",
+    "play_file",
     "verify_file",
 ]
 
@@ -85,6 +88,7 @@ _HOMES = {
     "GoalReport": "vtok.files.goals",
     "JobResult": "vtok.batch.plan",
     "LossBreakdown": "vtok.networks.losses",
+    "Playback": "vtok.files.play",
     "ShardResult": "vtok.tokens.shards",
     "TokenDataset": "vtok.tokens.dataset",
     "TokenFileResult": "vtok.tokens.npz_arrays",
@@ -101,6 +105,7 @@ _HOMES = {
     "file_info": "vtok.files.inspection",
     "file_stats": "vtok.measure.stats",
     "open": "vtok.codec.decoder",
+    "play_file": "vtok.files.play",
     "verify_file": "vtok.container.verification",
 }
 

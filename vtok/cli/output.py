@@ -114,6 +114,12 @@ class Reporter:
         if len(faults) > _MOST_FAULTS:
             self._say("fault", f"{path}: {len(faults) - _MOST_FAULTS} more; see --json")
 
+    def notices(self, path: str, notices: list[str]) -> None:
+        """Print conversions and omissions of a file."""
+        if not self.quiet:
+            for notice in notices:
+                self._say("notice", f"{path}: {notice}")
+
     def line(self, text: str) -> None:
         """Print a text for people."""
         if not (self.as_json or self.quiet):
@@ -140,16 +146,14 @@ class Reporter:
 
     def finish(self, result: Any) -> None:
         """Print the result of encoding or decoding one file, and exit with 3 if it is incomplete."""
-        self._notices(result)
+        self._notices_of(result)
         self.result(result, stream=sys.stderr if result.target == "-" else None)  # stdout holds the data
         if result.incomplete:
             raise typer.Exit(EXIT_INCOMPLETE)
 
     def finish_estimate(self, estimate: Any) -> None:
         """Print what a file would come to, which also `--quiet` asked for; exit with 3 if its source is incomplete."""
-        if not self.quiet:
-            for notice in estimate.notices:
-                self._say("notice", f"{estimate.source}: {notice}")
+        self.notices(estimate.source, estimate.notices)
         if self.as_json:
             print_json(asdict(estimate))
         else:
@@ -163,7 +167,7 @@ class Reporter:
         if job.error is not None:
             self.error(job.error)
         if result is not None:
-            self._notices(result)
+            self._notices_of(result)
         if self.as_json_lines:
             print_json(asdict(_in_options(job)))
         elif job.status is not Status.FAILED:
@@ -178,11 +182,9 @@ class Reporter:
         if batch.count(Status.INCOMPLETE):
             raise typer.Exit(EXIT_INCOMPLETE)
 
-    def _notices(self, result: Any) -> None:
+    def _notices_of(self, result: Any) -> None:
         """Print conversions, omissions, and faults of the source."""
-        if not self.quiet:
-            for notice in result.notices:
-                self._say("notice", f"{result.source}: {notice}")
+        self.notices(result.source, result.notices)
         self.faults(result.source, getattr(result, "faults", []))
         if result.incomplete:
             self.warning(f"{result.source}: {result.incomplete}. {result.target} holds what could be decoded.")
