@@ -23,6 +23,7 @@ from vtok.version import __version__
 
 if TYPE_CHECKING:
     from vtok.batch.plan import BatchResult, JobResult
+    from vtok.benchmark.preview import Preview, preview_file
     from vtok.codec.decoder import VideoDecoder, open
     from vtok.codec.token_reader import TokenReader
     from vtok.container.verification import Verification, verify_file
@@ -54,6 +55,7 @@ __all__ = [
     "JobResult",
     "LossBreakdown",
     "Playback",
+    "Preview",
     "ShardResult",
     "TokenDataset",
     "TokenFileResult",
@@ -73,6 +75,7 @@ __all__ = [
     "file_stats",
     "open",
     "play_file",
+    "preview_file",
     "verify_file",
 ]
 
@@ -89,6 +92,7 @@ _HOMES = {
     "JobResult": "vtok.batch.plan",
     "LossBreakdown": "vtok.networks.losses",
     "Playback": "vtok.files.play",
+    "Preview": "vtok.benchmark.preview",
     "ShardResult": "vtok.tokens.shards",
     "TokenDataset": "vtok.tokens.dataset",
     "TokenFileResult": "vtok.tokens.npz_arrays",
@@ -106,6 +110,7 @@ _HOMES = {
     "file_stats": "vtok.measure.stats",
     "open": "vtok.codec.decoder",
     "play_file": "vtok.files.play",
+    "preview_file": "vtok.benchmark.preview",
     "verify_file": "vtok.container.verification",
 }
 

@@ -38,7 +38,7 @@ class ProgressLine:
         source: The file at work; None if several are, or none.
         file: Its number in the batch, from 1; None if there is no such file.
         files: Number of files in the batch.
-        phase: Name of the pass if there are several, as for a goal: `look`, `price`, `encode` or `write`; else None.
+        phase: Name of the pass if there are several, as for a goal: `look`, `price`, `encode`, `write`; else None.
         unit: What is counted: `frames` of the phase, `files` or `jobs`.
         done: Number of these that are done.
         total: Number of all, as far as the source says; else None.

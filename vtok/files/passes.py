@@ -28,6 +28,7 @@ class Look:
     Attributes:
         info: Description of the frames.
         num_frames: Number of frames of each group.
+        begins: Timestamp of the first frame of each group, in units of the time base.
         seconds: Time that the frames play for.
         num_audio_bytes: Bytes of sound.
         num_body_bytes: Bytes of header, sound and groups, without the codes.
@@ -39,6 +40,7 @@ class Look:
 
     info: VideoInfo
     num_frames: list[int]
+    begins: list[int]
     seconds: float
     num_audio_bytes: int
     num_body_bytes: int
@@ -107,31 +109,37 @@ class Passes:
             MediaError: No frame could be decoded.
         """
         num_frames: list[int] = []
+        begins: list[int] = []
         pts: list[int] = []
+        last = 0
         with self.opened("look", with_sound=self._options.with_audio) as (reader, part, advance):
             writer = ContainerWriter(_Nowhere(), new_header(self._model, part.info, part.extras))
-            first = last = None
+
+            def add(pts: list[int]) -> None:
+                writer.write_group(_empty_group(pts, writer.totals.num_frames))
+                num_frames.append(len(pts))
+                begins.append(pts[0])
+
             for chunk in part.chunks(chunks_per_group(part.info, self._options.keyframe_seconds)):
                 pts += [frame.pts for frame in chunk.frames]
                 writer.write_audio(chunk.audio)
                 advance(len(chunk.frames))
                 if chunk.ends_group:
-                    writer.write_group(_empty_group(pts, writer.totals.num_frames))
-                    num_frames.append(len(pts))
-                    first, last, pts = pts[0] if first is None else first, pts[-1], []
+                    add(pts)
+                    last, pts = pts[-1], []
             if pts:
-                writer.write_group(_empty_group(pts, writer.totals.num_frames))
-                num_frames.append(len(pts))
-                first, last = pts[0] if first is None else first, pts[-1]
+                add(pts)
+                last = pts[-1]
             writer.write_audio(part.rest_of_sound())
             body = writer.num_bytes
             writer.finish(last_frame_ticks=part.last_frame_ticks)
-            if first is None or last is None:
+            if not begins:
                 raise MediaError(f"{self.name}: no frame could be decoded")
             return Look(
                 info=part.info,
                 num_frames=num_frames,
-                seconds=played_seconds(part.info, first, last, part.last_frame_ticks),
+                begins=begins,
+                seconds=played_seconds(part.info, begins[0], last, part.last_frame_ticks),
                 num_audio_bytes=writer.num_audio_bytes,
                 num_body_bytes=body,
                 num_end_bytes=writer.num_bytes - body - writer.num_copy_bytes(body),

@@ -2,7 +2,7 @@
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 
@@ -126,29 +126,31 @@ class Coder:
         with VmafMeter(program, width=width, height=height) if program else nullcontext() as meter:
             if meter and before is not None:
                 meter.add(before, before)
-            for chunk, decoded in zip(chunks, self._decoded(group), strict=True):
-                for frame, other in zip(chunk.frames, decoded, strict=True):
-                    errors[:-1] += _errors(frame, other)
-                    if meter:
-                        meter.add(frame, other)
+            for frame, decoded in self.pairs(chunks, group):
+                errors[:-1] += errors_of(frame, decoded)
+                if meter:
+                    meter.add(frame, decoded)
             if meter:
                 errors[-1] = sum(100 - score for score in meter.finish().default[before is not None :])
         return errors
 
-    def _decoded(self, group: VideoGroup) -> Iterable[list[Frame]]:
+    def pairs(self, chunks: Sequence[SourceChunk], group: VideoGroup) -> Iterator[tuple[Frame, Frame]]:
+        """Yield each frame of a coded group, and what it decodes to."""
         size = self.info.height, self.info.width
         tokens = decode_payload(
             self.model.exact_prior, group.quality, group.coded, num_latent_frames=group.num_latent_frames, size=size
         )
         decoder = ChunkDecoder(self.model, self.info, self.arithmetic)
-        for i, chunk in enumerate(tokens):
-            yield decoder.decode(chunk, group.pts[FRAMES_PER_CHUNK * i : FRAMES_PER_CHUNK * (i + 1)], group.quality)
+        for i, (chunk, of_chunk) in enumerate(zip(chunks, tokens, strict=True)):
+            pts = group.pts[FRAMES_PER_CHUNK * i : FRAMES_PER_CHUNK * (i + 1)]
+            yield from zip(chunk.frames, decoder.decode(of_chunk, pts, group.quality), strict=True)
 
 
-def _errors(frame: Frame, decoded: Frame) -> list[float]:
+def errors_of(frame: Frame, decoded: Frame) -> Costs:
+    """The costs of a frame that frames show one by one: mean squared errors of Y, U and V; 1 - SSIM."""
     planes = ((frame.y, decoded.y), (frame.u, decoded.u), (frame.v, decoded.v))
     squares = [float(np.square(a.astype(np.int32) - b).mean()) for a, b in planes]
-    return [*squares, 1 - ssim(frame.y, decoded.y)]
+    return np.array([*squares, 1 - ssim(frame.y, decoded.y)])
 
 
 class Forecast:
