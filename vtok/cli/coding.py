@@ -41,6 +41,7 @@ def encode(
     output: options.OutputFolder = None,
     quality: options.Quality = None,
     size: options.Size = None,
+    total_size: options.TotalSize = None,
     bitrate: options.Bitrate = None,
     ratio: options.Ratio = None,
     psnr: options.Psnr = None,
@@ -75,7 +76,7 @@ def encode(
     """Compress videos into .vtok files. Their sound, tags and chapters are copied as they are.
 
     With --size, --bitrate, --ratio, --psnr, --ssim or --vmaf the encoder chooses the quality of each group of frames;
-    it reads the source several times. With -o they are for each file.
+    it reads the source several times. With -o they are for each file; --total-size is for all together.
 
     -o takes any number of videos, and folders of them; a video that fails does not stop the rest. With --workers or
     --engine ray they are encoded side by side, long ones in ranges; the files are the same to the last byte.
@@ -88,14 +89,19 @@ def encode(
 
     Example: vtok encode videos/ more.mp4 -o coded/ --skip-existing
 
+    Example: vtok encode videos/ -o coded/ --total-size 2GB
+
     Example: vtok encode videos/ -o coded/ --workers 8 --json-lines
     """
     from vtok.video.times import parse_range, parse_rate
 
     start_seconds, end_seconds = parse_range(start, end, duration)
     goal = goal_of(size=size, bitrate=bitrate, ratio=ratio, psnr=psnr, ssim=ssim, vmaf=vmaf)
-    if goal is not None and quality is not None:
-        raise typer.BadParameter(f"--quality and --{goal.kind} are given: give one of them")
+    total = goal_of(size=total_size)
+    named = {"quality": quality, goal.kind if goal else "": goal, "total-size": total}
+    given = [f"--{name}" for name, value in named.items() if value]
+    if len(given) > 1:
+        raise typer.BadParameter(f"{' and '.join(given)} are given: give one of them")
     settings = EncodeOptions(
         model=model,
         quality=5.0 if quality is None else quality,
@@ -113,10 +119,17 @@ def encode(
     overwrite = force or skip_existing
     report = Reporter(as_json=as_json, as_json_lines=as_json_lines, quiet=quiet, progress=progress)
     work = partial(_encode_file, options=settings, threads=threads, overwrite=overwrite)
-    pool = WorkerOptions(engine=engine, workers=workers, threads=threads, split_seconds=split_seconds, retries=retries)
+    pool = WorkerOptions(
+        engine=engine,
+        workers=workers,
+        threads=threads,
+        split_seconds=split_seconds,
+        retries=retries,
+        total_size=total.value if total else None,
+    )
     if output is None:
         if pool.are_wanted or as_json_lines:
-            raise typer.BadParameter("--workers, --engine and --json-lines are for many inputs, with -o")
+            raise typer.BadParameter("--workers, --engine, --total-size and --json-lines are for many inputs, with -o")
         if dry_run:
             _estimate(files, settings, report, threads=threads)
         else:

@@ -32,6 +32,12 @@ Quality = Annotated[float | None, typer.Option(help="1 (smallest) to 9 (best).",
 Size = Annotated[
     str | None, typer.Option(help="In place of a quality: size of the file, never exceeded, such as 25MB or 24MiB.")
 ]
+TotalSize = Annotated[
+    str | None,
+    typer.Option(
+        help="With -o: size of all files together, never exceeded, such as 2GB; all get about the same quality."
+    ),
+]
 Bitrate = Annotated[str | None, typer.Option(help="Bits per second of the file, never exceeded, such as 800k or 1.5M.")]
 Ratio = Annotated[str | None, typer.Option(help="Bytes of raw frames for one byte of the file, at least, such as 20.")]
 Psnr = Annotated[str | None, typer.Option(help="PSNR-YUV in dB, within 0.1, such as 36.")]

@@ -25,6 +25,7 @@ from vtok.errors import ChecksumError, ConfigError, MediaError
 from vtok.files.goals import GoalReport, goal_of
 from vtok.files.options import EncodeOptions
 from vtok.files.steering import steered
+from vtok.files.survey import Survey
 from vtok.media.reader import VideoReader
 from vtok.model.loading import shared_model
 from vtok.model.pretrained_model import PretrainedModel
@@ -163,8 +164,12 @@ def encode_with(
     tokenizer: VideoTokenizer | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
+    survey: Survey | None = None,
 ) -> EncodeResult:
-    """Do the same as `encode_file`, with an options object; a given tokenizer replaces the model that it names."""
+    """Do the same as `encode_file`, with an options object; a given tokenizer replaces the model that it names.
+
+    For a goal, a survey of the source saves the passes that it took.
+    """
     target = target if isinstance(target, str | os.PathLike) else Sink(target)
     if not isinstance(target, Sink):
         check_target(target, [source], overwrite=overwrite)
@@ -172,7 +177,9 @@ def encode_with(
             raise ConfigError(f"{target}: unknown suffix {Path(target).suffix!r}. The name of the output ends in .vtok")
     model = shared_model(options.model) if tokenizer is None else tokenizer.pretrained
     if options.goal is not None:
-        return _encode_for_goal(options, source, target, model=model, overwrite=overwrite, progress=progress)
+        return _encode_for_goal(
+            options, source, target, model=model, overwrite=overwrite, progress=progress, survey=survey
+        )
     arithmetic = choose_arithmetic(options.device, options.precision)
 
     def coded(part: SourcePart, advance: Advance) -> Items:
@@ -204,9 +211,13 @@ def _encode_for_goal(
     model: PretrainedModel,
     overwrite: bool,
     progress: Progress | None,
+    survey: Survey | None,
 ) -> EncodeResult:
     """Do the same, with the qualities at which the file comes to its goal."""
-    with local_file(source) as path, steered(path, source, options, model, progress) as (report, groups):
+    with (
+        local_file(source) as path,
+        steered(path, source, options, model, progress, survey) as (report, groups),
+    ):
 
         def coded(part: SourcePart, advance: Advance) -> Items:
             remaining, pts = iter(groups), []

@@ -99,7 +99,7 @@ def estimate_with(
             look = passes.look()
         else:
             steering = Steering(path, source, options, model, progress)
-            passes, look = steering.passes, steering.look
+            passes, look = steering.passes, steering.survey.look
             look_seconds = perf_counter() - begun
             quality = steering.priced()
             other_seconds = perf_counter() - begun + look_seconds  # the last pass, which writes, only reads too

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vtok.codec.file_model import new_header
 from vtok.codec.group_encoder import chunks_per_group
@@ -12,7 +12,7 @@ from vtok.container.groups import VideoGroup
 from vtok.container.writer import ContainerWriter
 from vtok.errors import MediaError
 from vtok.files.options import EncodeOptions
-from vtok.files.trials import Coder
+from vtok.files.trials import Around, Coder
 from vtok.media.reader import VideoReader
 from vtok.model.pretrained_model import PretrainedModel
 from vtok.networks.arithmetic import choose_arithmetic
@@ -74,12 +74,12 @@ class SourceGroup:
     Attributes:
         number: Its number in the video.
         chunks: Its frames and sound.
-        before: The last frame before it; None at the beginning.
+        around: The frames before and after it.
     """
 
     number: int
     chunks: list[SourceChunk]
-    before: Frame | None
+    around: Around
 
 
 class Passes:
@@ -160,20 +160,23 @@ class Passes:
         with self.opened(activity) as (_, part, advance):
             chunks: list[SourceChunk] = []
             number = 0
-            before = last = None
+            before: Frame | None = None
+            ended: SourceGroup | None = None  # waits for the frame after it
             for chunk in part.chunks(chunks_per_group(part.info, self._options.keyframe_seconds)):
-                if wanted is None or number in wanted:
-                    chunks.append(chunk)
-                last = chunk.frames[-1]
-                if not chunk.ends_group:
-                    continue
-                if chunks:
-                    yield SourceGroup(number, chunks, before), part.info, advance
-                chunks, number, before = [], number + 1, last
+                if ended is not None:
+                    yield replace(ended, around=(ended.around[0], chunk.frames[0])), part.info, advance
+                    ended = None
                 if wanted is not None and number > max(wanted):
                     return
-            if chunks:
-                yield SourceGroup(number, chunks, before), part.info, advance
+                if wanted is None or number in wanted:
+                    chunks.append(chunk)
+                if chunk.ends_group:
+                    ended = SourceGroup(number, chunks, (before, None)) if chunks else None
+                    chunks, number, before = [], number + 1, chunk.frames[-1]
+            if ended is None and chunks:
+                ended = SourceGroup(number, chunks, (before, None))
+            if ended is not None:
+                yield ended, part.info, advance
 
     def coder(self, info: VideoInfo, *, sees: bool, vmaf_program: str | None = None) -> Coder:
         """A coder of the groups; `Coder` explains the arguments."""

@@ -24,17 +24,15 @@ from vtok.errors import ConfigError, MediaError
 from vtok.files.goals import GoalReport
 from vtok.files.options import EncodeOptions
 from vtok.files.passes import Passes
+from vtok.files.survey import Survey, first_quality, wants_price
 from vtok.files.trials import NUM_COSTS, Coder, Costs, Forecast, mean_ssim, mean_vmaf, psnr_yuv, solved
 from vtok.measure.vmaf import MISSING, find_ffmpeg
 from vtok.model.pretrained_model import PretrainedModel
 from vtok.system.paths import StrPath
 from vtok.video.frame import Progress, VideoInfo
 
-MAX_PRICED = 8  # groups
-MAX_PRICES = 4  # qualities
 MAX_PASSES = 3  # that code all groups
 MAX_TRIES = 4  # of the last group
-_NEAR = 0.3  # qualities between which interpolation is exact enough
 _DRIFT = 0.6  # how far the quality of a group may be from that of all
 _LAST_DRIFT = 1.5  # likewise of the last group, which is coded again until the file is as it should be
 # Of what is left for codes, so much is not used: forecasts are wrong now and then, and a group can be coded again.
@@ -75,14 +73,21 @@ class Steering:
         options: The options of encoding, with a goal.
         model: The model that codes.
         progress: Called with the video's description and the name of each pass.
+        survey: What is known of the source already.
 
     Attributes:
         passes: The passes over the source.
-        look: What is known of it without networks.
+        survey: What is known of it.
     """
 
     def __init__(
-        self, path: StrPath, name: StrPath, options: EncodeOptions, model: PretrainedModel, progress: Progress | None
+        self,
+        path: StrPath,
+        name: StrPath,
+        options: EncodeOptions,
+        model: PretrainedModel,
+        progress: Progress | None,
+        survey: Survey | None = None,
     ) -> None:
         assert options.goal is not None
         self._name, self._goal = name, options.goal
@@ -91,8 +96,8 @@ class Steering:
             raise ConfigError(f"a VMAF cannot be reached: {MISSING}")
         self._highest = float(model.networks.config.num_qualities)
         self.passes = Passes(path, name, options, model, progress)
-        self.look = look = self.passes.look()
-        self._forecast = Forecast(look.num_frames)
+        self.survey = Survey.of(self.passes) if survey is None else survey
+        self._forecast, look = self.survey.forecast, self.survey.look
         self._all = range(len(look.num_frames))
         self._limit = self._goal.limit(look.seconds, look.num_raw_bytes)
         # Sizes are limits: what the forecast promises stays below by a reserve.
@@ -116,7 +121,10 @@ class Steering:
             self._forecast.know(coded)
             quality = self._solved(np.zeros(NUM_COSTS), self._all, 1.0, self._highest)
         if self._goal.is_size and self._value(total) > self._limit:
-            raise ConfigError(f"{self._name}: comes to {self._goal.text(reached)}, whatever the quality")
+            raise ConfigError(
+                f"{self._name}: comes to {self._goal.text(reached)} in place of {self._goal.text(self._goal.value)}, "
+                f"after {MAX_PASSES} attempts. Give a quality, or more bytes"
+            )
         return GoalReport(
             kind=self._goal.kind,
             wanted=self._goal.value,
@@ -128,8 +136,8 @@ class Steering:
     def _value(self, total: Costs) -> float:
         """What a file with these costs comes to: bytes, dB, SSIM or VMAF; rises with the quality."""
         if self._goal.is_size:
-            return self.look.num_bytes(float(total[0]))
-        return _MEASURES[self._goal.kind](total, sum(self.look.num_frames))
+            return self.survey.look.num_bytes(float(total[0]))
+        return _MEASURES[self._goal.kind](total, sum(self.survey.look.num_frames))
 
     def _shown(self, total: Costs) -> float:
         """The same in the units of the goal."""
@@ -146,40 +154,33 @@ class Steering:
         Raises:
             ConfigError: No quality is good enough, or low enough.
         """
-        groups = self.look.spread(MAX_PRICED)
-        priced: list[float] = []
-        quality = min(5.0, self._highest)
-        while len(priced) < MAX_PRICES:
-            self._price(groups, quality)
-            priced.append(quality)
-            quality = self._solved(np.zeros(NUM_COSTS), self._all, 1.0, self._highest)
-            if min(abs(quality - other) for other in priced) <= (0.0 if quality in (1.0, self._highest) else _NEAR):
-                break
-        for bound in (1.0, self._highest):
-            if quality == bound and bound in priced:
-                self._check_reachable(groups, bound)
+        tried, highest = self.survey.qualities, self._highest
+        quality = self._solved(np.zeros(NUM_COSTS), self._all, 1.0, highest) if tried else first_quality(highest)
+        while wants_price(quality, tried, highest):
+            self._price(quality)
+            quality = self._solved(np.zeros(NUM_COSTS), self._all, 1.0, highest)
+        if quality in (1.0, highest) and quality in tried:
+            self._check_reachable(quality)
         return quality
 
-    def _check_reachable(self, groups: set[int], bound: float) -> None:
+    def _check_reachable(self, bound: float) -> None:
         """Refuse a goal that is beyond what all groups come to at the lowest or highest quality."""
-        total = self._forecast.costs(self._all, bound)
+        total = self.survey.costs(bound)
         value = self._value(total)
         is_beyond = value > self._wanted if bound == 1.0 else value < self._wanted
         if not is_beyond or self._goal.is_met(self._shown(total)):
             return
         other = self._highest + 1.0 - bound
-        self._price(groups, other)
-        low, high = sorted(self._shown(self._forecast.costs(self._all, quality)) for quality in (bound, other))
+        self._price(other)
+        low, high = sorted(self._shown(self.survey.costs(quality)) for quality in (bound, other))
         raise ConfigError(
             f"{self._name}: {self._goal.text(self._goal.value)} cannot be reached: its qualities come to about "
             f"{self._goal.text(low)} to {self._goal.text(high)}"
         )
 
-    def _price(self, groups: set[int], quality: float) -> None:
+    def _price(self, quality: float) -> None:
         """Code some groups at one more quality."""
-        for source, info, advance in self.passes.groups("price", groups):
-            _, costs = self._coder(info).code(source.chunks, quality, 0, advance, source.before)
-            self._forecast.add(source.number, quality, costs)
+        self.survey.price(self.passes, quality, sees=not self._goal.is_size, vmaf_program=self._vmaf_program)
 
     def _encoded(self, store: GroupStore, quality: float) -> dict[int, tuple[float, Costs]]:
         """Code all groups; return the quality and the costs of each."""
@@ -190,7 +191,7 @@ class Steering:
         for source, info, advance in self.passes.groups("encode"):
             if source.number >= len(self._all):
                 raise MediaError(f"{self._name}: gives other frames each time it is read. Give a quality")
-            code = partial(self._coder(info).code, source.chunks, first_frame=first_frame, before=source.before)
+            code = partial(self._coder(info).code, source.chunks, first_frame=first_frame, around=source.around)
             group, costs = code(self._solved(done, self._all[source.number :], low, high), advance=advance)
             if source.number == self._all[-1]:
                 group, costs = self._fitted(code, group, costs, done)
@@ -223,9 +224,14 @@ class Steering:
 
 @contextmanager
 def steered(
-    path: Path, name: StrPath, options: EncodeOptions, model: PretrainedModel, progress: Progress | None
+    path: Path,
+    name: StrPath,
+    options: EncodeOptions,
+    model: PretrainedModel,
+    progress: Progress | None,
+    survey: Survey | None = None,
 ) -> Iterator[tuple[GoalReport, GroupStore]]:
     """Yield the groups of a file that reaches the goal of `options`, and how it does."""
     with tempfile.TemporaryFile(prefix="vtok-") as file:
         store = GroupStore(file)
-        yield Steering(path, name, options, model, progress).run(store), store
+        yield Steering(path, name, options, model, progress, survey).run(store), store

@@ -23,6 +23,7 @@ from vtok.video.frame import Frame, VideoInfo
 # Sums over frames: coded bytes; mean squared errors of Y, U and V; 1 - SSIM; 100 - VMAF.
 Costs = NDArray[np.float64]
 NUM_COSTS = 6
+Around = tuple[Frame | None, Frame | None]  # the frames of a source before and after a group; None at its ends
 _LEAST = 1e-9  # of a cost, as logarithms are interpolated
 # Logarithms of costs per step of quality, for groups of which one quality is known.
 _USUAL_SLOPES = np.array([0.55, -0.35, -0.3, -0.3, -0.35, -0.35])
@@ -70,7 +71,7 @@ class Coder:
         quality: float,
         first_frame: int,
         advance: Callable[[int], None] = lambda frames: None,
-        before: Frame | None = None,
+        around: Around = (None, None),
     ) -> tuple[VideoGroup, Costs]:
         """Return a group, and its costs; errors are 0 if frames are not decoded.
 
@@ -79,10 +80,10 @@ class Coder:
             quality: Its quality.
             first_frame: Number of its first frame in the video.
             advance: Called with the number of frames done since its last call.
-            before: The frame of the source before them, from which VMAF sees the motion of the first.
+            around: The frames of the source before and after them, by which VMAF sees the motion of the first and last.
         """
         group = self.encode(chunks, quality, first_frame, advance)
-        return group, self.costs(chunks, group, before)
+        return group, self.costs(chunks, group, around)
 
     def encode(
         self,
@@ -111,19 +112,20 @@ class Coder:
         assert group is not None  # each group has a frame
         return group
 
-    def costs(self, chunks: Sequence[SourceChunk], group: VideoGroup, before: Frame | None = None) -> Costs:
+    def costs(self, chunks: Sequence[SourceChunk], group: VideoGroup, around: Around = (None, None)) -> Costs:
         """Return the costs of a coded group; `code` explains the arguments."""
         costs = np.zeros(NUM_COSTS)
         costs[0] = len(group.coded)
         if self.sees:
-            costs[1:] = self._errors(chunks, group, before)
+            costs[1:] = self._errors(chunks, group, around)
         return costs
 
-    def _errors(self, chunks: Sequence[SourceChunk], group: VideoGroup, before: Frame | None) -> Costs:
+    def _errors(self, chunks: Sequence[SourceChunk], group: VideoGroup, around: Around) -> Costs:
         """All costs but the bytes."""
         errors = np.zeros(NUM_COSTS - 1)
         program, width, height = self.vmaf_program, self.info.width, self.info.height
         with VmafMeter(program, width=width, height=height) if program else nullcontext() as meter:
+            before, after = around
             if meter and before is not None:
                 meter.add(before, before)
             for frame, decoded in self.pairs(chunks, group):
@@ -131,7 +133,11 @@ class Coder:
                 if meter:
                     meter.add(frame, decoded)
             if meter:
-                errors[-1] = sum(100 - score for score in meter.finish().default[before is not None :])
+                if after is not None:
+                    meter.add(after, after)
+                begin = before is not None
+                scores = meter.finish().default[begin : begin + group.num_frames]
+                errors[-1] = sum(100 - score for score in scores)
         return errors
 
     def pairs(self, chunks: Sequence[SourceChunk], group: VideoGroup) -> Iterator[tuple[Frame, Frame]]:
