@@ -23,14 +23,17 @@ from vtok.version import __version__
 
 if TYPE_CHECKING:
     from vtok.batch.plan import BatchResult, JobResult
+    from vtok.benchmark.preview import Preview, preview_file
     from vtok.codec.decoder import VideoDecoder, open
     from vtok.codec.token_reader import TokenReader
     from vtok.container.verification import Verification, verify_file
     from vtok.files.decode import DecodeResult, decode_file
     from vtok.files.editing import EditResult, concat_files, cut_file
     from vtok.files.encode import EncodeResult, encode_file
+    from vtok.files.estimate import Estimate, estimate_file
     from vtok.files.goals import GoalReport
     from vtok.files.inspection import FileInfo, file_info
+    from vtok.files.play import Playback, play_file
     from vtok.measure.comparison import Comparison, compare_files
     from vtok.measure.stats import FileStats, file_stats
     from vtok.model.tokenizer import VideoTokenizer
@@ -45,11 +48,14 @@ __all__ = [
     "DecodeResult",
     "EditResult",
     "EncodeResult",
+    "Estimate",
     "FileInfo",
     "FileStats",
     "GoalReport",
     "JobResult",
     "LossBreakdown",
+    "Playback",
+    "Preview",
     "ShardResult",
     "TokenDataset",
     "TokenFileResult",
@@ -64,9 +70,12 @@ __all__ = [
     "cut_file",
     "decode_file",
     "encode_file",
+    "estimate_file",
     "file_info",
     "file_stats",
     "open",
+    "play_file",
+    "preview_file",
     "verify_file",
 ]
 
@@ -76,11 +85,14 @@ _HOMES = {
     "DecodeResult": "vtok.files.decode",
     "EditResult": "vtok.files.editing",
     "EncodeResult": "vtok.files.encode",
+    "Estimate": "vtok.files.estimate",
     "FileInfo": "vtok.files.inspection",
     "FileStats": "vtok.measure.stats",
     "GoalReport": "vtok.files.goals",
     "JobResult": "vtok.batch.plan",
     "LossBreakdown": "vtok.networks.losses",
+    "Playback": "vtok.files.play",
+    "Preview": "vtok.benchmark.preview",
     "ShardResult": "vtok.tokens.shards",
     "TokenDataset": "vtok.tokens.dataset",
     "TokenFileResult": "vtok.tokens.npz_arrays",
@@ -93,9 +105,12 @@ _HOMES = {
     "cut_file": "vtok.files.editing",
     "decode_file": "vtok.files.decode",
     "encode_file": "vtok.files.encode",
+    "estimate_file": "vtok.files.estimate",
     "file_info": "vtok.files.inspection",
     "file_stats": "vtok.measure.stats",
     "open": "vtok.codec.decoder",
+    "play_file": "vtok.files.play",
+    "preview_file": "vtok.benchmark.preview",
     "verify_file": "vtok.container.verification",
 }
 

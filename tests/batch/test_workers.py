@@ -5,7 +5,7 @@ from contextlib import closing
 
 import pytest
 
-from support.batches import SETTINGS, SPLIT, assert_same_files, jobs_of
+from support.batches import SETTINGS, SPLIT, EngineHere, assert_same_files, jobs_of
 from vtok.batch.engines import LocalEngine
 from vtok.batch.plan import Status
 from vtok.batch.ranges import UnrepeatableError
@@ -13,30 +13,6 @@ from vtok.batch.tasks import Outcome, encode_part
 from vtok.batch.worker import WorkerLostError
 from vtok.batch.workers import BatchSettings, encode_batch
 from vtok.container.verification import is_sound
-
-
-class EngineHere:
-    """Runs tasks in this process; each first time, it says before or after that the task was lost."""
-
-    num_workers = 2
-
-    def __init__(self, lost=None):
-        self.lost = lost
-        self.tasks, self.tried = [], set()
-
-    def run(self, function, *arguments):
-        self.tasks.append((function.__name__, arguments[0].name))
-        is_first = arguments[:2] not in self.tried
-        self.tried.add(arguments[:2])
-        if is_first and self.lost == "before":
-            raise WorkerLostError
-        outcome = function(*arguments)
-        if is_first and self.lost == "after":
-            raise WorkerLostError
-        return outcome
-
-    def close(self):
-        pass
 
 
 def test_processes_write_what_one_writes(videos, tmp_path):

@@ -285,10 +285,9 @@ def test_a_system_error_is_one_line_and_a_traceback_on_request(vtok, made, monke
         (["encode", "a.mp4", "b.vtok", "--keyframe-seconds", "0"], "Invalid value for '--keyframe-seconds': "),
         (["decode", "a.vtok", "b.mp4", "--threads", "0"], "Invalid value for '--threads': "),
         (["decode", "a.vtok", "b.mp4", "c.mp4"], "Invalid value: expected one input and one output, got 3 names.* -o"),
-        (
-            ["encode", "a.mp4", "b.vtok", "--dry-run"],
-            "Invalid value: --skip-existing and --dry-run are for many inputs",
-        ),
+        (["encode", "a.mp4", "b.vtok", "--skip-existing"], "Invalid value: --skip-existing is for many inputs"),
+        (["decode", "a.vtok", "b.mp4", "--dry-run"], "Invalid value: --dry-run is for many inputs"),
+        (["encode", "a.mp4", "b.vtok", "c.vtok", "--dry-run"], "Invalid value: expected one input, and one output"),
         (["stats", "a.vtok", "b.mp4", "c.mp4"], r".*unexpected extra argument.*c\.mp4"),
         (["stats", "a.mp4", "b.vtok", "--nonsense"], "No such option: --nonsense"),
         (["train", "videos"], "Missing option '--validation'"),

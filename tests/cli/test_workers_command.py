@@ -54,10 +54,10 @@ def test_workers_write_the_same_files_and_tell_of_each_in_a_line(vtok, folder):
 
 
 def test_options_of_batches_need_a_folder(vtok, folder):
-    for option in (["--workers", "2"], ["--engine", "ray"], ["--json-lines"]):
+    for option in (["--workers", "2"], ["--engine", "ray"], ["--json-lines"], ["--total-size", "1MB"]):
         outcome = vtok("encode", "in/long.mp4", "a.vtok", *option)
         assert outcome.code == 2
-        assert "--workers, --engine and --json-lines are for many inputs, with -o" in outcome.err
+        assert "--workers, --engine, --total-size and --json-lines are for many inputs, with -o" in outcome.err
     assert_failed(
         vtok("encode", "in", "-o", "out", "--engine", "slurm"), "engine is 'slurm'; expected one of local, ray"
     )

@@ -5,11 +5,13 @@ import subprocess
 import sys
 
 import commands
+import goals
 import numpy as np
 import performance
 import pytest
 import stages
 import temporal
+import typer
 
 from support.videos import ROOT, write_video
 from vtok.media.reader import VideoReader
@@ -110,7 +112,26 @@ def test_costs_are_counted_from_the_layers(tiny_tokenizer):
     assert counts["encoder"] == pytest.approx((transform + 2 * 12 * 8 + 2 * block) / 512 / 1000)
 
 
-@pytest.mark.parametrize("script", ["performance.py", "temporal.py", "entropy_coding.py", "tokens.py"])
+def test_goals_are_measured_against_a_plain_encode(tiny_tokenizer, tmp_path):
+    clip = write_video(tmp_path / "in.mp4", num_frames=24, size=(128, 96))
+    asked = goals.parse_goals("psnr=20,ssim=0.9999")
+    assert [goal.kind for goal in asked] == ["psnr", "ssim"]
+    rows = list(goals.measured(clip, asked, tiny_tokenizer, tmp_path))
+    assert len(rows) == len(goals.SHARES) + 2
+    assert all(row.seconds > 0 and row.plain_seconds == rows[0].plain_seconds for row in rows)
+    assert all(row.reached is None or row.reached[0].isdigit() for row in rows[:2])
+    assert rows[2].reached is None or rows[2].reached.startswith("PSNR-YUV 20.")
+    assert rows[-1].reached is None
+    lines = goals.table(rows).splitlines()
+    assert len(lines) == 2 + len(rows)
+    assert {line.count("|") for line in lines} == {len(goals.TITLES) + 1}
+    assert "cannot be reached" in lines[-1]
+    for text in ("loudness=3", "psnr=loud", "psnr"):
+        with pytest.raises(typer.BadParameter):
+            goals.parse_goals(text)
+
+
+@pytest.mark.parametrize("script", ["performance.py", "temporal.py", "entropy_coding.py", "tokens.py", "goals.py"])
 def test_scripts_explain_themselves(script):
     done = subprocess.run([sys.executable, ROOT / "benchmarks" / script, "--help"], capture_output=True, text=True)
     assert done.returncode == 0

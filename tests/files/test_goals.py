@@ -11,9 +11,11 @@ from vtok.errors import ConfigError
 from vtok.files.encode import encode_file
 from vtok.files.goals import Goal, goal_of
 from vtok.files.inspection import file_info
-from vtok.files.trials import Forecast, solved
+from vtok.files.options import EncodeOptions
+from vtok.files.passes import Passes
+from vtok.files.trials import Coder, Forecast, solved
 from vtok.measure.stats import file_stats
-from vtok.measure.vmaf import MISSING, find_ffmpeg
+from vtok.measure.vmaf import MISSING, VmafMeter, find_ffmpeg
 from vtok.model.tokenizer import VideoTokenizer
 
 GROUP_SECONDS = 0.64  # two latent frames
@@ -187,3 +189,63 @@ def test_forecasts_interpolate_logarithms_and_take_the_nearest_group():
     assert solved(lambda q: float(forecast.costs([0], q)[0]), 8 * 200.01, 1, 9) == 4
     assert solved(lambda q: q, 0.5, 1, 9) == 1
     assert solved(lambda q: q, 20, 1, 9) == 9
+
+
+@pytest.fixture
+def skewed(monkeypatch):
+    """Makes each pass over all groups find other costs than the one before, so that no forecast holds."""
+    passes = []
+
+    def skew(factor):
+        costs_of, groups_of = Coder.costs, Passes.groups
+
+        def costs(self, *arguments):
+            costs = costs_of(self, *arguments)
+            costs[0] *= factor ** passes.count("encode")
+            return costs
+
+        def groups(self, activity, wanted=None):
+            passes.append(activity)
+            return groups_of(self, activity, wanted)
+
+        monkeypatch.setattr(Coder, "costs", costs)
+        monkeypatch.setattr(Passes, "groups", groups)
+
+    yield skew
+    assert passes.count("encode") == 3
+
+
+def test_a_size_that_is_not_kept_is_refused_and_nothing_is_left(source, tiny_tokenizer, tmp_path, skewed):
+    skewed(3)
+    with pytest.raises(
+        ConfigError, match=r"comes to \d+ bytes in place of 1700 bytes, after 3 attempts. Give a quality"
+    ):
+        encode(source, tmp_path / "a.vtok", tiny_tokenizer, end_seconds=2, size=1_700)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_size_that_is_not_used_up_is_told(source, tiny_tokenizer, tmp_path, skewed):
+    skewed(0.3)
+    result = encode(source, tmp_path / "a.vtok", tiny_tokenizer, end_seconds=2, size=1_700)
+    assert result.goal.reached < 0.97 * 1_700
+    assert result.notices == [f"the goal is not met exactly: {result.goal.summary()}"]
+
+
+@pytest.mark.skipif(find_ffmpeg() is None, reason=MISSING)
+def test_the_vmaf_of_groups_is_that_of_the_whole(source, pretrained):
+    """Each group sees the frames around it, so its frames have the motion that they have in the video."""
+    options = EncodeOptions(keyframe_seconds=0.32, end_seconds=2)
+    passes = Passes(source, source, options, pretrained.pretrained, None)
+    scores, alone, pairs = [], [], []
+    for group, info, _ in passes.groups("price"):
+        coder = passes.coder(info, sees=True, vmaf_program=find_ffmpeg())
+        coded = coder.encode(group.chunks, 5, 0)
+        scores.append(coder.costs(group.chunks, coded, group.around)[5])
+        alone.append(coder.costs(group.chunks, coded)[5])
+        pairs += coder.pairs(group.chunks, coded)
+    with VmafMeter(find_ffmpeg(), width=64, height=48) as meter:
+        for pair in pairs:
+            meter.add(*pair)
+        whole = 100 - np.mean(meter.finish().default)
+    assert sum(scores) / len(pairs) == pytest.approx(whole, abs=0.01)
+    assert abs(sum(alone) / len(pairs) - whole) > 0.3

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from support.videos import ROOT
 from vtok.batch.plan import Job
+from vtok.batch.worker import WorkerLostError
 from vtok.batch.workers import BatchSettings
 from vtok.files.options import EncodeOptions
 
@@ -25,3 +26,27 @@ def assert_same_files(videos, folder):
     assert sorted(path.name for path in Path(folder).iterdir()) == ["a.vtok", "long.vtok", "z.vtok"]
     for path in Path(folder).iterdir():
         assert path.read_bytes() == (videos / path.name).read_bytes()
+
+
+class EngineHere:
+    """Runs tasks in this process; each first time, it says before or after that the task was lost."""
+
+    num_workers = 2
+
+    def __init__(self, lost=None):
+        self.lost = lost
+        self.tasks, self.tried = [], set()
+
+    def run(self, function, *arguments):
+        self.tasks.append((function.__name__, arguments[0].name))
+        is_first = arguments[:2] not in self.tried
+        self.tried.add(arguments[:2])
+        if is_first and self.lost == "before":
+            raise WorkerLostError
+        outcome = function(*arguments)
+        if is_first and self.lost == "after":
+            raise WorkerLostError
+        return outcome
+
+    def close(self):
+        pass

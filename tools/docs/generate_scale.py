@@ -146,8 +146,8 @@ How many videos are encoded on many processors, and what a million hours would t
   here too: codes are the encoder's choice, and processors of different kinds, or bfloat16 on some machines only
   (`--precision`), can choose a few of them differently, and so may workers whose number of threads is no power of two.
   Such files decode as any others.
-* **Not split**, one task each: what is encoded for a goal (`--size` and so on), parts of a source (`--start`, `--end`),
-  sequences of images, and videos whose header does not tell their length.
+* **Not split**, one task each: what is encoded for a goal (`--size`, `--total-size` and so on), parts of a source
+  (`--start`, `--end`), sequences of images, and videos whose header does not tell their length.
 * **Lost workers**: a task whose process or machine is gone, or to which the system refused a file, is tried again,
   `--retries` times. What the input is to blame for fails at once and does not stop the rest.
 * **Resuming**: outputs are complete or absent, so `--skip-existing` checks what is there, all its checksums, and does

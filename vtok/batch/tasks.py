@@ -9,6 +9,7 @@ from vtok.batch.ranges import SourceRange, encode_range
 from vtok.errors import VtokError
 from vtok.files.encode import encode_with
 from vtok.files.options import EncodeOptions
+from vtok.files.survey import Survey, surveyed
 from vtok.model.loading import shared_model
 
 
@@ -20,9 +21,14 @@ class Outcome:
     error: VtokError | OSError | None = None
 
 
-def encode_whole(source: Path, target: Path, options: EncodeOptions) -> Outcome:
+def encode_whole(source: Path, target: Path, options: EncodeOptions, survey: Survey | None = None) -> Outcome:
     """Encode a file. An existing target is replaced: it may come from a task whose worker was lost."""
-    return _outcome(lambda: encode_with(options, source, target, overwrite=True))
+    return _outcome(lambda: encode_with(options, source, target, overwrite=True, survey=survey))
+
+
+def price(source: Path, options: EncodeOptions, survey: Survey | None, quality: float) -> Outcome:
+    """Return the survey of a file, with one more quality."""
+    return _outcome(lambda: surveyed(source, options, shared_model(options.model), survey, quality))
 
 
 def encode_part(source: Path, part: SourceRange, options: EncodeOptions) -> Outcome:

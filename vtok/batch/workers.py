@@ -11,7 +11,7 @@ again.
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -23,15 +23,20 @@ from vtok.batch.plan import BatchResult, Job, JobResult, Status
 from vtok.batch.ranges import SourceRange, UnrepeatableError
 from vtok.batch.split import encode_split, is_long
 from vtok.batch.tasks import Outcome, encode_part, encode_whole
+from vtok.batch.tasks import price as price_task
+from vtok.batch.total_size import divided
 from vtok.batch.worker import WorkerLostError
 from vtok.container.groups import VideoGroup
 from vtok.errors import VtokError, one_line
 from vtok.files.encode import EncodeResult
+from vtok.files.goals import Goal
 from vtok.files.options import EncodeOptions
+from vtok.files.survey import Survey
 from vtok.media.reader import VideoReader
 from vtok.model.loading import shared_model
 from vtok.system.atomic import check_target
 
+Share = tuple[Goal, Survey]
 Told = Callable[[JobResult, EncodeResult | None], None]
 
 
@@ -44,11 +49,14 @@ class BatchSettings:
             video is split.
         num_retries: Number of further tries for a task whose worker was lost or could not read or write a file.
         overwrite: Replace existing targets.
+        total_size: Bytes that all files may have together, those that are skipped included, in place of a quality or a
+            goal; see `vtok.batch.total_size`.
     """
 
     split_seconds: float = 60.0
     num_retries: int = 2
     overwrite: bool = False
+    total_size: float | None = None
 
 
 def encode_batch(
@@ -75,6 +83,9 @@ def encode_batch(
 
     Returns:
         One result per job, in the order of `jobs`.
+
+    Raises:
+        ConfigError: The files cannot come to the total size; then none was written.
     """
     run = _Batch(engine, options, batch or BatchSettings(), skip, told, advance)
     return BatchResult(files=run.results(jobs))
@@ -92,6 +103,7 @@ class _Batch:
     ) -> None:
         self._engine, self._options, self._batch = engine, options, batch
         self._skip, self._told, self._advance = skip, told, advance
+        self._shares: dict[Job, Share] = {}
         self._is_stopped = threading.Event()
         self._telling = threading.Lock()
         self._scans = threading.BoundedSemaphore(os.cpu_count() or 1)
@@ -99,8 +111,10 @@ class _Batch:
         self._jobs = ThreadPoolExecutor(engine.num_workers + 1, "vtok-job")  # one more, which inspects the next file
 
     def results(self, jobs: Sequence[Job]) -> list[JobResult]:
-        futures = [self._jobs.submit(self._run_job, job) for job in jobs]
         try:
+            if self._batch.total_size is not None:
+                self._divide(jobs, self._batch.total_size)
+            futures = [self._jobs.submit(self._run_job, job) for job in jobs]
             for future in as_completed(futures):
                 future.result()  # an error in the program ends the batch
             return [future.result() for future in futures]
@@ -111,6 +125,28 @@ class _Batch:
         finally:
             self._jobs.shutdown(cancel_futures=True)
             self._tasks.shutdown(cancel_futures=True)
+
+    def _divide(self, jobs: Sequence[Job], total: float) -> None:
+        """Find the size of each file that is to be written. A file that cannot be read will fail when it is encoded."""
+        wanted = [job for job in jobs if not (job.target.exists() and self._skip(job.target))]
+        left = total - sum(job.target.stat().st_size for job in jobs if job not in wanted)
+
+        def price(surveys: Mapping[Job, Survey] | None, quality: float) -> dict[Job, Survey]:
+            asked = wanted if surveys is None else list(surveys)
+            tasks = {
+                job: self._tasks.submit(
+                    self._attempt, [], price_task, job.source, self._options, (surveys or {}).get(job), quality
+                )
+                for job in asked
+            }
+            found = {}
+            for job, task in tasks.items():
+                with suppress(VtokError, OSError):
+                    found[job] = task.result()
+            return found
+
+        highest = float(shared_model(self._options.model).networks.config.num_qualities)
+        self._shares = divided(left, price, highest)
 
     def _run_job(self, job: Job) -> JobResult:
         retried: list[str] = []  # the reason of each retry
@@ -140,7 +176,7 @@ class _Batch:
         return done
 
     def _encode(self, job: Job, retried: list[str]) -> EncodeResult:
-        if not self._is_long(job.source):
+        if self._shares or not self._is_long(job.source):
             return self._encode_whole(job, retried)
         try:
             with self._scans:
@@ -150,7 +186,9 @@ class _Batch:
             return replace(result, notices=[*result.notices, f"encoded in one piece: {error}"])
 
     def _encode_whole(self, job: Job, retried: list[str]) -> EncodeResult:
-        task = self._tasks.submit(self._attempt, retried, encode_whole, job.source, job.target, self._options)
+        goal, survey = self._shares.get(job, (self._options.goal, None))
+        options = replace(self._options, goal=goal)
+        task = self._tasks.submit(self._attempt, retried, encode_whole, job.source, job.target, options, survey)
         result: EncodeResult = task.result()
         self._advanced(result.num_frames)
         return result

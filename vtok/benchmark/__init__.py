@@ -7,5 +7,6 @@ records       records kept in a file, so that a stopped run can continue
 run           everything in order, with progress
 bd_rate       curves, means over clips, BD-rates
 viewer        frames of vtok and of x264 at the same bitrate, and their errors
-tables, page  results as text and CSV, and as a page of HTML
+tables, page  results as text and CSV, and as a page of HTML; page_parts is what pages have in common
+preview       one frame at five qualities, drawn by preview_drawing: what `vtok preview` shows
 """

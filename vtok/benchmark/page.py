@@ -1,24 +1,20 @@
 """The page of a benchmark: one HTML file that contains its style, script, numbers and pictures."""
 
-import base64
-import json
 from collections.abc import Iterable
 from html import escape
 from pathlib import Path
-from string import Template
 from typing import Any
 
 from vtok.benchmark.bd_rate import INTERPOLATION, MEASURES, SMALL_OVERLAP, Record, grouped
 from vtok.benchmark.codecs import VTOK
+from vtok.benchmark.page_parts import data_uri, palette_colours, table, table_row, template, whole_page
 from vtok.benchmark.run import PICTURES, Benchmark
 from vtok.benchmark.tables import POINT_TITLES, percent_text, point_cells
-from vtok.benchmark.viewer import MAX_ERROR, PICTURE_QUALITY, palette
+from vtok.benchmark.viewer import MAX_ERROR, PICTURE_QUALITY
 from vtok.system.atomic import write_atomically
 
 MAX_PICTURE_BYTES = 24_000_000
 """Limit of all pictures in a page, which base64 makes a third larger. Of frames that do not fit, the best go first."""
-_PARTS = Path(__file__).parent
-_TYPES = {".webp": "image/webp", ".png": "image/png"}
 _SHOWN = {"psnr_yuv": ("dB", 2), "ms_ssim_y": ("", 4), "vmaf": ("", 2)}  # unit and digits
 
 
@@ -26,8 +22,11 @@ def write_page(benchmark: Benchmark, folder: Path, *, max_picture_bytes: int = M
     """Write `index.html` into the folder, which contains the pictures."""
     frames, num_left_out = _frames(benchmark.viewer, folder / PICTURES, max_picture_bytes)
     names = dict.fromkeys(name for frame in frames for name in frame["pictures"] + frame["maps"])
+    codecs: list[str] = list(benchmark.settings["settings"])
     data = {
-        "codecs": list(benchmark.settings["settings"]),
+        "names": ["original", "vtok", "x264"],
+        "right": 1,
+        "codecs": codecs,
         "measures": [
             {"key": key, "label": MEASURES[key], "unit": unit, "digits": digits}
             for key, (unit, digits) in _SHOWN.items()
@@ -35,16 +34,11 @@ def write_page(benchmark: Benchmark, folder: Path, *, max_picture_bytes: int = M
         ],
         "scopes": _scopes(benchmark),
         "frames": frames,
-        "palette": [f"rgb({r} {g} {b})" for r, g, b in palette().tolist()],
+        "palette": palette_colours(),
     }
     first = benchmark.results[0]
     num_clips = len(benchmark.by_clip())
-    page = _template("page.html").substitute(
-        title="Rate and distortion of vtok" if VTOK in data["codecs"] else "Rate and distortion",
-        css=_part("page.css"),
-        lead=f"{', '.join(data['codecs'])} on the same pixels: {num_clips} clip{'s' if num_clips > 1 else ''}, up to "
-        f"{first['max_frames']} frames each, at most {first['max_width']} pixels wide.",
-        made=_made(benchmark),
+    main = template("page_report.html").substitute(
         cards=_cards(benchmark),
         viewer=_viewer(benchmark, frames, num_left_out),
         bd_text="Bits that the first codec needs more, or with a minus sign fewer, than the other at equal quality. "
@@ -52,28 +46,18 @@ def write_page(benchmark: Benchmark, folder: Path, *, max_picture_bytes: int = M
         bd_table=_bd_table(benchmark),
         points=_points(benchmark),
         method=_method(benchmark),
-        data=_json(data),
-        script=_part("page.js"),
-        pictures=_json({name: _data_uri(folder / PICTURES / name) for name in names}),
+    )
+    page = whole_page(
+        title="Rate and distortion of vtok" if VTOK in codecs else "Rate and distortion",
+        lead=f"{', '.join(codecs)} on the same pixels: {num_clips} clip{'s' if num_clips > 1 else ''}, up to "
+        f"{first['max_frames']} frames each, at most {first['max_width']} pixels wide.",
+        made=_made(benchmark),
+        main=main,
+        scripts=("page_curves.js", "page_viewer.js"),
+        data=data,
+        pictures={name: data_uri((folder / PICTURES / name).read_bytes(), Path(name).suffix) for name in names},
     )
     write_atomically(folder / "index.html", page.encode())
-
-
-def _part(name: str) -> str:
-    return (_PARTS / name).read_text(encoding="utf-8").strip()
-
-
-def _template(name: str) -> Template:
-    return Template(_part(name))
-
-
-def _json(value: dict[str, Any]) -> str:
-    """JSON for a script element, which only a `<` could end early."""
-    return json.dumps(value, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
-
-
-def _data_uri(path: Path) -> str:
-    return f"data:{_TYPES[path.suffix]};base64,{base64.b64encode(path.read_bytes()).decode()}"
 
 
 def _scopes(benchmark: Benchmark) -> list[dict[str, Any]]:
@@ -103,10 +87,9 @@ def _frames(viewer: list[Record], pictures: Path, max_bytes: int) -> tuple[list[
             "focus": frame["focus"],
             "width": record["width"],
             "height": record["height"],
-            "bpp": record["bpp"],
-            "x264Bpp": record["x264_bpp"],
-            "crf": record["x264_crf"],
-            "preset": record["x264_preset"],
+            "caption": f"{record['clip']}, frame {frame['number']}. vtok quality {record['setting']}: "
+            f"{record['bpp']:.4f} bits per pixel, {frame['psnr_yuv'][0]:.2f} dB. x264 {record['x264_preset']}, "
+            f"crf {record['x264_crf']:g}: {record['x264_bpp']:.4f} bits per pixel, {frame['psnr_yuv'][1]:.2f} dB.",
         }
         for record in viewer
         for frame in record["frames"]
@@ -143,15 +126,16 @@ def _viewer(benchmark: Benchmark, frames: list[dict[str, Any]], num_left_out: in
     if not frames:
         return ""
     off = max(abs(record["x264_bpp"] / record["bpp"] - 1) for record in benchmark.viewer)
+    preset = escape(benchmark.viewer[0]["x264_preset"])
     text = (
-        f"x264 {escape(frames[0]['preset'])} was encoded once more for each clip and quality, its crf fitted until its "
+        f"x264 {preset} was encoded once more for each clip and quality, its crf fitted until its "
         f"stream had as many bits as vtok's file; the largest difference is {100 * off:.1f} %. Of each clip and "
         "quality the worst frames of vtok by PSNR-YUV are shown, at least eight frames apart, and the median one. "
         f"Pictures are WebP of quality {PICTURE_QUALITY}; numbers and error maps are of the decoded pixels themselves."
     )
     if num_left_out:
         text += f" To keep this page small, the {num_left_out} best of these frames were left out."
-    return _template("page_viewer.html").substitute(text=text, max_error=MAX_ERROR)
+    return template("page_viewer.html").substitute(heading="Frames at the same bitrate", text=text, max_error=MAX_ERROR)
 
 
 def _bd_table(benchmark: Benchmark) -> str:
@@ -162,11 +146,11 @@ def _bd_table(benchmark: Benchmark) -> str:
     rows = []
     for group in grouped(rates, lambda r: r["clip_sha256"]).values():
         by_column = {(rate["anchor"], rate["measure"]): rate for rate in group}
-        rows.append(_row(group[0]["clip"], [_bd_cell(by_column.get(column)) for column in columns]))
+        rows.append(table_row(group[0]["clip"], [_bd_cell(by_column.get(column)) for column in columns]))
     means = {(mean["anchor"], mean["measure"]): percent_text(mean["percent"]) for mean in benchmark.mean_bd_rates}
-    rows.append(_row("mean over clips", [f"<td>{means[column]}</td>" for column in columns], "mean"))
+    rows.append(table_row("mean over clips", [f"<td>{means[column]}</td>" for column in columns], "mean"))
     titles = [f"{anchor}<br>{MEASURES[measure]}" for anchor, measure in columns]
-    return _table([f"{rates[0]['test']} against", *titles], rows)
+    return table([f"{rates[0]['test']} against", *titles], rows)
 
 
 def _bd_cell(rate: Record | None) -> str:
@@ -196,21 +180,9 @@ def _point_table(records: list[Record]) -> str:
     rows, last = [], records[0]["codec"]
     for record, row in zip(records, cells, strict=True):
         kind = "new" if record["codec"] != last else ""
-        rows.append(_row(record["codec"], [f"<td>{row[n]}</td>" for n in columns], kind))
+        rows.append(table_row(record["codec"], [f"<td>{row[n]}</td>" for n in columns], kind))
         last = record["codec"]
-    return _table(["codec", *(POINT_TITLES[n] for n in columns)], rows)
-
-
-def _row(name: str, cells: list[str], kind: str = "") -> str:
-    return f'<tr{f" class={kind}" if kind else ""}><th scope="row">{escape(name)}</th>{"".join(cells)}</tr>'
-
-
-def _table(titles: list[str], rows: list[str]) -> str:
-    head = "".join(f'<th scope="col">{title}</th>' for title in titles)
-    return (
-        '<div class="table" tabindex="0" role="region" aria-label="table">'
-        f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
-    )
+    return table(["codec", *(POINT_TITLES[n] for n in columns)], rows)
 
 
 def _method(benchmark: Benchmark) -> str:

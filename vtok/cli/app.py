@@ -16,9 +16,10 @@ import typer
 
 from vtok.cli.benchmark import bench
 from vtok.cli.coding import decode, encode
-from vtok.cli.comparison import compare
+from vtok.cli.comparison import compare, preview
 from vtok.cli.files import concat, cut, info, stats, verify
 from vtok.cli.output import EXIT_FAILED, Reporter, prepare_streams
+from vtok.cli.playing import play
 from vtok.cli.tokens import tokens_app
 from vtok.cli.training import train
 from vtok.errors import VtokError, one_line
@@ -26,7 +27,7 @@ from vtok.system.memory import keep_freed_memory
 from vtok.system.paths import is_vtok
 from vtok.version import __version__
 
-COMMANDS = (encode, decode, stats, compare, bench, info, verify, cut, concat, train)
+COMMANDS = (encode, decode, play, preview, stats, compare, bench, info, verify, cut, concat, train)
 
 app = typer.Typer(
     no_args_is_help=True,

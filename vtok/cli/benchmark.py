@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from vtok.cli.loading import load, set_threads
-from vtok.cli.options import Model, PathArgument, PathOption, Quiet, json_option
+from vtok.cli.meters import Style
+from vtok.cli.options import Model, PathArgument, PathOption, ProgressStyle, Quiet, json_option
 from vtok.cli.output import EXIT_INCOMPLETE, Reporter, print_json
 from vtok.errors import ConfigError
 from vtok.model.registry import DEFAULT_MODEL
@@ -42,6 +43,7 @@ def bench(
     threads: Annotated[int, typer.Option(help="Processor threads of each codec.", min=1)] = 2,
     again: Annotated[bool, typer.Option("--again", help="Measure again what the folder already holds.")] = False,
     quiet: Quiet = False,
+    progress: ProgressStyle = Style.AUTO,
     as_json: Annotated[bool, json_option("that of results.json, in place of tables")] = False,
 ) -> None:
     """Compare vtok with x264, x265 and SVT-AV1 on the same pixels: curves, BD-rates, speeds, and frames to look at.
@@ -75,7 +77,7 @@ def bench(
         settings,
         tokenizer=load(model) if "vtok" in points else None,
         again=again,
-        progress=partial(job_progress, quiet=quiet),
+        progress=partial(job_progress, style=progress, quiet=quiet),
     )
     write_results(benchmark, output)
     write_page(benchmark, output)

@@ -10,6 +10,7 @@ import typer
 from vtok.batch.plan import BatchResult, Job, JobResult, plan_batch, run_batch
 from vtok.cli import options
 from vtok.cli.loading import load, set_threads
+from vtok.cli.meters import Place, Style
 from vtok.cli.output import Reporter
 from vtok.cli.workers import WorkerOptions
 from vtok.files.goals import goal_of
@@ -40,6 +41,7 @@ def encode(
     output: options.OutputFolder = None,
     quality: options.Quality = None,
     size: options.Size = None,
+    total_size: options.TotalSize = None,
     bitrate: options.Bitrate = None,
     ratio: options.Ratio = None,
     psnr: options.Psnr = None,
@@ -53,9 +55,12 @@ def encode(
     verify: options.Verify = False,
     force: options.Force = False,
     skip_existing: options.SkipExisting = False,
-    dry_run: options.DryRun = False,
+    dry_run: options.Estimated = False,
     quiet: options.Quiet = False,
-    as_json: Annotated[bool, options.json_option("a vtok.EncodeResult, with -o a vtok.BatchResult")] = False,
+    progress: options.ProgressStyle = Style.AUTO,
+    as_json: Annotated[
+        bool, options.json_option("a vtok.EncodeResult; with --dry-run a vtok.Estimate, with -o a vtok.BatchResult")
+    ] = False,
     as_json_lines: options.JsonLines = False,
     workers: options.Workers = None,
     engine: options.EngineName = "local",
@@ -72,7 +77,7 @@ def encode(
     """Compress videos into .vtok files. Their sound, tags and chapters are copied as they are.
 
     With --size, --bitrate, --ratio, --psnr, --ssim or --vmaf the encoder chooses the quality of each group of frames;
-    it reads the source several times. With -o they are for each file.
+    it reads the source several times. With -o they are for each file; --total-size is for all together.
 
     -o takes any number of videos, and folders of them; a video that fails does not stop the rest. With --workers or
     --engine ray they are encoded side by side, long ones in ranges; the files are the same to the last byte.
@@ -81,7 +86,11 @@ def encode(
 
     Example: vtok encode holiday.mp4 holiday.vtok --size 25MB
 
+    Example: vtok encode holiday.mp4 --quality 6 --dry-run
+
     Example: vtok encode videos/ more.mp4 -o coded/ --skip-existing
+
+    Example: vtok encode videos/ -o coded/ --total-size 2GB
 
     Example: vtok encode videos/ -o coded/ --workers 8 --json-lines
     """
@@ -89,8 +98,11 @@ def encode(
 
     start_seconds, end_seconds = parse_range(start, end, duration)
     goal = goal_of(size=size, bitrate=bitrate, ratio=ratio, psnr=psnr, ssim=ssim, vmaf=vmaf)
-    if goal is not None and quality is not None:
-        raise typer.BadParameter(f"--quality and --{goal.kind} are given: give one of them")
+    total = goal_of(size=total_size)
+    named = {"quality": quality, goal.kind if goal else "": goal, "total-size": total}
+    given = [f"--{name}" for name, value in named.items() if value]
+    if len(given) > 1:
+        raise typer.BadParameter(f"{' and '.join(given)} are given: give one of them")
     settings = EncodeOptions(
         model=model,
         quality=5.0 if quality is None else quality,
@@ -107,13 +119,23 @@ def encode(
         precision=precision,
     )
     overwrite = force or skip_existing
-    report = Reporter(as_json=as_json, as_json_lines=as_json_lines, quiet=quiet)
+    report = Reporter(as_json=as_json, as_json_lines=as_json_lines, quiet=quiet, progress=progress)
     work = partial(_encode_file, options=settings, threads=threads, overwrite=overwrite)
-    pool = WorkerOptions(engine=engine, workers=workers, threads=threads, split_seconds=split_seconds, retries=retries)
+    pool = WorkerOptions(
+        engine=engine,
+        workers=workers,
+        threads=threads,
+        split_seconds=split_seconds,
+        retries=retries,
+        total_size=total.value if total else None,
+    )
     if output is None:
         if pool.are_wanted or as_json_lines:
-            raise typer.BadParameter("--workers, --engine and --json-lines are for many inputs, with -o")
-        _one_file("encode", files, work, report, skip_existing=skip_existing, dry_run=dry_run)
+            raise typer.BadParameter("--workers, --engine, --total-size and --json-lines are for many inputs, with -o")
+        if dry_run:
+            _estimate(files, settings, report, threads=threads)
+        else:
+            _one_file("encode", files, work, report, skip_existing=skip_existing)
         return
     jobs = plan_batch(files, output, suffix=".vtok")
     skip = _is_sound if skip_existing else _never
@@ -141,6 +163,7 @@ def decode(
     skip_existing: options.SkipExisting = False,
     dry_run: options.DryRun = False,
     quiet: options.Quiet = False,
+    progress: options.ProgressStyle = Style.AUTO,
     as_json: Annotated[bool, options.json_option("a vtok.DecodeResult, with -o a vtok.BatchResult")] = False,
     as_json_lines: options.JsonLines = False,
     model: options.OtherModel = None,
@@ -170,12 +193,14 @@ def decode(
         device=device,
         precision=precision,
     )
-    report = Reporter(as_json=as_json, as_json_lines=as_json_lines, quiet=quiet)
+    report = Reporter(as_json=as_json, as_json_lines=as_json_lines, quiet=quiet, progress=progress)
     work = partial(_decode_file, options=settings, model=model, threads=threads, overwrite=force)
     if output is None:
         if as_json_lines:
             raise typer.BadParameter("--json-lines is for many inputs, with -o")
-        _one_file("decode", files, work, report, skip_existing=skip_existing, dry_run=dry_run)
+        if dry_run:
+            raise typer.BadParameter("--dry-run is for many inputs, with -o")
+        _one_file("decode", files, work, report, skip_existing=skip_existing)
     else:
         jobs = plan_batch(files, output, suffix=suffix, source_suffixes={".vtok"})
         skip = Path.exists if skip_existing else _never
@@ -218,17 +243,28 @@ def _never(target: Path) -> bool:
     return False
 
 
-def _one_file(
-    verb: str, files: list[Path], work: Work, report: Reporter, *, skip_existing: bool, dry_run: bool
-) -> None:
+def _estimate(files: list[Path], settings: EncodeOptions, report: Reporter, *, threads: int | None) -> None:
+    """Estimate what one input would come to."""
+    from vtok.cli.progress import frame_progress
+    from vtok.files.estimate import estimate_with
+
+    if len(files) not in (1, 2):
+        raise typer.BadParameter(f"expected one input, and one output or none, got {len(files)} names")
+    set_threads(threads)
+    with frame_progress("estimate", Place(source=files[0]), report.progress, quiet=report.quiet) as progress:
+        estimate = estimate_with(settings, files[0], progress=progress)
+    report.finish_estimate(estimate)
+
+
+def _one_file(verb: str, files: list[Path], work: Work, report: Reporter, *, skip_existing: bool) -> None:
     """Encode or decode one input to one output."""
     from vtok.cli.progress import frame_progress
 
     if len(files) != 2:
         raise typer.BadParameter(f"expected one input and one output, got {len(files)} names. Give many inputs with -o")
-    if skip_existing or dry_run:
-        raise typer.BadParameter("--skip-existing and --dry-run are for many inputs, with -o")
-    with frame_progress(verb, quiet=report.quiet) as progress:
+    if skip_existing:
+        raise typer.BadParameter("--skip-existing is for many inputs, with -o")
+    with frame_progress(verb, Place(source=files[0]), report.progress, quiet=report.quiet) as progress:
         result = work(files[0], files[1], progress)
     report.finish(result)
 
@@ -241,7 +277,8 @@ def _many_files(verb: str, jobs: list[Job], work: Work, report: Reporter, *, ski
     numbers = {job: number for number, job in enumerate(jobs, start=1)}
 
     def work_on(job: Job) -> Any:
-        with frame_progress(f"{verb} {numbers[job]}/{len(jobs)} {job.source.name}", quiet=report.quiet) as progress:
+        place = Place(source=job.source, number=numbers[job], num_files=len(jobs))
+        with frame_progress(verb, place, report.progress, quiet=report.quiet) as progress:
             results[str(job.target)] = work(job.source, job.target, progress)
         return results[str(job.target)]
 

@@ -1,4 +1,4 @@
-"""The command that shows two videos side by side: `compare`."""
+"""The commands that draw pictures: `compare`, two videos side by side, and `preview`, one at five qualities."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,8 +6,27 @@ from typing import Annotated
 import typer
 
 from vtok.cli.loading import load, set_threads
-from vtok.cli.options import Force, OtherModel, PathArgument, PathOption, Quiet, Threads, json_option
+from vtok.cli.meters import Place, Style
+from vtok.cli.options import (
+    AllowHdr,
+    Device,
+    Force,
+    ImageRate,
+    KeyframeSeconds,
+    Model,
+    NoAudio,
+    OtherModel,
+    PathArgument,
+    PathOption,
+    Precision,
+    ProgressStyle,
+    Quiet,
+    Threads,
+    json_option,
+)
 from vtok.cli.output import Reporter
+from vtok.files.options import EncodeOptions
+from vtok.model.registry import DEFAULT_MODEL
 
 
 def compare(
@@ -26,6 +45,7 @@ def compare(
     ] = False,
     force: Force = False,
     quiet: Quiet = False,
+    progress: ProgressStyle = Style.AUTO,
     as_json: Annotated[bool, json_option("the attributes of vtok.Comparison")] = False,
     model: OtherModel = None,
     threads: Threads = None,
@@ -41,7 +61,7 @@ def compare(
     at_seconds = parse_seconds(at) if at else None
     set_threads(threads)
     tokenizer = load(model) if model else None
-    with frame_progress("compare", quiet=quiet) as progress:
+    with frame_progress("compare", Place(source=first), progress, quiet=quiet) as shown:
         result = compare_files(
             first,
             second,
@@ -51,6 +71,51 @@ def compare(
             split=split,
             tokenizer=tokenizer,
             overwrite=force,
-            progress=progress,
+            progress=shown,
         )
     Reporter(as_json=as_json, quiet=quiet).result(result)
+
+
+def preview(
+    source: Annotated[Path, PathArgument(help="A video, an image, images as frames/%04d.png, or - for stdin.")],
+    output: Annotated[
+        Path, PathOption("-o", "--output", help="The image (.png), or the page that needs no other file (.html).")
+    ] = Path("preview.png"),
+    at: Annotated[
+        str | None, typer.Option(help="Show the frame at this time: seconds or HH:MM:SS; default: a usual one.")
+    ] = None,
+    keyframe_seconds: KeyframeSeconds = 4.0,
+    force: Force = False,
+    quiet: Quiet = False,
+    progress: ProgressStyle = Style.AUTO,
+    as_json: Annotated[bool, json_option("the attributes of vtok.Preview")] = False,
+    allow_hdr: AllowHdr = False,
+    image_rate: ImageRate = None,
+    no_audio: NoAudio = False,
+    model: Model = DEFAULT_MODEL,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    threads: Threads = None,
+) -> None:
+    """Draw one frame of a video at five qualities, and tell what the whole file would come to at each.
+
+    Example: vtok preview holiday.mp4 -o preview.html --at 1:30
+    """
+    from vtok.benchmark.preview import preview_with
+    from vtok.cli.progress import frame_progress
+    from vtok.video.times import parse_rate, parse_seconds
+
+    options = EncodeOptions(
+        model=model,
+        keyframe_seconds=keyframe_seconds,
+        allow_hdr=allow_hdr,
+        image_rate=None if image_rate is None else parse_rate(image_rate),
+        with_audio=not no_audio,
+        device=device,
+        precision=precision,
+    )
+    at_seconds = parse_seconds(at) if at else None
+    set_threads(threads)
+    with frame_progress("preview", Place(source=source), progress, quiet=quiet) as shown:
+        result = preview_with(options, source, output, at_seconds=at_seconds, overwrite=force, progress=shown)
+    Reporter(as_json=as_json, quiet=quiet).finish(result)

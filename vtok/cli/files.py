@@ -7,6 +7,7 @@ import typer
 
 from vtok.cli import options
 from vtok.cli.loading import load, set_threads
+from vtok.cli.meters import Place, Style
 from vtok.cli.output import EXIT_FAILED, EXIT_INCOMPLETE, Reporter
 
 
@@ -14,6 +15,7 @@ def stats(
     reference: Annotated[Path, options.PathArgument(help="The source video.")],
     compressed: Annotated[Path, options.PathArgument(help="A .vtok file, or a decoded or otherwise compressed video.")],
     quiet: options.Quiet = False,
+    progress: options.ProgressStyle = Style.AUTO,
     as_json: Annotated[bool, options.json_option("the attributes of vtok.FileStats")] = False,
     plot: Annotated[
         Path | None, options.PathOption(help="Draw quality and bits over time to this .png, .svg, .pdf or .html file.")
@@ -38,8 +40,8 @@ def stats(
         check_plot(plot, [reference, compressed], overwrite=force)
     set_threads(threads)
     tokenizer = load(model) if model else None
-    with frame_progress("stats", quiet=quiet) as progress:
-        result = file_stats(reference, compressed, tokenizer=tokenizer, with_vmaf=not no_vmaf, progress=progress)
+    with frame_progress("stats", Place(source=compressed), progress, quiet=quiet) as shown:
+        result = file_stats(reference, compressed, tokenizer=tokenizer, with_vmaf=not no_vmaf, progress=shown)
     if plot:
         write_plot(result, plot)
     report = Reporter(as_json=as_json)  # not quiet even with --quiet: the figures are the result

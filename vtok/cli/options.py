@@ -6,6 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
+from vtok.cli.meters import Style
+
 # A file without permission to read gets an error of one line when it is read, and a batch goes on: no usage error.
 PathArgument = partial(typer.Argument, readable=False)
 PathOption = partial(typer.Option, readable=False)
@@ -18,6 +20,10 @@ def json_option(kind: str) -> Any:
 
 Force = Annotated[bool, typer.Option("-f", "--force", help="Overwrite the output if it exists.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress, notices or summary.")]
+ProgressStyle = Annotated[
+    Style,
+    typer.Option("--progress", help="auto: a bar or log lines; json: for programs, one object a second on stderr."),
+]
 Threads = Annotated[int | None, typer.Option(help="Processor threads; default: all.", min=1)]
 Start = Annotated[str | None, typer.Option(help="Begin here: seconds or HH:MM:SS after the first frame.")]
 End = Annotated[str | None, typer.Option(help="Stop before this: seconds or HH:MM:SS after the first frame.")]
@@ -25,6 +31,12 @@ Duration = Annotated[str | None, typer.Option(help="Stop this long after the sta
 Quality = Annotated[float | None, typer.Option(help="1 (smallest) to 9 (best).", min=1, max=9, show_default="5")]
 Size = Annotated[
     str | None, typer.Option(help="In place of a quality: size of the file, never exceeded, such as 25MB or 24MiB.")
+]
+TotalSize = Annotated[
+    str | None,
+    typer.Option(
+        help="With -o: size of all files together, never exceeded, such as 2GB; all get about the same quality."
+    ),
 ]
 Bitrate = Annotated[str | None, typer.Option(help="Bits per second of the file, never exceeded, such as 800k or 1.5M.")]
 Ratio = Annotated[str | None, typer.Option(help="Bytes of raw frames for one byte of the file, at least, such as 20.")]
@@ -81,3 +93,9 @@ Retries = Annotated[
     int, typer.Option(help="With workers: number of further tries for a task whose worker was lost.", min=0)
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="With -o: only print what would be done.")]
+Estimated = Annotated[
+    bool,
+    typer.Option(
+        "--dry-run", help="Write nothing: estimate size, quality and time of one video; with -o only list the outputs."
+    ),
+]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import typer
 
 from vtok.batch.plan import BatchResult, JobResult, Status
+from vtok.cli.meters import Style
 from vtok.errors import MediaError, writing
 
 if TYPE_CHECKING:
@@ -83,10 +84,18 @@ class Reporter:
         as_json: Print results as JSON objects.
         as_json_lines: Print one JSON object per file of a batch, as soon as the file is done.
         quiet: Print neither summaries nor notices; errors and warnings are still printed.
+        progress: How the command shows its progress, for those that do.
     """
 
-    def __init__(self, *, as_json: bool = False, as_json_lines: bool = False, quiet: bool = False) -> None:
-        self.as_json, self.as_json_lines, self.quiet = as_json, as_json_lines, quiet
+    def __init__(
+        self,
+        *,
+        as_json: bool = False,
+        as_json_lines: bool = False,
+        quiet: bool = False,
+        progress: Style = Style.AUTO,
+    ) -> None:
+        self.as_json, self.as_json_lines, self.quiet, self.progress = as_json, as_json_lines, quiet, progress
 
     def error(self, message: str) -> None:
         """Print the reason of a failure."""
@@ -104,6 +113,12 @@ class Reporter:
             self._say("fault", f"{path}: {fault}")
         if len(faults) > _MOST_FAULTS:
             self._say("fault", f"{path}: {len(faults) - _MOST_FAULTS} more; see --json")
+
+    def notices(self, path: str, notices: list[str]) -> None:
+        """Print conversions and omissions of a file."""
+        if not self.quiet:
+            for notice in notices:
+                self._say("notice", f"{path}: {notice}")
 
     def line(self, text: str) -> None:
         """Print a text for people."""
@@ -131,9 +146,20 @@ class Reporter:
 
     def finish(self, result: Any) -> None:
         """Print the result of encoding or decoding one file, and exit with 3 if it is incomplete."""
-        self._notices(result)
+        self._notices_of(result)
         self.result(result, stream=sys.stderr if result.target == "-" else None)  # stdout holds the data
         if result.incomplete:
+            raise typer.Exit(EXIT_INCOMPLETE)
+
+    def finish_estimate(self, estimate: Any) -> None:
+        """Print what a file would come to, which also `--quiet` asked for; exit with 3 if its source is incomplete."""
+        self.notices(estimate.source, estimate.notices)
+        if self.as_json:
+            print_json(asdict(estimate))
+        else:
+            print_line(estimate.summary(), sys.stdout)
+        if estimate.incomplete:
+            self.warning(f"{estimate.source}: {estimate.incomplete}. The figures are of what could be decoded.")
             raise typer.Exit(EXIT_INCOMPLETE)
 
     def finish_job(self, job: JobResult, result: Any) -> None:
@@ -141,7 +167,7 @@ class Reporter:
         if job.error is not None:
             self.error(job.error)
         if result is not None:
-            self._notices(result)
+            self._notices_of(result)
         if self.as_json_lines:
             print_json(asdict(_in_options(job)))
         elif job.status is not Status.FAILED:
@@ -156,11 +182,9 @@ class Reporter:
         if batch.count(Status.INCOMPLETE):
             raise typer.Exit(EXIT_INCOMPLETE)
 
-    def _notices(self, result: Any) -> None:
+    def _notices_of(self, result: Any) -> None:
         """Print conversions, omissions, and faults of the source."""
-        if not self.quiet:
-            for notice in result.notices:
-                self._say("notice", f"{result.source}: {notice}")
+        self.notices(result.source, result.notices)
         self.faults(result.source, getattr(result, "faults", []))
         if result.incomplete:
             self.warning(f"{result.source}: {result.incomplete}. {result.target} holds what could be decoded.")

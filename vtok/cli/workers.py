@@ -23,6 +23,7 @@ class WorkerOptions:
         threads: Processor threads of each worker; None: the default of the engine.
         split_seconds: Length in seconds of the ranges of long videos; 0: no video is split.
         retries: Number of further tries for a task whose worker was lost.
+        total_size: Bytes that all files may have together, which takes a worker too; None: no limit.
     """
 
     engine: str
@@ -30,11 +31,12 @@ class WorkerOptions:
     threads: int | None
     split_seconds: float
     retries: int
+    total_size: float | None = None
 
     @property
     def are_wanted(self) -> bool:
         """Whether more than this process is to work."""
-        return self.workers is not None or self.engine != "local"
+        return self.workers is not None or self.engine != "local" or self.total_size is not None
 
     def encode(
         self,
@@ -50,16 +52,22 @@ class WorkerOptions:
         from vtok.batch.workers import BatchSettings, encode_batch
         from vtok.cli.progress import FileMeter, display
 
-        batch = BatchSettings(split_seconds=self.split_seconds, num_retries=self.retries, overwrite=overwrite)
+        batch = BatchSettings(
+            split_seconds=self.split_seconds,
+            num_retries=self.retries,
+            overwrite=overwrite,
+            total_size=self.total_size,
+        )
+        num_workers = 1 if self.workers is None and self.engine == "local" else self.workers
         with (
-            closing(start_engine(self.engine, num_workers=self.workers, num_threads=self.threads)) as engine,
-            display(quiet=report.quiet) as shown,
+            closing(start_engine(self.engine, num_workers=num_workers, num_threads=self.threads)) as engine,
+            display(report.progress, quiet=report.quiet) as shown,
         ):
             meter = FileMeter("encode", len(jobs), shown)
 
             def told(job: JobResult, result: Any) -> None:
                 with shown.paused():
                     report.finish_job(job, result)
-                meter.advance(0, files=1)
+                meter.advance(0, files=1, num_bytes=result.num_bytes if result else 0)
 
             return encode_batch(jobs, engine, options, batch, skip=skip, told=told, advance=meter.advance)

@@ -8,8 +8,7 @@ from itertools import chain
 from vtok.codec.chunk_coder import FRAMES_PER_CHUNK
 from vtok.codec.compressed_video import CompressedVideo
 from vtok.codec.recovery import RecoveredVideo
-from vtok.media.outputs import FrameWriter
-from vtok.media.writer import VideoWriter
+from vtok.media.outputs import FrameWriter, SoundWriter
 from vtok.system.pipeline import ahead
 from vtok.video.frame import Frame, VideoInfo
 from vtok.video.times import Span, exact_seconds
@@ -53,7 +52,7 @@ class OutputPart:
             advance: Called with 1 after each written frame.
         """
         tracks, num_frames = self.extras.audio, 0
-        sounding = writer if isinstance(writer, VideoWriter) and tracks else None
+        sounding = writer if isinstance(writer, SoundWriter) and tracks else None
         if tracks and not sounding:
             writer.notices.append("sound dropped: the output holds pictures only; .mkv holds sound too")
         packets = self.video.index.packets(self.span, self.numbers) if sounding else iter(())

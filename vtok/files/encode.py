@@ -24,6 +24,7 @@ from vtok.errors import ChecksumError, ConfigError, MediaError
 from vtok.files.goals import GoalReport, goal_of
 from vtok.files.options import EncodeOptions
 from vtok.files.steering import steered
+from vtok.files.survey import Survey
 from vtok.media.reader import VideoReader
 from vtok.model.loading import shared_model
 from vtok.model.pretrained_model import PretrainedModel
@@ -33,7 +34,7 @@ from vtok.system.atomic import check_target, open_atomically
 from vtok.system.paths import StrPath, is_vtok
 from vtok.system.sources import Sink, Writable, name_of
 from vtok.system.standard_streams import is_standard, local_file, standard_output
-from vtok.video.frame import Progress, VideoInfo
+from vtok.video.frame import CountsBytes, Progress, VideoInfo
 from vtok.video.times import played_seconds
 
 Advance = Callable[[int], None]  # called with the number of frames done since the last call
@@ -165,8 +166,12 @@ def encode_with(
     tokenizer: VideoTokenizer | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
+    survey: Survey | None = None,
 ) -> EncodeResult:
-    """Do the same as `encode_file`, with an options object; a given tokenizer replaces the model that it names."""
+    """Do the same as `encode_file`, with an options object; a given tokenizer replaces the model that it names.
+
+    For a goal, a survey of the source saves the passes that it took.
+    """
     target = target if isinstance(target, str | os.PathLike) else Sink(target)
     if not isinstance(target, Sink):
         check_target(target, [source], overwrite=overwrite)
@@ -174,7 +179,9 @@ def encode_with(
             raise ConfigError(f"{target}: unknown suffix {Path(target).suffix!r}. The name of the output ends in .vtok")
     model = shared_model(options.model) if tokenizer is None else tokenizer.pretrained
     if options.goal is not None:
-        return _encode_for_goal(options, source, target, model=model, overwrite=overwrite, progress=progress)
+        return _encode_for_goal(
+            options, source, target, model=model, overwrite=overwrite, progress=progress, survey=survey
+        )
     arithmetic = choose_arithmetic(options.device, options.precision)
 
     def coded(part: SourcePart, advance: Advance) -> Items:
@@ -205,9 +212,13 @@ def _encode_for_goal(
     model: PretrainedModel,
     overwrite: bool,
     progress: Progress | None,
+    survey: Survey | None,
 ) -> EncodeResult:
     """Do the same, with the qualities at which the file comes to its goal."""
-    with local_file(source) as path, steered(path, source, options, model, progress) as (report, groups):
+    with (
+        local_file(source) as path,
+        steered(path, source, options, model, progress, survey) as (report, groups),
+    ):
 
         def coded(part: SourcePart, advance: Advance) -> Items:
             remaining, pts = iter(groups), []
@@ -274,12 +285,16 @@ def write_encoded(
             for item in items:
                 if isinstance(item, VideoGroup):
                     writer.write_group(item)
+                    if isinstance(advance, CountsBytes):
+                        advance.written(writer.num_bytes)
                     first_pts = item.pts[0] if first_pts is None else first_pts
                     last_pts = item.pts[-1]
                 else:
                     writer.write_audio(item)
         writer.write_audio(part.rest_of_sound())
         writer.finish(last_frame_ticks=part.last_frame_ticks)
+        if isinstance(advance, CountsBytes):
+            advance.written(writer.num_bytes)
         if first_pts is None or last_pts is None:
             raise MediaError(f"{source}: no frame could be decoded")
     result = _result(

@@ -19,6 +19,7 @@ _EXPECTED = {
     "ssim": "above 0 and below 1, such as 0.97",
     "vmaf": "above 0 and below 100, such as 90",
 }
+KINDS = tuple(_EXPECTED)
 _LARGEST = {"size": 2.0**53, "bitrate": 2.0**53, "ratio": 1e6, "psnr": 99.0, "ssim": 1.0, "vmaf": 100.0}
 _SIZES = ("size", "bitrate", "ratio")  # these limit the bytes of a file
 # Files may have this much less than a limit of bytes, and differ by this much from the others.

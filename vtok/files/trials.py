@@ -2,7 +2,7 @@
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
 
@@ -23,6 +23,7 @@ from vtok.video.frame import Frame, VideoInfo
 # Sums over frames: coded bytes; mean squared errors of Y, U and V; 1 - SSIM; 100 - VMAF.
 Costs = NDArray[np.float64]
 NUM_COSTS = 6
+Around = tuple[Frame | None, Frame | None]  # the frames of a source before and after a group; None at its ends
 _LEAST = 1e-9  # of a cost, as logarithms are interpolated
 # Logarithms of costs per step of quality, for groups of which one quality is known.
 _USUAL_SLOPES = np.array([0.55, -0.35, -0.3, -0.3, -0.35, -0.35])
@@ -65,9 +66,33 @@ class Coder:
     vmaf_program: str | None = None
 
     def code(
-        self, chunks: Sequence[SourceChunk], quality: float, first_frame: int, advance: Callable[[int], None]
+        self,
+        chunks: Sequence[SourceChunk],
+        quality: float,
+        first_frame: int,
+        advance: Callable[[int], None] = lambda frames: None,
+        around: Around = (None, None),
     ) -> tuple[VideoGroup, Costs]:
-        """Return a group, and its costs; errors are 0 if frames are not decoded."""
+        """Return a group, and its costs; errors are 0 if frames are not decoded.
+
+        Args:
+            chunks: The frames of the group.
+            quality: Its quality.
+            first_frame: Number of its first frame in the video.
+            advance: Called with the number of frames done since its last call.
+            around: The frames of the source before and after them, by which VMAF sees the motion of the first and last.
+        """
+        group = self.encode(chunks, quality, first_frame, advance)
+        return group, self.costs(chunks, group, around)
+
+    def encode(
+        self,
+        chunks: Sequence[SourceChunk],
+        quality: float,
+        first_frame: int,
+        advance: Callable[[int], None] = lambda frames: None,
+    ) -> VideoGroup:
+        """Return a group; `code` explains the arguments."""
         group: VideoGroup | None = None
         items = encode_chunks(
             chunks,
@@ -85,40 +110,53 @@ class Coder:
                 else:
                     advance(len(item.pts))
         assert group is not None  # each group has a frame
+        return group
+
+    def costs(self, chunks: Sequence[SourceChunk], group: VideoGroup, around: Around = (None, None)) -> Costs:
+        """Return the costs of a coded group; `code` explains the arguments."""
         costs = np.zeros(NUM_COSTS)
         costs[0] = len(group.coded)
         if self.sees:
-            costs[1:] = self._errors(chunks, group)
-        return group, costs
+            costs[1:] = self._errors(chunks, group, around)
+        return costs
 
-    def _errors(self, chunks: Sequence[SourceChunk], group: VideoGroup) -> Costs:
+    def _errors(self, chunks: Sequence[SourceChunk], group: VideoGroup, around: Around) -> Costs:
         """All costs but the bytes."""
         errors = np.zeros(NUM_COSTS - 1)
         program, width, height = self.vmaf_program, self.info.width, self.info.height
         with VmafMeter(program, width=width, height=height) if program else nullcontext() as meter:
-            for chunk, decoded in zip(chunks, self._decoded(group), strict=True):
-                for frame, other in zip(chunk.frames, decoded, strict=True):
-                    errors[:-1] += _errors(frame, other)
-                    if meter:
-                        meter.add(frame, other)
+            before, after = around
+            if meter and before is not None:
+                meter.add(before, before)
+            for frame, decoded in self.pairs(chunks, group):
+                errors[:-1] += errors_of(frame, decoded)
+                if meter:
+                    meter.add(frame, decoded)
             if meter:
-                errors[-1] = sum(100 - score for score in meter.finish().default)
+                if after is not None:
+                    meter.add(after, after)
+                begin = before is not None
+                scores = meter.finish().default[begin : begin + group.num_frames]
+                errors[-1] = sum(100 - score for score in scores)
         return errors
 
-    def _decoded(self, group: VideoGroup) -> Iterable[list[Frame]]:
+    def pairs(self, chunks: Sequence[SourceChunk], group: VideoGroup) -> Iterator[tuple[Frame, Frame]]:
+        """Yield each frame of a coded group, and what it decodes to."""
         size = self.info.height, self.info.width
         tokens = decode_payload(
             self.model.exact_prior, group.quality, group.coded, num_latent_frames=group.num_latent_frames, size=size
         )
         decoder = ChunkDecoder(self.model, self.info, self.arithmetic)
-        for i, chunk in enumerate(tokens):
-            yield decoder.decode(chunk, group.pts[FRAMES_PER_CHUNK * i : FRAMES_PER_CHUNK * (i + 1)], group.quality)
+        for i, (chunk, of_chunk) in enumerate(zip(chunks, tokens, strict=True)):
+            pts = group.pts[FRAMES_PER_CHUNK * i : FRAMES_PER_CHUNK * (i + 1)]
+            yield from zip(chunk.frames, decoder.decode(of_chunk, pts, group.quality), strict=True)
 
 
-def _errors(frame: Frame, decoded: Frame) -> list[float]:
+def errors_of(frame: Frame, decoded: Frame) -> Costs:
+    """The costs of a frame that frames show one by one: mean squared errors of Y, U and V; 1 - SSIM."""
     planes = ((frame.y, decoded.y), (frame.u, decoded.u), (frame.v, decoded.v))
     squares = [float(np.square(a.astype(np.int32) - b).mean()) for a, b in planes]
-    return [*squares, 1 - ssim(frame.y, decoded.y)]
+    return np.array([*squares, 1 - ssim(frame.y, decoded.y)])
 
 
 class Forecast:

@@ -234,13 +234,13 @@ class _Sheet:
             else:
                 sheet[top:, : a.shape[1]], sheet[top:, start:] = a, b
         for text, start, room in zip(labels, (0, self._start), self._widths, strict=True):
-            y[: self._bar, start : start + room] = _text(text, room, self._bar)
+            y[: self._bar, start : start + room] = text_plane(text, room, self._bar)
         if self._split:
             y[:, self._start] = _WHITE
         return Frame(y, u, v, left.pts)
 
 
-def _text(text: str, width: int, height: int) -> Plane:
+def text_plane(text: str, width: int, height: int) -> Plane:
     """White text on black, uint8 `[height, width]`; shrunk where too wide, and cut off at the smallest font size."""
     drawing, fonts = _pillow()
     from PIL import Image
@@ -251,6 +251,11 @@ def _text(text: str, width: int, height: int) -> Plane:
     fitting = (size for size in sizes if pen.textlength(text, font=fonts(size)) <= width - 8)
     pen.text((4, height // 2), text, fill=_WHITE, font=fonts(next(fitting, _MIN_FONT_SIZE)), anchor="lm")
     return np.asarray(image, np.uint8)
+
+
+def check_pillow() -> None:
+    """Raise ConfigError if labels cannot be drawn."""
+    _pillow()
 
 
 @cache

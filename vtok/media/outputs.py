@@ -5,7 +5,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from vtok.errors import ConfigError, MediaError, VtokError
 from vtok.media.gif import gif_output
@@ -15,7 +15,7 @@ from vtok.media.writer import SUFFIXES, VideoWriter
 from vtok.system.atomic import open_atomically
 from vtok.system.standard_streams import STANDARD, copy_to_standard_output, is_standard, standard_output
 from vtok.video.frame import Frame, VideoInfo
-from vtok.video.tracks import Extras
+from vtok.video.tracks import AudioPacket, Extras
 
 FORMATS = {suffix[1:]: suffix for suffix in (*SUFFIXES, ".gif", ".y4m", ".png", ".jpg")} | {"raw": ".yuv"}
 """Names of formats for standard output, with their suffixes."""
@@ -29,6 +29,14 @@ class FrameWriter(Protocol):
 
     def write(self, frame: Frame) -> None:
         """Write one frame, which must be later than the one before."""
+
+
+@runtime_checkable
+class SoundWriter(FrameWriter, Protocol):
+    """The interface of writers that hold sound too."""
+
+    def write_audio(self, packet: AudioPacket) -> None:
+        """Write a packet of one of the audio tracks, after the first frame."""
 
 
 @contextmanager

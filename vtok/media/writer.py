@@ -239,12 +239,7 @@ class VideoWriter:
         assert isinstance(stream, VideoStream)
         # PyAV would cut each frame into slices for its threads by default, which costs 1 to 2 % of the bytes.
         stream.codec_context.thread_type = "FRAME"
-        stream.width, stream.height, stream.pix_fmt = info.width, info.height, self._pixel_format
-        stream.codec_context.sample_aspect_ratio = info.sample_aspect_ratio
-        stream.codec_context.color_range = info.color_range
-        stream.codec_context.colorspace = info.color_matrix
-        stream.codec_context.color_primaries = info.color_primaries
-        stream.codec_context.color_trc = info.color_transfer
+        describe_frames(stream, info, self._pixel_format)
         in_bitstream = self.codec in ("libx264", "libx265")
         if info.sample_aspect_ratio != 1 and not in_bitstream and self.path.suffix.lower() in (".mkv", ".webm"):
             # FFmpeg's Matroska muxer takes it from a field of the stream that PyAV cannot set.
@@ -283,6 +278,16 @@ class VideoWriter:
 
     def _errors(self, what: str) -> AbstractContextManager[None]:
         return ffmpeg_errors(self.path, what)
+
+
+def describe_frames(stream: VideoStream, info: VideoInfo, pixel_format: str) -> None:
+    """Tell an encoder the size, the shape of pixels and the colours of its frames."""
+    stream.width, stream.height, stream.pix_fmt = info.width, info.height, pixel_format
+    stream.codec_context.sample_aspect_ratio = info.sample_aspect_ratio
+    stream.codec_context.color_range = info.color_range
+    stream.codec_context.colorspace = info.color_matrix
+    stream.codec_context.color_primaries = info.color_primaries
+    stream.codec_context.color_trc = info.color_transfer
 
 
 @contextmanager

@@ -6,7 +6,7 @@ Frames are planar 8-bit YCbCr 4:2:0, with the range and the matrix of the source
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,6 +74,14 @@ class Progress(Protocol):
             info: The video's data, before the first frame.
             activity: Name of the pass, if there are several.
         """
+
+
+@runtime_checkable
+class CountsBytes(Protocol):
+    """A function that a `Progress` returned, and which also wants to know the size of the output."""
+
+    def written(self, num_bytes: int) -> None:
+        """Take the number of bytes that the output has so far."""
 
 
 def guessed_matrix(height: int) -> int:

@@ -1,0 +1,213 @@
+"""Passes over a source: what is known without networks, and its groups of frames, again and again."""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+from vtok.codec.file_model import new_header
+from vtok.codec.sound_queue import SoundQueue
+from vtok.codec.source import SourceChunk, SourcePart
+from vtok.container.groups import VideoGroup
+from vtok.container.writer import ContainerWriter
+from vtok.errors import MediaError
+from vtok.files.options import EncodeOptions
+from vtok.files.trials import Around, Coder
+from vtok.media.reader import VideoReader
+from vtok.model.pretrained_model import PretrainedModel
+from vtok.networks.arithmetic import choose_arithmetic
+from vtok.system.paths import StrPath
+from vtok.video.frame import Frame, Progress, VideoInfo
+from vtok.video.times import played_seconds
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """What is known of a source without networks.
+
+    Attributes:
+        info: Description of the frames.
+        num_frames: Number of frames of each group.
+        begins: Timestamp of the first frame of each group, in units of the time base.
+        seconds: Time that the frames play for.
+        num_audio_bytes: Bytes of sound.
+        num_body_bytes: Bytes of header, sound and groups, without the codes.
+        num_end_bytes: Bytes of what follows, without the copy of the header.
+        num_copy_bytes: Bytes of that copy, by the number of bytes before it.
+        notices: Conversions and omissions, one line each.
+        incomplete: The reason why the source could not be read to its end, or None.
+    """
+
+    info: VideoInfo
+    num_frames: list[int]
+    begins: list[int]
+    seconds: float
+    num_audio_bytes: int
+    num_body_bytes: int
+    num_end_bytes: int
+    num_copy_bytes: Callable[[int], int]
+    notices: list[str]
+    incomplete: str | None
+
+    @property
+    def num_raw_bytes(self) -> int:
+        """Bytes of the frames as they are in memory, 4:2:0."""
+        width, height = self.info.width, self.info.height
+        return sum(self.num_frames) * (width * height + 2 * -(-width // 2) * -(-height // 2))
+
+    def num_bytes(self, num_coded_bytes: float) -> float:
+        """Bytes of the file with so many bytes of codes."""
+        body = self.num_body_bytes + num_coded_bytes
+        return body + self.num_copy_bytes(int(body)) + self.num_end_bytes
+
+    def spread(self, count: int) -> set[int]:
+        """Numbers of `count` groups, or of all if there are fewer, spread evenly over the video."""
+        num_groups = len(self.num_frames)
+        count = min(count, num_groups)
+        return {(2 * i + 1) * num_groups // (2 * count) for i in range(count)}
+
+
+@dataclass(frozen=True, slots=True)
+class SourceGroup:
+    """A group of frames to be coded.
+
+    Attributes:
+        number: Its number in the video.
+        chunks: Its frames and sound.
+        around: The frames before and after it.
+    """
+
+    number: int
+    chunks: list[SourceChunk]
+    around: Around
+
+
+class Passes:
+    """Reads one source any number of times.
+
+    Args:
+        path: The source.
+        name: Its name in messages.
+        options: The options of encoding.
+        model: The model that codes.
+        progress: Called with the video's description and the name of each pass.
+
+    Attributes:
+        count: Number of passes so far.
+    """
+
+    def __init__(
+        self, path: StrPath, name: StrPath, options: EncodeOptions, model: PretrainedModel, progress: Progress | None
+    ) -> None:
+        self.name, self.count = name, 0
+        self._path, self._options, self._model, self._progress = path, options, model, progress
+
+    def look(self) -> Look:
+        """Read the source without networks.
+
+        Raises:
+            MediaError: No frame could be decoded.
+        """
+        num_frames: list[int] = []
+        begins: list[int] = []
+        pts: list[int] = []
+        last = 0
+        with self.opened("look", with_sound=self._options.with_audio) as (reader, part, advance):
+            writer = ContainerWriter(_Nowhere(), new_header(self._model, part.info, part.extras))
+            for chunk in self._chunks(part):
+                pts += [frame.pts for frame in chunk.frames]
+                writer.write_audio(chunk.audio)
+                advance(len(chunk.frames))
+                if chunk.ends_group:
+                    writer.write_group(_empty_group(pts, writer.totals.num_frames))
+                    num_frames.append(len(pts))
+                    begins.append(pts[0])
+                    last, pts = pts[-1], []
+            writer.write_audio(part.rest_of_sound())
+            body = writer.num_bytes
+            writer.finish(last_frame_ticks=part.last_frame_ticks)
+            if not begins:
+                raise MediaError(f"{self.name}: no frame could be decoded")
+            return Look(
+                info=part.info,
+                num_frames=num_frames,
+                begins=begins,
+                seconds=played_seconds(part.info, begins[0], last, part.last_frame_ticks),
+                num_audio_bytes=writer.num_audio_bytes,
+                num_body_bytes=body,
+                num_end_bytes=writer.num_bytes - body - writer.num_copy_bytes(body),
+                num_copy_bytes=writer.num_copy_bytes,
+                notices=list(reader.notices),
+                incomplete=reader.decode_error,
+            )
+
+    def groups(
+        self, activity: str, wanted: Collection[int] | None = None
+    ) -> Iterator[tuple[SourceGroup, VideoInfo, Callable[[int], None]]]:
+        """Yield groups, each with the video's description and the function to call with the number of frames done.
+
+        Args:
+            activity: Name of the pass.
+            wanted: Numbers of the groups, all by default.
+        """
+        with self.opened(activity) as (_, part, advance):
+            chunks: list[SourceChunk] = []
+            number = 0
+            before: Frame | None = None
+            ended: SourceGroup | None = None  # waits for the frame after it
+            for chunk in self._chunks(part):
+                if ended is not None:
+                    yield replace(ended, around=(ended.around[0], chunk.frames[0])), part.info, advance
+                    ended = None
+                if wanted is not None and number > max(wanted):
+                    return
+                if wanted is None or number in wanted:
+                    chunks.append(chunk)
+                if chunk.ends_group:
+                    ended = SourceGroup(number, chunks, (before, None)) if chunks else None
+                    chunks, number, before = [], number + 1, chunk.frames[-1]
+            if ended is not None:
+                yield ended, part.info, advance
+
+    def coder(self, info: VideoInfo, *, sees: bool, vmaf_program: str | None = None) -> Coder:
+        """A coder of the groups; `Coder` explains the arguments."""
+        options = self._options
+        arithmetic = choose_arithmetic(options.device, options.precision)
+        return Coder(self._model, info, arithmetic, options.verify, sees, vmaf_program)
+
+    def _chunks(self, part: SourcePart) -> Iterator[SourceChunk]:
+        return part.chunks(self._options.keyframe_seconds, scene_cuts=self._options.scene_cuts)
+
+    @contextmanager
+    def opened(
+        self, activity: str, *, with_sound: bool = False
+    ) -> Iterator[tuple[VideoReader, SourcePart, Callable[[int], None]]]:
+        """Open the source for one more pass."""
+        options = self._options
+        sound = SoundQueue() if with_sound else None
+        with VideoReader(
+            self._path, name=self.name, allow_hdr=options.allow_hdr, image_rate=options.image_rate, sound=sound
+        ) as reader:
+            part = SourcePart(reader, sound, options.start_seconds, options.end_seconds)
+            self.count += 1
+            yield reader, part, self._progress(part.info, activity) if self._progress else _ignore
+
+
+class _Nowhere:
+    def write(self, data: bytes) -> int:
+        return len(data)
+
+
+def _ignore(frames: int) -> None:
+    pass
+
+
+def _empty_group(pts: Sequence[int], first_frame: int) -> VideoGroup:
+    """A group that takes no bytes for its codes."""
+    return VideoGroup(
+        first_frame=first_frame,
+        pts=tuple(pts),
+        num_latent_frames=-(-len(pts) // 8),
+        quality=1.0,
+        tokens_crc32=0,
+        coded=b"",
+    )
