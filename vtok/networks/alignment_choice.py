@@ -7,7 +7,10 @@ from vtok.networks.latent_model import LatentModel
 from vtok.networks.motion import align, estimate_bits
 from vtok.networks.planes import Planes
 
-ALIGNMENT_FACTOR = 0.97  # a chunk is aligned where that makes it this much cheaper
+# A chunk is aligned where that makes it this much cheaper by estimate. What alignment loses in late channels is not in
+# the estimate, and counts from about quality 6 on.
+FACTOR_OF_LOW, FACTOR_OF_HIGH = 1.0, 0.97
+LOW, HIGH = 5.0, 7.0
 
 
 def choose_alignment(model: LatentModel, chunks: Planes, fields: Tensor, quality: Tensor) -> tuple[Planes, Tensor]:
@@ -28,8 +31,7 @@ def choose_alignment(model: LatentModel, chunks: Planes, fields: Tensor, quality
         aligned = align(chunks, fields)
         cost, aligned_cost = (model.estimate_cost(x, quality).sum((1, 2)) for x in (chunks, aligned))
         aligned_cost = aligned_cost + model.lagrangian(quality) * estimate_bits(fields)
-        is_better = aligned_cost < ALIGNMENT_FACTOR * cost
-
+        is_better = aligned_cost < _factor(quality) * cost
     if is_better.all():
         return aligned, fields
     if not is_better.any():
@@ -40,3 +42,8 @@ def choose_alignment(model: LatentModel, chunks: Planes, fields: Tensor, quality
 
     planes = Planes(*(chosen(yes, no) for yes, no in zip(aligned, chunks, strict=True)))
     return planes, chosen(fields, torch.zeros_like(fields))
+
+
+def _factor(quality: Tensor) -> Tensor:
+    share = ((quality - LOW) / (HIGH - LOW)).clamp(0, 1)
+    return FACTOR_OF_LOW + (FACTOR_OF_HIGH - FACTOR_OF_LOW) * share
