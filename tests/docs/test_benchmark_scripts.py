@@ -119,7 +119,7 @@ def test_goals_are_measured_against_a_plain_encode(tiny_tokenizer, tmp_path):
     rows = list(goals.measured(clip, asked, tiny_tokenizer, tmp_path))
     assert len(rows) == len(goals.SHARES) + 2
     assert all(row.seconds > 0 and row.plain_seconds == rows[0].plain_seconds for row in rows)
-    assert all(row.reached is None or row.reached[0].isdigit() for row in rows[:2
+    assert all(row.reached is None or row.reached[0].isdigit() for row in rows[:2])
     assert rows[2].reached is None or rows[2].reached.startswith("PSNR-YUV 20.")
     assert rows[-1].reached is None
     lines = goals.table(rows).splitlines()
@@ -131,7 +131,9 @@ def test_goals_are_measured_against_a_plain_encode(tiny_tokenizer, tmp_path):
             goals.parse_goals(text)
 
 
-@pytest.mark.parametrize("script", ["performance.py", "temporal.py", "entropy_coding.py", "tokens.py", "goals.py", "effort.py"])
+@pytest.mark.parametrize(
+    "script", ["performance.py", "temporal.py", "entropy_coding.py", "tokens.py", "goals.py", "effort.py"]
+)
 def test_scripts_explain_themselves(script):
     done = subprocess.run([sys.executable, ROOT / "benchmarks" / script, "--help"], capture_output=True, text=True)
     assert done.returncode == 0
