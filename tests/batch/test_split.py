@@ -103,6 +103,17 @@ def test_ranges_know_the_scene_cuts(tmp_path, tiny_tokenizer, attempts, scene_cu
     assert attempts == [False, True, True]
 
 
+@pytest.mark.parametrize("effort", ["fast", "high"])
+def test_ranges_take_as_much_effort_as_one_encoder(tmp_path, tiny_tokenizer, effort):
+    source = write_video(tmp_path / "in.mkv", num_frames=65)
+    encode_whole(source, tmp_path / "whole.vtok", tiny_tokenizer, effort=effort)
+    encode_in_ranges(source, tmp_path / "ranges.vtok", tiny_tokenizer, effort=effort)
+    assert (tmp_path / "ranges.vtok").read_bytes() == (tmp_path / "whole.vtok").read_bytes()
+    encode_whole(source, tmp_path / "whole.vtok", tiny_tokenizer)
+    is_other = (tmp_path / "ranges.vtok").read_bytes() != (tmp_path / "whole.vtok").read_bytes()
+    assert is_other or effort == "fast"  # which may find the same motion
+
+
 @pytest.mark.parametrize("num_frames", [31, 32, 33, 40, 48, 64, 96])
 def test_any_length_with_sound_tags_and_chapters(tmp_path, tiny_tokenizer, num_frames):
     chapter = {"id": 1, "start": 0, "end": 1000, "time_base": Fraction(1, 1000), "metadata": {"title": "One"}}

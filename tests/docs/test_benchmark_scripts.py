@@ -131,7 +131,9 @@ def test_goals_are_measured_against_a_plain_encode(tiny_tokenizer, tmp_path):
             goals.parse_goals(text)
 
 
-@pytest.mark.parametrize("script", ["performance.py", "temporal.py", "entropy_coding.py", "tokens.py", "goals.py"])
+@pytest.mark.parametrize(
+    "script", ["performance.py", "temporal.py", "entropy_coding.py", "tokens.py", "goals.py", "effort.py"]
+)
 def test_scripts_explain_themselves(script):
     done = subprocess.run([sys.executable, ROOT / "benchmarks" / script, "--help"], capture_output=True, text=True)
     assert done.returncode == 0

@@ -48,6 +48,15 @@ def test_goals_are_numbers_or_text(given, value):
     assert goal_of(psnr=None, size=None) is None
 
 
+def test_a_goal_is_reached_with_less_error_by_more_effort(tmp_path, pretrained):
+    frames = panned(64, 96, 32, speed=2.25)
+    path, reached = write_source(tmp_path / "in.mkv", frames), []
+    for effort in ("normal", "high"):
+        encode_file(path, tmp_path / "out.vtok", psnr=38, effort=effort, tokenizer=pretrained, overwrite=True)
+        reached.append((tmp_path / "out.vtok").stat().st_size)
+    assert reached[1] < reached[0]
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

@@ -33,6 +33,7 @@ OF_BOTH = [
         *OF_BOTH,
         *(({"quality": quality}, r"expected 1 \(smallest\) to 9 \(best\)") for quality in (0, 9.1, -1, NAN, None, "5")),
         *(({"keyframe_seconds": x}, "expected seconds, more than 0") for x in (-3, 0, NAN, "4")),
+        *(({"effort": x}, "expected one of fast, normal, high") for x in ("best", "", "Fast", 3, None)),
         *(({"image_rate": x}, "above 0 and at most 1000, or None") for x in (-1, 0, 1001, NAN)),
     ],
 )

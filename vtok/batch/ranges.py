@@ -93,6 +93,7 @@ def encode_range(
                 reader.info,
                 quality=options.quality,
                 arithmetic=arithmetic,
+                effort=options.effort,
                 verify=options.verify,
                 first_frame=part.first_frame,
             )

@@ -117,11 +117,13 @@ def code_with_ffmpeg(family: str, preset: str, crf: float, reference: Path, fold
     )
 
 
-def code_with_vtok(quality: float, reference: Path, folder: Path, *, tokenizer: VideoTokenizer | None) -> Coding:
+def code_with_vtok(
+    quality: float, reference: Path, folder: Path, *, tokenizer: VideoTokenizer | None, effort: str = "normal"
+) -> Coding:
     """Encode to `.vtok`, all of whose bytes count, and decode to a lossless file; writing it counts in the time."""
     encoded, decoded = folder / "clip.vtok", folder / "vtok.mkv"
     start = perf_counter()
-    encode_file(reference, encoded, quality=quality, tokenizer=tokenizer, overwrite=True)
+    encode_file(reference, encoded, quality=quality, effort=effort, tokenizer=tokenizer, overwrite=True)
     encode_seconds = perf_counter() - start
     start = perf_counter()
     decode_file(encoded, decoded, codec="ffv1", tokenizer=tokenizer, overwrite=True)

@@ -13,6 +13,7 @@ from vtok.cli.loading import load, set_threads
 from vtok.cli.meters import Place, Style
 from vtok.cli.output import Reporter
 from vtok.cli.workers import WorkerOptions
+from vtok.codec.effort import Effort
 from vtok.files.goals import goal_of
 from vtok.files.options import DecodeOptions, EncodeOptions
 from vtok.model.registry import DEFAULT_MODEL
@@ -40,6 +41,7 @@ def encode(
     files: _Sources,
     output: options.OutputFolder = None,
     quality: options.Quality = None,
+    effort: options.EffortName = Effort.NORMAL,
     size: options.Size = None,
     total_size: options.TotalSize = None,
     bitrate: options.Bitrate = None,
@@ -88,6 +90,8 @@ def encode(
 
     Example: vtok encode holiday.mp4 --quality 6 --dry-run
 
+    Example: vtok encode holiday.mp4 holiday.vtok --quality 4 --effort high
+
     Example: vtok encode videos/ more.mp4 -o coded/ --skip-existing
 
     Example: vtok encode videos/ -o coded/ --total-size 2GB
@@ -106,6 +110,7 @@ def encode(
     settings = EncodeOptions(
         model=model,
         quality=5.0 if quality is None else quality,
+        effort=effort,
         goal=goal,
         keyframe_seconds=keyframe_seconds,
         scene_cuts=not no_scene_cuts,

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from vtok.cli.meters import Style
+from vtok.codec.effort import Effort
 
 # A file without permission to read gets an error of one line when it is read, and a batch goes on: no usage error.
 PathArgument = partial(typer.Argument, readable=False)
@@ -29,6 +30,9 @@ Start = Annotated[str | None, typer.Option(help="Begin here: seconds or HH:MM:SS
 End = Annotated[str | None, typer.Option(help="Stop before this: seconds or HH:MM:SS after the first frame.")]
 Duration = Annotated[str | None, typer.Option(help="Stop this long after the start: seconds or HH:MM:SS.")]
 Quality = Annotated[float | None, typer.Option(help="1 (smallest) to 9 (best).", min=1, max=9, show_default="5")]
+EffortName = Annotated[
+    Effort, typer.Option("--effort", help="Time to take for fewer bytes: high takes some ten times that of normal.")
+]
 Size = Annotated[
     str | None, typer.Option(help="In place of a quality: size of the file, never exceeded, such as 25MB or 24MiB.")
 ]

@@ -11,9 +11,11 @@ from vtok.entropy.frame_coder import Codes
 from vtok.motion.displacement import DisplacementSearch
 from vtok.networks.klt import PATCH
 from vtok.networks.latent_model import LatentModel
+from vtok.networks.motion_maps import motion_maps
 from vtok.networks.planes import Planes
+from vtok.networks.prior import PriorPast
 from vtok.video.frame import Plane
-from vtok.video.motion import Vectors, motion_size
+from vtok.video.motion import ChunkMotion, Vectors, motion_size
 
 NUM_COMPARED = 32  # channels that the search compares
 
@@ -26,25 +28,34 @@ class DisplacedPast:
         displaced_codes: The exact displacement of codes at the quality that they have.
         quality: Qualities `[1]`, on the device of the chunks.
         size: Latent rows and columns.
+        is_coarse: Look less closely where the next chunk comes from, in less time.
     """
 
     def __init__(
-        self, model: LatentModel, displaced_codes: DisplacedCodes, quality: torch.Tensor, size: tuple[int, int]
+        self,
+        model: LatentModel,
+        displaced_codes: DisplacedCodes,
+        quality: torch.Tensor,
+        size: tuple[int, int],
+        *,
+        is_coarse: bool = False,
     ) -> None:
         self._model, self._displaced_codes, self._quality = model, displaced_codes, quality
+        self._size = size
         self._num_compared = min(NUM_COMPARED, model.prior.context_channels[0])
         height, width = (side * PATCH for side in size)
-        self._search = DisplacementSearch(height, width)
+        self._search = DisplacementSearch(height, width, is_coarse=is_coarse)
         self._still: Vectors = np.zeros((2, *motion_size(height, width)), np.int16)
         self.forget()
 
     def forget(self) -> None:
         """A group begins: there is no chunk before."""
         self._codes: Codes | None = None
+        self._codes_before: Codes | None = None  # those of the chunk before that
 
     def add(self, codes: Codes) -> None:
         """Remember the codes of a chunk, uint8 `[n, H, W]`; they must not be changed."""
-        self._codes = codes
+        self._codes, self._codes_before = codes, self._codes
 
     def field(self, frame: Plane, chunk: Planes, alignment: Vectors) -> Vectors:
         """The field that leads from the next chunk to the one before; zero if there is none.
@@ -71,3 +82,27 @@ class DisplacedPast:
         if self._codes is None:
             return None
         return self._displaced_codes.displaced(self._codes, vectors)
+
+    def seen_by_prior(self, displaced: NDArray[np.int16] | None, motion: ChunkMotion) -> PriorPast:
+        """What the float prior sees besides the codes of the next chunk.
+
+        Args:
+            displaced: The result of `displaced` for the field of `motion`.
+            motion: The motion of the next chunk.
+        """
+        device, (height, width) = self._quality.device, self._size
+        nothing = torch.zeros(1, self._model.config.num_channels, height, width, device=device)
+
+        def centred(codes: Codes | None) -> torch.Tensor:
+            if codes is None:
+                return nothing
+            return self._model.quantizer.from_uint8(torch.from_numpy(codes).to(device))[None]
+
+        started = [[float(codes is not None) for codes in (self._codes, self._codes_before)]]
+        return PriorPast(
+            previous=centred(self._codes),
+            before=centred(self._codes_before),
+            started=torch.tensor(started, device=device)[:, :, None, None].expand(-1, -1, height, width),
+            displaced=nothing if displaced is None else torch.from_numpy(displaced).to(nothing)[None],
+            maps=motion_maps(torch.from_numpy(motion.fields).to(device)[None, None], height, width),
+        )

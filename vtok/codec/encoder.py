@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from vtok.codec.chunk_coder import ChunkEncoder, SearchedChunk
 from vtok.codec.chunk_tokens import ChunkTokens
+from vtok.codec.effort import Effort
 from vtok.codec.group_encoder import GroupEncoder
 from vtok.codec.source import SourceChunk
 from vtok.container.groups import VideoGroup, stored_quality
@@ -34,6 +35,7 @@ def encode_chunks(
     *,
     quality: float,
     arithmetic: Arithmetic,
+    effort: Effort = Effort.NORMAL,
     verify: bool = False,
     first_frame: int = 0,
 ) -> Generator[CodedChunk | VideoGroup, None, None]:
@@ -47,6 +49,7 @@ def encode_chunks(
         info: Size and range of the frames.
         quality: 1 to 9; the nearest one that files state is taken.
         arithmetic: Device and number format of the networks.
+        effort: How much time to take.
         verify: Decode the tokens of each group, and compare.
         first_frame: Number of the first frame of the first group.
 
@@ -58,7 +61,7 @@ def encode_chunks(
         ChecksumError: A group was verified and decoded to other tokens.
     """
     quality = stored_quality(quality)
-    encoder = ChunkEncoder(model, info, quality, arithmetic)
+    encoder = ChunkEncoder(model, info, quality, arithmetic, effort)
 
     def new_group() -> GroupEncoder:
         return GroupEncoder(model.exact_prior, quality, (info.height, info.width), verify=verify)

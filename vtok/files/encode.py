@@ -13,6 +13,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
 
+from vtok.codec.effort import Effort
 from vtok.codec.encoder import encode_chunks
 from vtok.codec.file_model import new_header
 from vtok.codec.sound_queue import SoundQueue
@@ -86,6 +87,7 @@ def encode_file(
     target: StrPath | Writable,
     *,
     quality: float = 5.0,
+    effort: str = "normal",
     size: float | str | None = None,
     bitrate: float | str | None = None,
     ratio: float | None = None,
@@ -115,6 +117,7 @@ def encode_file(
             object, which needs only a `write` method and is not closed.
         quality: 1 (smallest) to 9 (best); of no effect with one of the following goals, for which the encoder chooses
             the quality of each group.
+        effort: `fast`, `normal` or `high`: how much time to take for fewer bytes at the same quality.
         size: Bytes of the file, sound and all else included, never exceeded: a number, or text such as `25MB`.
         bitrate: Bits per second of the whole file, never exceeded: a number, or text such as `800k`.
         ratio: Bytes of the raw frames, 4:2:0, for one byte of the whole file, at least.
@@ -143,6 +146,7 @@ def encode_file(
     """
     options = EncodeOptions(
         quality=quality,
+        effort=Effort(effort),
         goal=goal_of(size=size, bitrate=bitrate, ratio=ratio, psnr=psnr, ssim=ssim, vmaf=vmaf),
         keyframe_seconds=keyframe_seconds,
         scene_cuts=scene_cuts,
@@ -191,6 +195,7 @@ def encode_with(
             part.info,
             quality=options.quality,
             arithmetic=arithmetic,
+            effort=options.effort,
             verify=options.verify,
         )
         with closing(items):

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 
+from vtok.codec.effort import Effort
 from vtok.files.goals import Goal
 from vtok.model.registry import DEFAULT_MODEL
 from vtok.video.times import MAX_RATE, exact_seconds
@@ -46,6 +47,7 @@ class EncodeOptions(_PartOptions):
     Attributes:
         model: Name or file of the model, used if no tokenizer is given.
         quality: 1 (smallest) to 9 (best).
+        effort: How much time the encoder takes.
         goal: What the file should come to, in place of the quality; see `vtok.files.goals`.
         keyframe_seconds: Length in seconds of the groups that can be decoded on their own, at most; infinity for the
             longest.
@@ -60,6 +62,7 @@ class EncodeOptions(_PartOptions):
 
     model: str = DEFAULT_MODEL
     quality: float = 5.0
+    effort: Effort = Effort.NORMAL
     goal: Goal | None = None
     keyframe_seconds: float = 4.0
     scene_cuts: bool = True
@@ -71,6 +74,7 @@ class EncodeOptions(_PartOptions):
         _PartOptions.__post_init__(self)
         require_real("quality", self.quality, "1 (smallest) to 9 (best)", lambda x: 1 <= x <= 9)
         object.__setattr__(self, "quality", float(self.quality))  # a number of NumPy could not be written into a header
+        object.__setattr__(self, "effort", Effort(self.effort))
         require_real("keyframe_seconds", self.keyframe_seconds, "seconds, more than 0", lambda x: x > 0)
         if self.image_rate is not None:
             expected = f"frames per second, above 0 and at most {MAX_RATE}, or None"

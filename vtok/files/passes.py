@@ -172,7 +172,7 @@ class Passes:
         """A coder of the groups; `Coder` explains the arguments."""
         options = self._options
         arithmetic = choose_arithmetic(options.device, options.precision)
-        return Coder(self._model, info, arithmetic, options.verify, sees, vmaf_program)
+        return Coder(self._model, info, arithmetic, options.effort, options.verify, sees, vmaf_program)
 
     def _chunks(self, part: SourcePart) -> Iterator[SourceChunk]:
         return part.chunks(self._options.keyframe_seconds, scene_cuts=self._options.scene_cuts)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vtok.codec.chunk_coder import FRAMES_PER_CHUNK, ChunkDecoder
+from vtok.codec.effort import Effort
 from vtok.codec.encoder import encode_chunks
 from vtok.codec.group_decoder import decode_payload
 from vtok.codec.source import SourceChunk
@@ -53,6 +54,7 @@ class Coder:
         model: The model that codes.
         info: Size and range of the frames.
         arithmetic: Device and number format of the networks.
+        effort: How much time the encoder takes.
         verify: Decode the tokens of each group, and compare.
         sees: Whether frames are decoded too, and their errors counted.
         vmaf_program: The program that measures VMAF too; see `vtok.measure.vmaf.find_ffmpeg`.
@@ -61,6 +63,7 @@ class Coder:
     model: PretrainedModel
     info: VideoInfo
     arithmetic: Arithmetic
+    effort: Effort
     verify: bool
     sees: bool
     vmaf_program: str | None = None
@@ -100,6 +103,7 @@ class Coder:
             self.info,
             quality=quality,
             arithmetic=self.arithmetic,
+            effort=self.effort,
             verify=self.verify,
             first_frame=first_frame,
         )

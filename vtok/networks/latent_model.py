@@ -122,7 +122,7 @@ class LatentModelConfig:
         return self.num_synthesis_blocks + 2
 
 
-_DISTORTION_WEIGHT = 100.0  # of the objective, in whose units lambda is
+DISTORTION_WEIGHT = 100.0  # of the objective, in whose units lambda is
 _SEARCH_FACTOR = 88.0
 _POSITIONS_AT_ONCE = 2048  # whose coefficients are computed together, outside of the networks
 _CHANNELS_TO_ESTIMATE = 64
@@ -281,7 +281,7 @@ class LatentModel(nn.Module):
         error = ((codes - latents) / gain).square().sum(1)
         bits = torch.where(codes == 0, 0, _BITS_OF_ONE + 2 * codes.abs().clamp_min(1).log2()).sum(1)
         # Block vectors are scaled so that a plain sum has the weights of the planes, twice those of the objective.
-        return 0.5 * _DISTORTION_WEIGHT * error + self.lagrangian(quality)[:, None, None] * bits
+        return 0.5 * DISTORTION_WEIGHT * error + self.lagrangian(quality)[:, None, None] * bits
 
     def lagrangian(self, quality: Tensor) -> Tensor:
         """Lambda `[b]` at `quality [b]`: the distortion that a bit per pixel may cost."""

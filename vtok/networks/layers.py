@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 _IS_EMPTY: ContextVar[bool] = ContextVar("is_empty", default=False)
+_IS_FROZEN: ContextVar[bool] = ContextVar("is_frozen", default=False)
 
 
 @contextmanager
@@ -23,6 +25,16 @@ def empty_layers() -> Iterator[None]:
         yield
     finally:
         _IS_EMPTY.reset(token)
+
+
+@contextmanager
+def frozen_layers() -> Iterator[None]:
+    """Inside, convolutions have gradients for their inputs only, and compute as they do outside of training."""
+    token = _IS_FROZEN.set(True)
+    try:
+        yield
+    finally:
+        _IS_FROZEN.reset(token)
 
 
 def random_basis(rows: int, columns: int) -> Tensor:
@@ -77,6 +89,12 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     inputs or several threads, and multiply matrices otherwise, which sums in another order. Then a result would depend
     on the height of a strip and on the number of threads.
     """
+    if torch.is_grad_enabled() and _IS_FROZEN.get():
+        if torch.is_autocast_enabled(x.device.type):
+            x, weight = (tensor.to(torch.get_autocast_dtype(x.device.type)) for tensor in (x, weight))
+            bias = None if bias is None else bias.to(x)
+        convolved: Tensor = _FrozenConvolution.apply(x, weight, bias)  # type: ignore[no-untyped-call]
+        return convolved
     padding = [weight.shape[-1] // 2] * 2
     by_name = (
         x.device.type == "cpu"
@@ -88,6 +106,27 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if by_name:
         return torch.mkldnn_convolution(x, weight, bias, padding, (1, 1), (1, 1), 1)
     return F.conv2d(x, weight, bias, padding=padding)
+
+
+@torch.no_grad()
+def _convolve_as_they_are(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    with torch.autocast(x.device.type, enabled=False):
+        return convolve(x, weight, bias)
+
+
+class _FrozenConvolution(torch.autograd.Function):
+    """`convolve` with a gradient for its input: a convolution too, with the weight transposed and turned."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(weight)
+        return _convolve_as_they_are(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (weight,) = ctx.saved_tensors
+        turned = weight.transpose(0, 1).flip(2, 3)
+        return _convolve_as_they_are(gradient, turned, None), None, None
 
 
 def zero_conv(dim_in: int, dim_out: int, kernel_size: int) -> nn.Conv2d:

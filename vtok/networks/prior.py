@@ -58,6 +58,30 @@ class PriorMotion(NamedTuple):
     maps: Tensor
 
 
+class PriorPast(NamedTuple):
+    """What the prior sees besides latent frames themselves, `[b, n, H, W]`.
+
+    Attributes:
+        previous: Codes of the latent frames before, in place; zero if there are none, `[b, n, H, W]`.
+        before: Codes of those before these, likewise.
+        started: Two maps `[b, 2, H, W]`: whether there is a previous latent frame, and whether there is one before it.
+        displaced: Codes of the latent frames before, displaced; None if nothing moves.
+        maps: The maps of `vtok.networks.motion_maps`, `[b, 3, H, W]`; None if nothing moves.
+    """
+
+    previous: Tensor
+    before: Tensor
+    started: Tensor
+    displaced: Tensor | None
+    maps: Tensor | None
+
+    def rows(self, rows: slice) -> "PriorPast":
+        """Some rows of all of them."""
+        previous, before, started = (x[:, :, rows] for x in (self.previous, self.before, self.started))
+        displaced, maps = (None if x is None else x[:, :, rows] for x in (self.displaced, self.maps))
+        return PriorPast(previous, before, started, displaced, maps)
+
+
 def compand(codes: Tensor) -> Tensor:
     """Signed log2(1 + |code|). Networks see codes like this, so that a large one does not drown the others."""
     return codes.sign() * torch.log2(1 + codes.abs())
@@ -196,18 +220,23 @@ class Prior(nn.Module):
             quality: Qualities `[b]`.
             motion: The motion of the chunks; None if nothing moves.
         """
-        b, _n, t, h, w = codes.shape
+        b, _n, t = codes.shape[:3]
         previous, before = (delay(codes, steps) for steps in (1, 2))
-        quality = quality.repeat_interleave(t)
         started = _started(codes)
         frames, previous, before = (_frames(x) for x in (codes, previous, before))
-        maps = None
-        if motion is not None:
-            in_place, previous, maps = previous, _frames(motion.previous), motion.maps
+        displaced, maps = (None, None) if motion is None else (_frames(motion.previous), motion.maps)
+        past = PriorPast(previous, before, started, displaced, maps)
+        distribution = self.of_frames(frames, past, quality.repeat_interleave(t))
+        return Distribution(*(_video(x, b) for x in distribution))
+
+    def of_frames(self, frames: Tensor, past: PriorPast, quality: Tensor) -> Distribution:
+        """Location and scale of every code of latent frames `[b, n, H, W]`, from what is before; quality is `[b]`."""
+        previous, before, maps = past.previous, past.before, past.maps
+        if past.displaced is not None and maps is not None:
             # Where codes are displaced, their change is that from those in place.
-            before = torch.where(maps[:, :1] > 0, in_place, before)
-        context = self._context(compand(previous), compand(before), started, quality, maps)
-        is_second = checkerboard(h, w, device=codes.device)
+            previous, before = past.displaced, torch.where(maps[:, :1] > 0, previous, before)
+        context = self._context(compand(previous), compand(before), past.started, quality, maps)
+        is_second = checkerboard(*frames.shape[2:], device=frames.device)
         companded = compand(frames)
         outs: dict[int, list[Tensor]] = {NUM_GATES: [], NUM_GATES_SINGLE_PASS: []}
         start = 0
@@ -225,7 +254,7 @@ class Prior(nn.Module):
         if outs[NUM_GATES_SINGLE_PASS]:
             gates = torch.cat(outs[NUM_GATES_SINGLE_PASS], dim=2).float()
             parts.append(self._single_pass_distribution(gates, previous[:, split:], before[:, split:]))
-        return Distribution(*(_video(torch.cat(x, dim=1), b) for x in zip(*parts, strict=True)))
+        return Distribution(*(torch.cat(x, dim=1) for x in zip(*parts, strict=True)))
 
     def compile_elementwise(self) -> None:
         """Replace the elementwise parts with versions that `torch.compile` fuses; for training only."""

@@ -1,0 +1,25 @@
+"""How much work the encoder does for a chunk."""
+
+from enum import StrEnum
+from typing import NoReturn
+
+from vtok.errors import ConfigError
+
+
+class Effort(StrEnum):
+    """How much time the encoder takes; every decoder reads what comes out.
+
+    `FAST` searches motion more coarsely than `NORMAL`. `HIGH` decides by real costs whether a chunk is aligned, and
+    goes on from the latents by gradient descent (`vtok.codec.latent_descent`).
+
+    Raises:
+        ConfigError: There is no effort of that name.
+    """
+
+    FAST = "fast"
+    NORMAL = "normal"
+    HIGH = "high"
+
+    @classmethod
+    def _missing_(cls, value: object) -> NoReturn:
+        raise ConfigError(f"effort is {value!r}; expected one of {', '.join(cls)}")
