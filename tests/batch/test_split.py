@@ -15,6 +15,7 @@ from vtok.batch.split import encode_split, is_long
 from vtok.errors import MediaError
 from vtok.files.encode import encode_file
 from vtok.files.options import EncodeOptions
+from vtok.media.filters import filters_of
 from vtok.media.reader import VideoReader
 
 KEYFRAME_SECONDS = 0.64  # two chunks
@@ -101,6 +102,17 @@ def test_ranges_know_the_scene_cuts(tmp_path, tiny_tokenizer, attempts, scene_cu
     assert (tmp_path / "ranges.vtok").read_bytes() == (tmp_path / "whole.vtok").read_bytes()
     assert [part.num_frames for part in parts] == ([40, 37, 8] if scene_cuts else [32, 32, 21])
     assert attempts == [False, True, True]
+
+
+def test_ranges_of_filtered_frames(tmp_path, tiny_tokenizer, attempts):
+    source = write_video(tmp_path / "in.mp4", num_frames=200, options={"g": "12", "bf": "2"}, rate=Fraction(50))
+    values = {"scale": "32:-2", "fps": "24000/1001", "crop": "48:48"}
+    expected = encode_whole(source, tmp_path / "whole.vtok", tiny_tokenizer, **values)
+    result, parts = encode_in_ranges(source, tmp_path / "ranges.vtok", tiny_tokenizer, filters=filters_of(**values))
+    assert (tmp_path / "ranges.vtok").read_bytes() == (tmp_path / "whole.vtok").read_bytes()
+    assert replace(result, target=expected.target) == expected
+    assert [part.num_frames for part in parts] == [32, 32, 32]
+    assert sorted(attempts) == [False, True, True]
 
 
 @pytest.mark.parametrize("num_frames", [31, 32, 33, 40, 48, 64, 96])

@@ -68,6 +68,9 @@ def encode(
     retries: options.Retries = 2,
     allow_hdr: options.AllowHdr = False,
     image_rate: options.ImageRate = None,
+    scale: options.Scale = None,
+    fps: options.Fps = None,
+    crop: options.Crop = None,
     no_audio: options.NoAudio = False,
     model: options.Model = DEFAULT_MODEL,
     device: options.Device = "auto",
@@ -94,6 +97,7 @@ def encode(
 
     Example: vtok encode videos/ -o coded/ --workers 8 --json-lines
     """
+    from vtok.media.filters import filters_of
     from vtok.video.times import parse_range, parse_rate
 
     start_seconds, end_seconds = parse_range(start, end, duration)
@@ -111,6 +115,7 @@ def encode(
         scene_cuts=not no_scene_cuts,
         allow_hdr=allow_hdr,
         image_rate=None if image_rate is None else parse_rate(image_rate),
+        filters=filters_of(scale=scale, fps=fps, crop=crop),
         with_audio=not no_audio,
         start_seconds=start_seconds,
         end_seconds=end_seconds,

@@ -23,13 +23,20 @@ def stats(
     no_vmaf: Annotated[
         bool, typer.Option("--no-vmaf", help="Leave out VMAF, which is measured if there is an ffmpeg with libvmaf.")
     ] = False,
+    scale: options.Scale = None,
+    fps: options.Fps = None,
+    crop: options.Crop = None,
     force: options.Force = False,
     model: options.OtherModel = None,
     threads: options.Threads = None,
 ) -> None:
     """Measure bitrate, PSNR, SSIM, MS-SSIM and VMAF of a video against its source, and how its codes are used.
 
+    A video that was scaled, cropped or given another rate is compared with what was compressed: give the same options.
+
     Example: vtok stats holiday.mp4 holiday.vtok
+
+    Example: vtok stats holiday.mp4 small.vtok --scale 1280:-2
     """
     from vtok.cli.progress import frame_progress
     from vtok.cli.stats_table import print_stats
@@ -41,7 +48,16 @@ def stats(
     set_threads(threads)
     tokenizer = load(model) if model else None
     with frame_progress("stats", Place(source=compressed), progress, quiet=quiet) as shown:
-        result = file_stats(reference, compressed, tokenizer=tokenizer, with_vmaf=not no_vmaf, progress=shown)
+        result = file_stats(
+            reference,
+            compressed,
+            scale=scale,
+            fps=fps,
+            crop=crop,
+            tokenizer=tokenizer,
+            with_vmaf=not no_vmaf,
+            progress=shown,
+        )
     if plot:
         write_plot(result, plot)
     report = Reporter(as_json=as_json)  # not quiet even with --quiet: the figures are the result

@@ -15,11 +15,11 @@ from typing import Any
 
 from vtok.errors import ConfigError, FormatError, LimitError
 from vtok.version import __version__
+from vtok.video.frame import MAX_SIDE
 from vtok.video.tracks import AudioTrack, Chapter, chapters_from_json, tracks_from_json
 from vtok.video.values import fraction, require_fraction, require_integer, require_tags
 
 MAX_HEADER_BYTES = 1 << 20
-MAX_SIDE = 16384  # pixels
 MAX_FRAMES_PER_GROUP = 256
 # Zero codes cost no bytes, so without a limit a file of 1 kB could declare more codes than fit into any memory.
 MAX_GROUP_CODES = 1 << 29

@@ -25,6 +25,7 @@ from vtok.files.goals import GoalReport, goal_of
 from vtok.files.options import EncodeOptions
 from vtok.files.steering import steered
 from vtok.files.survey import Survey
+from vtok.media.filters import filters_of
 from vtok.media.reader import VideoReader
 from vtok.model.loading import shared_model
 from vtok.model.pretrained_model import PretrainedModel
@@ -98,6 +99,9 @@ def encode_file(
     overwrite: bool = False,
     allow_hdr: bool = False,
     image_rate: Fraction | None = None,
+    scale: str | None = None,
+    fps: Fraction | float | str | None = None,
+    crop: str | None = None,
     with_audio: bool = True,
     start_seconds: Fraction | float = 0,
     end_seconds: Fraction | float | None = None,
@@ -127,6 +131,10 @@ def encode_file(
         overwrite: Replace an existing target.
         allow_hdr: Accept HDR video; its colours are cut to 8 bits without conversion.
         image_rate: Frames per second of a sequence of images; default 25.
+        scale: Size of the coded pictures, as `1280:720`, or `1280:-2` to keep the shape, by FFmpeg's bicubic filter.
+            The file does not tell the source's size, and goals are for the scaled pictures.
+        fps: Frames per second of the file, by FFmpeg's filter, as 24 or `30000/1001`; default: all times are kept.
+        crop: Part of the pictures, before they are scaled, as `640:360:0:60`: width, height, and the upper left corner.
         with_audio: Copy all audio tracks.
         start_seconds: Leave out frames that begin earlier than this after the first frame; the rest moves up.
         end_seconds: Leave out frames that begin at this time after the first frame or later.
@@ -148,6 +156,7 @@ def encode_file(
         scene_cuts=scene_cuts,
         allow_hdr=allow_hdr,
         image_rate=image_rate,
+        filters=filters_of(scale=scale, fps=fps, crop=crop),
         with_audio=with_audio,
         start_seconds=start_seconds,
         end_seconds=end_seconds,
@@ -272,7 +281,12 @@ def write_encoded(
     with (
         local_file(source) as path,
         VideoReader(
-            path, name=source, allow_hdr=options.allow_hdr, image_rate=options.image_rate, sound=sound
+            path,
+            name=source,
+            allow_hdr=options.allow_hdr,
+            image_rate=options.image_rate,
+            filters=options.filters,
+            sound=sound,
         ) as reader,
         _opened_target(target, overwrite=overwrite) as file,
     ):

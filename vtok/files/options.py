@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from vtok.files.goals import Goal
+from vtok.media.filters import Filters
 from vtok.model.registry import DEFAULT_MODEL
 from vtok.video.times import MAX_RATE, exact_seconds
 from vtok.video.values import require_real
@@ -52,6 +53,7 @@ class EncodeOptions(_PartOptions):
         scene_cuts: End groups at scene cuts too.
         allow_hdr: Accept HDR video; its colours are cut to 8 bits without conversion.
         image_rate: Frames per second of a sequence of images; None for 25.
+        filters: What is done to the pictures first; None for nothing.
         verify: Decode the codes of each group before it is written, and check the written file on the disk.
 
     Raises:
@@ -65,6 +67,7 @@ class EncodeOptions(_PartOptions):
     scene_cuts: bool = True
     allow_hdr: bool = False
     image_rate: Fraction | None = None
+    filters: Filters | None = None
     verify: bool = False
 
     def __post_init__(self) -> None:

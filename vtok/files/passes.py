@@ -185,7 +185,12 @@ class Passes:
         options = self._options
         sound = SoundQueue() if with_sound else None
         with VideoReader(
-            self._path, name=self.name, allow_hdr=options.allow_hdr, image_rate=options.image_rate, sound=sound
+            self._path,
+            name=self.name,
+            allow_hdr=options.allow_hdr,
+            image_rate=options.image_rate,
+            filters=options.filters,
+            sound=sound,
         ) as reader:
             part = SourcePart(reader, sound, options.start_seconds, options.end_seconds)
             self.count += 1
