@@ -15,8 +15,8 @@ from vtok.batch.split import encode_split, is_long
 from vtok.errors import MediaError
 from vtok.files.encode import encode_file
 from vtok.files.options import EncodeOptions
-from vtok.media.filters import filters_of
 from vtok.media.reader import VideoReader
+from vtok.video.filters import filters_of
 
 KEYFRAME_SECONDS = 0.64  # two chunks
 RANGE_SECONDS = 1.28

@@ -13,7 +13,7 @@ from vtok.errors import ConfigError
 from vtok.files.decode import decode_file
 from vtok.files.encode import encode_file
 from vtok.files.options import DecodeOptions, EncodeOptions
-from vtok.media.filters import filters_of
+from vtok.video.filters import filters_of
 
 NAN, INFINITY = float("nan"), float("inf")
 OF_BOTH = [

@@ -16,8 +16,8 @@ from vtok.errors import ConfigError, MediaError
 from vtok.files.decode import decode_file
 from vtok.files.encode import encode_file
 from vtok.measure.stats import file_stats
-from vtok.media.filters import filters_of
 from vtok.media.reader import VideoReader
+from vtok.video.filters import filters_of
 from vtok.video.frame import VideoInfo
 
 

@@ -97,7 +97,7 @@ def encode(
 
     Example: vtok encode videos/ -o coded/ --workers 8 --json-lines
     """
-    from vtok.media.filters import filters_of
+    from vtok.video.filters import filters_of
     from vtok.video.times import parse_range, parse_rate
 
     start_seconds, end_seconds = parse_range(start, end, duration)

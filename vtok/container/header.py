@@ -15,9 +15,8 @@ from typing import Any
 
 from vtok.errors import ConfigError, FormatError, LimitError
 from vtok.version import __version__
-from vtok.video.frame import MAX_SIDE
 from vtok.video.tracks import AudioTrack, Chapter, chapters_from_json, tracks_from_json
-from vtok.video.values import fraction, require_fraction, require_integer, require_tags
+from vtok.video.values import MAX_SIDE, fraction, require_fraction, require_integer, require_tags
 
 MAX_HEADER_BYTES = 1 << 20
 MAX_FRAMES_PER_GROUP = 256

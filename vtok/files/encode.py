@@ -25,7 +25,6 @@ from vtok.files.goals import GoalReport, goal_of
 from vtok.files.options import EncodeOptions
 from vtok.files.steering import steered
 from vtok.files.survey import Survey
-from vtok.media.filters import filters_of
 from vtok.media.reader import VideoReader
 from vtok.model.loading import shared_model
 from vtok.model.pretrained_model import PretrainedModel
@@ -35,6 +34,7 @@ from vtok.system.atomic import check_target, open_atomically
 from vtok.system.paths import StrPath, is_vtok
 from vtok.system.sources import Sink, Writable, name_of
 from vtok.system.standard_streams import is_standard, local_file, standard_output
+from vtok.video.filters import filters_of
 from vtok.video.frame import CountsBytes, Progress, VideoInfo
 from vtok.video.times import played_seconds
 

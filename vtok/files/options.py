@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from vtok.files.goals import Goal
-from vtok.media.filters import Filters
 from vtok.model.registry import DEFAULT_MODEL
+from vtok.video.filters import Filters
 from vtok.video.times import MAX_RATE, exact_seconds
 from vtok.video.values import require_real
 

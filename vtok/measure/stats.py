@@ -15,11 +15,11 @@ from vtok.errors import MediaError
 from vtok.measure.code_usage import CodeHistogram, CodeUsage
 from vtok.measure.psnr_ssim import Quality, QualityMeter, Spread
 from vtok.measure.vmaf import MISSING, VmafMeter, VmafScores, find_ffmpeg
-from vtok.media.filters import filters_of
 from vtok.media.reader import VideoReader
 from vtok.model.tokenizer import VideoTokenizer
 from vtok.system.paths import is_vtok
 from vtok.system.sources import refuse_pipe
+from vtok.video.filters import filters_of
 from vtok.video.frame import Frame, Progress, VideoInfo
 from vtok.video.times import played_seconds
 

@@ -20,7 +20,7 @@ from vtok.media.audio_reader import AudioReader, PacketSink
 from vtok.media.changes import Changes
 from vtok.media.clock import Clock
 from vtok.media.damage import decode_packet, missing_end, missing_seconds, undecodable
-from vtok.media.filters import Filters, FrameFilter
+from vtok.media.filters import FrameFilter
 from vtok.media.images import IMAGE_NAMES, ImageSequence
 from vtok.media.pixels import converted_colors, planes_420
 from vtok.media.rotation import Turn
@@ -29,6 +29,7 @@ from vtok.media.tags import chapters_of, fitting_tags, tags_of
 from vtok.media.timeline import DecodingTimes, Timeline, begun_evenly
 from vtok.media.unread import unread_part
 from vtok.system.closing import Closing
+from vtok.video.filters import Filters
 from vtok.video.frame import UNSPECIFIED, Frame, VideoInfo, guessed_matrix
 from vtok.video.times import DEFAULT_RATE, MAX_RATE
 from vtok.video.tracks import Extras
@@ -62,7 +63,7 @@ class VideoReader(Closing):
         name: Name of the file in messages; default: `path`.
         image_rate: Frames per second of a sequence of images; default: 25.
         allow_hdr: Also read PQ and HLG video; its values are cut to 8 bits and otherwise unchanged.
-        filters: Crops, scales and changes the rate of upright 8-bit pictures; see `vtok.media.filters`.
+        filters: Crops, scales and changes the rate of upright 8-bit pictures; see `vtok.video.filters`.
         sound: Receives the packets of audio tracks as they are met; None leaves them out.
 
     Raises:

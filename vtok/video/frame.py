@@ -16,7 +16,6 @@ Plane: TypeAlias = NDArray[np.uint8]
 LIMITED_RANGE, FULL_RANGE = 1, 2  # FFmpeg's AVCOL_RANGE_*; 0 is unspecified
 UNSPECIFIED = 2  # H.273, for matrix, primaries and transfer
 BT709, BT601 = 1, 6  # H.273 matrix coefficients
-MAX_SIDE = 16384  # pixels; no file holds larger frames
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

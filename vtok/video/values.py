@@ -9,6 +9,7 @@ from typing import Any
 from vtok.errors import ConfigError
 
 MAX_TERM = (1 << 31) - 1  # for a term of a fraction, as in FFmpeg
+MAX_SIDE = 16384  # for a side of a frame, in pixels
 
 
 def require_fraction(name: str, value: object) -> None:
