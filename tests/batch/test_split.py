@@ -128,7 +128,7 @@ def test_any_length_with_sound_tags_and_chapters(tmp_path, tiny_tokenizer, num_f
     )
     encode_whole(source, tmp_path / "whole.vtok", tiny_tokenizer)
     result, _ = encode_in_ranges(source, tmp_path / "ranges.vtok", tiny_tokenizer, verify=True)
-    assert result.num_audio_bytes > 1000
+    assert result.num_track_bytes > 1000
     assert (tmp_path / "ranges.vtok").read_bytes() == (tmp_path / "whole.vtok").read_bytes()
 
 

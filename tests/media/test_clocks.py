@@ -31,7 +31,7 @@ class Sink:
 def read_times(path):
     """Reader, times of the frames and of the packets of sound, in seconds."""
     sink = Sink()
-    with VideoReader(path, sound=sink) as reader:
+    with VideoReader(path, sink=sink) as reader:
         frames = np.array([float(frame.pts * reader.info.time_base) for frame in reader])
     return reader, frames, np.array([float(packet.seconds(sink.tracks)) for packet in sink.packets])
 

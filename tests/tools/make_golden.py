@@ -25,15 +25,15 @@ from support.sources import make_frames, scenes, write_source
 from vtok.codec.compressed_video import CompressedVideo
 from vtok.codec.file_model import new_header
 from vtok.codec.group_encoder import GroupEncoder
-from vtok.container.audio import AudioChunks
-from vtok.container.reader import AudioChunk, ContainerReader, VideoGroup
+from vtok.container.packets import PacketChunks
+from vtok.container.reader import ContainerReader, PacketChunk, VideoGroup
 from vtok.container.writer import ContainerWriter
 from vtok.files.editing import concat_files
 from vtok.files.encode import encode_file
 from vtok.model.tokenizer import VideoTokenizer
 from vtok.model.weights import EXACT_PRIOR, save_weights
 from vtok.video.frame import VideoInfo
-from vtok.video.tracks import AudioPacket, AudioTrack, Chapter
+from vtok.video.tracks import AudioTrack, Chapter, TrackPacket
 
 FOLDER = Path(__file__).parents[1] / "golden"
 MANIFEST = FOLDER / "golden.json"
@@ -157,14 +157,14 @@ class Maker:
         with path.open("rb") as file, target.open("wb") as out:
             reader = ContainerReader(file)
             header = replace(reader.header, audio=TRACKS, chapters=CHAPTERS)
-            writer, waiting = ContainerWriter(out, header), AudioChunks(TRACKS, header.time_base)
+            writer, waiting = ContainerWriter(out, header), PacketChunks(TRACKS, header.time_base)
             for number, group in enumerate(reader):
                 for i in range(4):
                     pts = 32 * number + 8 * i - 5
-                    waiting.push(AudioPacket(0, pts, pts, 8, bytes(range(pts % 7, pts % 7 + 16))))
+                    waiting.push(TrackPacket(0, pts, pts, 8, bytes(range(pts % 7, pts % 7 + 16))))
                 side_data = (("skip_samples", bytes(10)),) * number
-                waiting.push(AudioPacket(1, 320 * number, 320 * number - 1, 0, b"sound", False, True, side_data))
-                writer.write_audio(waiting.take())
+                waiting.push(TrackPacket(1, 320 * number, 320 * number - 1, 0, b"sound", False, True, side_data))
+                writer.write_packets(waiting.take())
                 writer.write_group(group)
             writer.finish()
         return target.read_bytes()
@@ -231,7 +231,7 @@ def described(path):
     with path.open("rb") as file:
         items = list(ContainerReader(file).items())
     pts = [value for item in items if isinstance(item, VideoGroup) for value in item.pts]
-    packets = [packet for item in items if isinstance(item, AudioChunk) for packet in item.packets]
+    packets = [packet for item in items if isinstance(item, PacketChunk) for packet in item.packets]
     sound = {
         "packets": [packet[:4] for packet in packets],
         "sound_sha256": hashlib.sha256(b"".join(packet.data for packet in packets)).hexdigest(),

@@ -75,7 +75,7 @@ def info(
     file: Annotated[Path, options.PathArgument(help="The .vtok file.")],
     as_json: Annotated[bool, options.json_option("the attributes of vtok.FileInfo")] = False,
 ) -> None:
-    """Print what is in a .vtok file: video, sound, rate, model, groups. Nothing is decoded.
+    """Print what is in a .vtok file: video, sound, subtitles, rate, model, groups. Nothing is decoded.
 
     Example: vtok info holiday.vtok
     """
@@ -110,6 +110,7 @@ def cut(
     end: options.End = None,
     duration: options.Duration = None,
     no_audio: options.NoAudio = False,
+    no_subtitles: options.NoSubtitles = False,
     force: options.Force = False,
     quiet: options.Quiet = False,
     as_json: Annotated[bool, options.json_option("the attributes of vtok.EditResult")] = False,
@@ -128,6 +129,7 @@ def cut(
         start_seconds=start_seconds,
         end_seconds=end_seconds,
         with_audio=not no_audio,
+        with_subtitles=not no_subtitles,
         overwrite=force,
     )
     Reporter(as_json=as_json, quiet=quiet).result(result)
@@ -136,6 +138,7 @@ def cut(
 def concat(
     files: Annotated[list[Path], options.PathArgument(help="The .vtok files to join, then the .vtok file to write.")],
     no_audio: options.NoAudio = False,
+    no_subtitles: options.NoSubtitles = False,
     force: options.Force = False,
     quiet: options.Quiet = False,
     as_json: Annotated[bool, options.json_option("the attributes of vtok.EditResult")] = False,
@@ -147,5 +150,5 @@ def concat(
     from vtok.files.editing import concat_files
 
     *sources, target = files
-    result = concat_files(sources, target, with_audio=not no_audio, overwrite=force)
+    result = concat_files(sources, target, with_audio=not no_audio, with_subtitles=not no_subtitles, overwrite=force)
     Reporter(as_json=as_json, quiet=quiet).result(result)

@@ -77,6 +77,7 @@ Recover = Annotated[
 Model = Annotated[str, typer.Option(help="Name of a model at hand, or a .safetensors file.")]
 OtherModel = Annotated[str | None, typer.Option(help="A .safetensors file, for a file that was written with one.")]
 NoAudio = Annotated[bool, typer.Option("--no-audio", help="Leave the sound out.")]
+NoSubtitles = Annotated[bool, typer.Option("--no-subtitles", help="Leave the subtitles out.")]
 Device = Annotated[str, typer.Option(help="Where the networks run: auto, cpu or cuda.")]
 Precision = Annotated[str, typer.Option(help="Number format of the networks: auto, float32 or bfloat16.")]
 OutputFolder = Annotated[

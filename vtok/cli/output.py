@@ -40,6 +40,7 @@ _OPTIONS = {
     "start_seconds=...": "--start",
     "tokenizer=...": "--model",
     "with_audio=False": "--no-audio",
+    "with_subtitles=False": "--no-subtitles",
 }
 _ARGUMENT = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, _OPTIONS))})(?!\w)")
 

@@ -2,7 +2,7 @@
 
     VideoReader -> ChunkEncoder -> PriorGroupEncoder -> ContainerWriter
 
-Audio packets do not go through the networks: they are copied unchanged.
+Packets of sound and subtitles do not go through the networks: they are copied unchanged.
 """
 
 import os
@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from vtok.codec.encoder import encode_chunks
 from vtok.codec.file_model import new_header
-from vtok.codec.sound_queue import SoundQueue
+from vtok.codec.packet_queue import PacketQueue
 from vtok.codec.source import SourcePart
 from vtok.container.groups import VideoGroup
 from vtok.container.verification import verify_file
@@ -51,8 +51,8 @@ class EncodeResult:
         target: The file that was written.
         num_frames: Number of frames in the written file.
         num_bytes: Size of the written file in bytes.
-        num_audio_bytes: Bytes of the written file that are sound.
-        bits_per_pixel: 8 x bytes without sound / (width x height x frames).
+        num_track_bytes: Bytes of the written file that are sound and subtitles.
+        bits_per_pixel: 8 x bytes without these / (width x height x frames).
         kbit_per_second: Bitrate of the whole file over the duration of the frames; None for a single frame without a
             rate.
         notices: Conversions and omissions, one line each.
@@ -64,7 +64,7 @@ class EncodeResult:
     target: str
     num_frames: int
     num_bytes: int
-    num_audio_bytes: int
+    num_track_bytes: int
     bits_per_pixel: float
     kbit_per_second: float | None
     notices: list[str]
@@ -74,10 +74,10 @@ class EncodeResult:
     def summary(self) -> str:
         """Return one line for people."""
         rate = f", {self.kbit_per_second:.0f} kbit/s" if self.kbit_per_second else ""
-        sound = f" with {self.num_audio_bytes} of sound" if self.num_audio_bytes else ""
+        tracks = f" with {self.num_track_bytes} of sound and subtitles" if self.num_track_bytes else ""
         goal = f", {self.goal.summary()}" if self.goal else ""
         return (
-            f"{self.target}: {self.num_frames} frames, {self.num_bytes} bytes{sound}, "
+            f"{self.target}: {self.num_frames} frames, {self.num_bytes} bytes{tracks}, "
             f"{self.bits_per_pixel:.4f} bits per pixel{rate}{goal}"
         )
 
@@ -103,6 +103,7 @@ def encode_file(
     fps: Fraction | float | str | None = None,
     crop: str | None = None,
     with_audio: bool = True,
+    with_subtitles: bool = True,
     start_seconds: Fraction | float = 0,
     end_seconds: Fraction | float | None = None,
     verify: bool = False,
@@ -136,6 +137,7 @@ def encode_file(
         fps: Frames per second of the file, by FFmpeg's filter, as 24 or `30000/1001`; default: all times are kept.
         crop: Part of the pictures, before they are scaled, as `640:360:0:60`: width, height, and the upper left corner.
         with_audio: Copy all audio tracks.
+        with_subtitles: Copy all tracks of subtitles.
         start_seconds: Leave out frames that begin earlier than this after the first frame; the rest moves up.
         end_seconds: Leave out frames that begin at this time after the first frame or later.
         verify: Decode the codes of each group before it is written, and check the written file on the disk. Standard
@@ -158,6 +160,7 @@ def encode_file(
         image_rate=image_rate,
         filters=filters_of(scale=scale, fps=fps, crop=crop),
         with_audio=with_audio,
+        with_subtitles=with_subtitles,
         start_seconds=start_seconds,
         end_seconds=end_seconds,
         verify=verify,
@@ -277,7 +280,7 @@ def write_encoded(
         progress: Called with the video's description; returns the function to call with the number of frames done
             since its last call.
     """
-    sound = SoundQueue() if options.with_audio else None
+    queue = PacketQueue()
     with (
         local_file(source) as path,
         VideoReader(
@@ -286,11 +289,13 @@ def write_encoded(
             allow_hdr=options.allow_hdr,
             image_rate=options.image_rate,
             filters=options.filters,
-            sound=sound,
+            sink=queue,
+            with_audio=options.with_audio,
+            with_subtitles=options.with_subtitles,
         ) as reader,
         _opened_target(target, overwrite=overwrite) as file,
     ):
-        part = SourcePart(reader, sound, options.start_seconds, options.end_seconds)
+        part = SourcePart(reader, queue, options.start_seconds, options.end_seconds)
         header = new_header(model, part.info, part.extras)
         writer = ContainerWriter(file, header)
         first_pts = last_pts = None
@@ -304,8 +309,8 @@ def write_encoded(
                     first_pts = item.pts[0] if first_pts is None else first_pts
                     last_pts = item.pts[-1]
                 else:
-                    writer.write_audio(item)
-        writer.write_audio(part.rest_of_sound())
+                    writer.write_packets(item)
+        writer.write_packets(part.rest_of_packets())
         writer.finish(last_frame_ticks=part.last_frame_ticks)
         if isinstance(advance, CountsBytes):
             advance.written(writer.num_bytes)
@@ -333,8 +338,8 @@ def _result(source: StrPath, target: str, writer: ContainerWriter, reader: Video
         target=target,
         num_frames=writer.totals.num_frames,
         num_bytes=writer.num_bytes,
-        num_audio_bytes=writer.num_audio_bytes,
-        bits_per_pixel=8 * (writer.num_bytes - writer.num_audio_bytes) / num_pixels,
+        num_track_bytes=writer.num_track_bytes,
+        bits_per_pixel=8 * (writer.num_bytes - writer.num_track_bytes) / num_pixels,
         kbit_per_second=8e-3 * writer.num_bytes / seconds if seconds else None,
         notices=list(reader.notices),
         incomplete=reader.decode_error,

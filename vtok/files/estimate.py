@@ -27,8 +27,8 @@ class Estimate:
         source: The video that was read.
         quality: The quality of the file; with a goal that of most groups.
         num_frames: Number of frames of the file.
-        num_bytes: Bytes of the file. Those of header, sound and times in it are counted, those of codes estimated.
-        num_audio_bytes: Bytes of sound.
+        num_bytes: Bytes of the file. Those of header, packets and times in it are counted, those of codes estimated.
+        num_track_bytes: Bytes of sound and subtitles.
         kbit_per_second: Bitrate of the whole file; None for a single frame without a rate.
         psnr_yuv: PSNR-YUV over all frames, in dB.
         ssim_y: Mean SSIM of luma.
@@ -42,7 +42,7 @@ class Estimate:
     quality: float
     num_frames: int
     num_bytes: int
-    num_audio_bytes: int
+    num_track_bytes: int
     kbit_per_second: float | None
     psnr_yuv: float
     ssim_y: float
@@ -113,7 +113,7 @@ def estimate_with(
         quality=quality,
         num_frames=num_frames,
         num_bytes=num_bytes,
-        num_audio_bytes=look.num_audio_bytes,
+        num_track_bytes=look.num_track_bytes,
         kbit_per_second=8e-3 * num_bytes / look.seconds if look.seconds else None,
         psnr_yuv=psnr_yuv(costs, num_frames),
         ssim_y=mean_ssim(costs, num_frames),

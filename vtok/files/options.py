@@ -20,6 +20,7 @@ class _PartOptions:
         start_seconds: Leave out frames that begin earlier than this after the first frame.
         end_seconds: Leave out frames that begin at this time after the first frame or later; None for the end.
         with_audio: Copy all audio tracks, as far as the target can hold them.
+        with_subtitles: Copy all tracks of subtitles, likewise.
         device: The device that the networks run on, one of `vtok.networks.arithmetic.DEVICES`.
         precision: The number format of the networks' products, one of `vtok.networks.arithmetic.PRECISIONS`.
     """
@@ -27,6 +28,7 @@ class _PartOptions:
     start_seconds: Fraction | float = 0
     end_seconds: Fraction | float | None = None
     with_audio: bool = True
+    with_subtitles: bool = True
     device: str = "auto"
     precision: str = "auto"
 

@@ -63,7 +63,7 @@ class FileStats:
         height: Rows of pixels.
         num_frames: Number of frames compared.
         duration_seconds: Time from the first timestamp to the end of the last frame.
-        num_bytes: Size of the compressed file; of a `.vtok` file without its sound.
+        num_bytes: Size of the compressed file; of a `.vtok` file without its sound and subtitles.
         kbit_per_second: 8e-3 x bytes / duration; None if the duration is not known.
         bits_per_pixel: 8 x bytes / (width x height x frames).
         compression_ratio: Size of the raw 8-bit 4:2:0 video over that of the compressed file.
@@ -164,7 +164,7 @@ def file_stats(
                 advance(1)
         quality, series = comparison.result()
         num_bytes = (
-            video.num_bytes if isinstance(video, VideoReader) else video.index.num_bytes - video.index.num_audio_bytes
+            video.num_bytes if isinstance(video, VideoReader) else video.index.num_bytes - video.index.num_track_bytes
         )
     seconds = played_seconds(info, comparison.pts[0], comparison.pts[-1], source.last_frame_ticks)
     header, costs = (video.header, video.costs) if isinstance(video, CompressedVideo) else (None, None)

@@ -16,7 +16,6 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
 from vtok.errors import MediaError
-from vtok.media.audio_reader import AudioReader, PacketSink
 from vtok.media.changes import Changes
 from vtok.media.clock import Clock
 from vtok.media.damage import decode_packet, missing_end, missing_seconds, undecodable
@@ -24,9 +23,10 @@ from vtok.media.filters import FrameFilter
 from vtok.media.images import IMAGE_NAMES, ImageSequence
 from vtok.media.pixels import converted_colors, planes_420
 from vtok.media.rotation import Turn
-from vtok.media.streams import is_encrypted, pick_video, sound_of, tracks_left
+from vtok.media.streams import is_encrypted, pick_video, sound_of, subtitles_of, tracks_left
 from vtok.media.tags import chapters_of, fitting_tags, tags_of
 from vtok.media.timeline import DecodingTimes, Timeline, begun_evenly
+from vtok.media.track_reader import PacketSink, TrackReader
 from vtok.media.unread import unread_part
 from vtok.system.closing import Closing
 from vtok.video.filters import Filters
@@ -54,8 +54,8 @@ class VideoReader(Closing):
         path: The file.
         name: Name of the file in messages.
         info: Content of the file's header, for upright and filtered pictures.
-        audio: Packets of the audio tracks that came before the frames read so far.
-        extras: Other content of the file: tags, audio tracks, chapters.
+        tracks: Passes on the packets of the other tracks that come before the frames read so far.
+        extras: Other content of the file: tags, tracks of sound and subtitles, chapters.
 
     Args:
         path: A local file, or the pattern of a sequence of images such as `frames/%04d.png`. It is never a URL, and
@@ -64,7 +64,9 @@ class VideoReader(Closing):
         image_rate: Frames per second of a sequence of images; default: 25.
         allow_hdr: Also read PQ and HLG video; its values are cut to 8 bits and otherwise unchanged.
         filters: Crops, scales and changes the rate of upright 8-bit pictures; see `vtok.video.filters`.
-        sound: Receives the packets of audio tracks as they are met; None leaves them out.
+        sink: Receives the packets of audio tracks and of subtitles as they are met; None leaves them out.
+        with_audio: Whether it receives those of audio tracks.
+        with_subtitles: Whether it receives those of subtitles.
 
     Raises:
         MediaError: The file cannot be read as a video; or, while iterating, a frame's size differs from the first's.
@@ -78,7 +80,9 @@ class VideoReader(Closing):
         image_rate: Fraction | None = None,
         allow_hdr: bool = False,
         filters: Filters | None = None,
-        sound: PacketSink | None = None,
+        sink: PacketSink | None = None,
+        with_audio: bool = True,
+        with_subtitles: bool = True,
     ) -> None:
         self.path = Path(path)
         self.name = str(name or path)
@@ -105,15 +109,17 @@ class VideoReader(Closing):
         try:
             self._stream = pick_video(self._container, self.name)
             time_base = self._stream.time_base or 1 / DEFAULT_RATE
-            sound_streams = sound_of(self._container, self._stream)
-            self.audio = AudioReader(sound_streams, sound, self._notices, time_base)
-            if left := tracks_left(self._container.streams, [self._stream, *sound_streams]):
+            sound, subtitles = sound_of(self._container, self._stream), subtitles_of(self._container, self._stream)
+            wanted = [*(sound if with_audio else ()), *(subtitles if with_subtitles else ())]
+            self.tracks = TrackReader(wanted, sink, self._notices, time_base)
+            if left := tracks_left(self._container.streams, [self._stream, *sound, *subtitles]):
                 self._notices["tracks"] = left
             tags, chapters = (
                 tags_of(self._container.metadata, self._notices),
                 chapters_of(self._container, self._notices),
             )
-            self.extras = fitting_tags(Extras(tags=tags, audio=self.audio.tracks, chapters=chapters), self._notices)
+            extras = Extras(tags=tags, audio=self.tracks.audio, subtitles=self.tracks.subtitles, chapters=chapters)
+            self.extras = fitting_tags(extras, self._notices)
             decoded = self._decode()
             # Decoded now, because only a frame tells the pixel format and the colours reliably.
             first = next(decoded, None)
@@ -336,7 +342,7 @@ class VideoReader(Closing):
         try:
             clock = Clock(self._container.format.name, self._stream.index, self._notices)
             for packet in clock.joined(self._demuxed()):
-                if self.audio.takes(packet):
+                if self.tracks.takes(packet):
                     continue
                 if is_encrypted(self._stream, packet):
                     raise MediaError(f"{self.name}: is encrypted, and vtok has no key")
@@ -349,7 +355,7 @@ class VideoReader(Closing):
         """Yield the packets of the tracks that are read, then an empty one for each."""
         # PyAV fails in the end, after the empty packets of these tracks, if others have appeared since it was opened.
         with suppress(IndexError):
-            yield from self._container.demux(self._stream, *self.audio.streams)
+            yield from self._container.demux(self._stream, *self.tracks.streams)
 
 
 def _check_file(path: Path, name: str) -> None:
