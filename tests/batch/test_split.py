@@ -8,7 +8,7 @@ from fractions import Fraction
 import pytest
 
 from support.sources import scenes, write_source
-from support.videos import truncated, write_video, write_video_with_sound
+from support.videos import truncated, write_video, write_video_with_sound, write_video_with_subtitles
 from vtok.batch import ranges as range_encoding
 from vtok.batch.ranges import encode_range
 from vtok.batch.split import encode_split, is_long
@@ -129,6 +129,15 @@ def test_any_length_with_sound_tags_and_chapters(tmp_path, tiny_tokenizer, num_f
     encode_whole(source, tmp_path / "whole.vtok", tiny_tokenizer)
     result, _ = encode_in_ranges(source, tmp_path / "ranges.vtok", tiny_tokenizer, verify=True)
     assert result.num_track_bytes > 1000
+    assert (tmp_path / "ranges.vtok").read_bytes() == (tmp_path / "whole.vtok").read_bytes()
+
+
+def test_subtitles(tmp_path, tiny_tokenizer):
+    cues = [(100, 300, b"one"), (1500, 2000, b"two"), (3500, 100, b"three")]
+    source = write_video_with_subtitles(tmp_path / "in.mkv", [("subrip", cues)], num_frames=101, sound=SOUND[1])
+    encode_whole(source, tmp_path / "whole.vtok", tiny_tokenizer)
+    encode_in_ranges(source, tmp_path / "ranges.vtok", tiny_tokenizer, verify=True)
+    assert b"three" in (tmp_path / "ranges.vtok").read_bytes()
     assert (tmp_path / "ranges.vtok").read_bytes() == (tmp_path / "whole.vtok").read_bytes()
 
 

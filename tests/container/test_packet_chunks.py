@@ -1,4 +1,4 @@
-"""Audio packets, tracks and chapters as bytes: all comes back, and the second reader agrees whatever is wrong."""
+"""Packets, tracks and chapters as bytes: all comes back, and the second reader agrees whatever is wrong."""
 
 import dataclasses
 import io
@@ -22,7 +22,7 @@ from vtok.container.survey import survey
 from vtok.container.writer import ContainerWriter
 from vtok.errors import ChecksumError, ConfigError, FormatError
 from vtok.video.times import Span
-from vtok.video.tracks import AudioTrack, Chapter, TrackPacket, shifted_chapters
+from vtok.video.tracks import AudioTrack, Chapter, SubtitleTrack, TrackPacket, shifted_chapters
 
 TRACKS = (
     AudioTrack(
@@ -42,7 +42,11 @@ CHAPTERS = (
     Chapter(start=-500, end=1500, time_base=Fraction(1, 1000), tags={"title": "Eins"}),
     Chapter(start=1500, end=4000, time_base=Fraction(1, 1000)),
 )
-SOUNDING = dataclasses.replace(HEADER, audio=TRACKS, chapters=CHAPTERS)
+SUBTITLES = (
+    SubtitleTrack(codec="subrip", time_base=Fraction(1, 1000), disposition=("forced",), tags={"language": "deu"}),
+    SubtitleTrack(codec="ass", time_base=Fraction(1, 100), extradata=b"[Script Info]\n"),
+)
+SOUNDING = dataclasses.replace(HEADER, audio=TRACKS, subtitles=SUBTITLES, chapters=CHAPTERS)
 
 
 def packets_of(count, *, track=0, first_pts=-1024, seed=0):
@@ -55,7 +59,12 @@ def packets_of(count, *, track=0, first_pts=-1024, seed=0):
 
 PACKETS = [
     packets_of(5),
-    [TrackPacket(1, 7, 7, 20, b"x"), *packets_of(3, first_pts=4096, seed=1)],
+    [
+        TrackPacket(1, 7, 7, 20, b"x"),
+        TrackPacket(3, 5, 5, 200, b"0,0,,a"),
+        TrackPacket(2, 9, 9, 9, b"b"),
+        *packets_of(3, first_pts=4096, seed=1),
+    ],
     [TrackPacket(1, 27, 20, 0, b"", False, True, (("skip_samples", bytes(10)), ("new", b""))), *packets_of(2, seed=2)],
 ]
 
@@ -64,7 +73,7 @@ ALL_PACKETS = list(chain.from_iterable(PACKETS))
 
 
 def payloads_of(packets, header=SOUNDING):
-    waiting = PacketChunks(header.audio, header.time_base)
+    waiting = PacketChunks(header.tracks, header.time_base)
     for packet in packets:
         waiting.push(packet)
     return list(waiting.take())
@@ -187,10 +196,12 @@ def test_damage_costs_the_packets_of_one_chunk():
         kept = [packets for i, packets in enumerate(PACKETS) if i != number]
         file = io.BytesIO(data)
         assert list(read_packets(file, found.header, found.packets, Span())) == list(chain.from_iterable(kept))
-        assert fault.message.startswith(f"apkt chunk {1 + 2 * number} at byte offset {offset} is damaged: sound from ")
+        assert fault.message.startswith(
+            f"apkt chunk {1 + 2 * number} at byte offset {offset} is damaged: sound and subtitles from "
+        )
         groups, _, error = read(data)
         assert (groups, str(error)) == (GROUPS[:number], fault.message)
-        with pytest.raises(ChecksumError, match="is lost"):
+        with pytest.raises(ChecksumError, match="are lost"):
             list(read_packets(file, SOUNDING, locate_packets(file, BODY, range(len(data))), Span()))
 
 
@@ -278,6 +289,11 @@ def test_both_readers_agree_on_whatever_is_wrong():
             for name, value in [("start", 2**63), ("end", 1.5), ("time_base", 1), ("tags", [])]
         ),
         ("audio", [TRACKS[0].to_json()] * 257),
+        ("subtitles", 5), ("subtitles", [{}]), ("subtitles", [SUBTITLES[0].to_json()] * 257),
+        *(
+            ("subtitles", [SUBTITLES[0].to_json() | {name: value}])
+            for name, value in [("codec", "../x"), ("extradata", "?"), ("time_base", [1, 0]), ("tags", {"a": 1})]
+        ),
     ],
 )  # fmt: skip
 def test_bad_descriptions_are_refused(key, value):

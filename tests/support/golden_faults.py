@@ -73,7 +73,7 @@ def with_other_motion(motion):
 
 
 def with_sound(packets, count):
-    """Audio packets before the second group."""
+    """Packets before the second group."""
     head = with_crc(struct.pack("<qqI", 0, 0, count))
     return lambda parts: ended([*parts[:SECOND], Part(b"apkt", head + packets), parts[SECOND]])
 

@@ -35,7 +35,7 @@ SOUND_VALUES = {
 }
 SOUND_TRACK_VALUES = {
     "codec": lambda rng: rng.choice(
-        ["aac", "opus", "mp3", "flac", "vorbis", "pcm_u8", "ac3", "h264", "none", "subrip", "mov_text"]
+        ["aac", "opus", "mp3", "flac", "vorbis", "pcm_u8", "ac3", "h264", "none", "subrip", "mov_text", "ass"]
     ),
     "time_base": SOUND_VALUES["time_base"],
     "sample_rate": lambda rng: rng.choice([1, 8000, 48000, 2**31 - 1]),

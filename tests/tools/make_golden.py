@@ -33,7 +33,7 @@ from vtok.files.encode import encode_file
 from vtok.model.tokenizer import VideoTokenizer
 from vtok.model.weights import EXACT_PRIOR, save_weights
 from vtok.video.frame import VideoInfo
-from vtok.video.tracks import AudioTrack, Chapter, TrackPacket
+from vtok.video.tracks import AudioTrack, Chapter, SubtitleTrack, TrackPacket
 
 FOLDER = Path(__file__).parents[1] / "golden"
 MANIFEST = FOLDER / "golden.json"
@@ -48,6 +48,10 @@ TRACKS = (
         extradata=bytes.fromhex("1588"),
     ),
 )  # fmt: skip
+SUBTITLES = (
+    SubtitleTrack(codec="subrip", time_base=Fraction(1, 1000), disposition=("forced",), tags={"language": "jpn"}),
+    SubtitleTrack(codec="ass", time_base=Fraction(1, 100), extradata=b"[Script Info]\n"),
+)
 CHAPTERS = (
     Chapter(start=-(2**40), end=120, time_base=Fraction(1, 1000), tags={"title": "日本"}),
     Chapter(start=3, end=12, time_base=Fraction(1, 25)),
@@ -169,6 +173,23 @@ class Maker:
             writer.finish()
         return target.read_bytes()
 
+    def with_subtitles(self):
+        """Packets of one track of sound and two of subtitles before each of two groups."""
+        path, target = self.folder / "silent.vtok", self.folder / "subtitled.vtok"
+        path.write_bytes(self.encoded(12, 16, 16))
+        with path.open("rb") as file, target.open("wb") as out:
+            reader = ContainerReader(file)
+            header = replace(reader.header, audio=TRACKS[:1], subtitles=SUBTITLES)
+            writer, waiting = ContainerWriter(out, header), PacketChunks(header.tracks, header.time_base)
+            for number, group in enumerate(reader):
+                waiting.push(TrackPacket(0, 32 * number, 32 * number, 32, bytes(64)))
+                waiting.push(TrackPacket(1, 320 * number - 9, 320 * number - 9, 700, "字幕 <i>1</i>".encode()))
+                waiting.push(TrackPacket(2, 32 * number + 3, 32 * number + 3, 20, b"%d,0,Default,,0,0,0,,a" % number))
+                writer.write_packets(waiting.take())
+                writer.write_group(group)
+            writer.finish()
+        return target.read_bytes()
+
     def body(self):
         """Header and groups of a file of 12 frames of 16x16 in two groups."""
         return split(self.encoded(12, 16, 16))[:-2]
@@ -211,6 +232,7 @@ GOOD_FILES = {
     "unknown_upper_flags": lambda make: make.with_unknown_flags(),
     "unknown_header_key": lambda make: make.with_header(later={"any": ["thing", None, 1.5]}),
     "sound_and_chapters": lambda make: make.with_sound(),
+    "sound_and_subtitles": lambda make: make.with_subtitles(),
     "longer_end_chunk": lambda make: make.with_longer_end(),
     "tags_and_colors": lambda make: make.with_header(
         tags={"title": "Größe 日本 🎬", "comment": 'a "quoted"\nline'},

@@ -75,7 +75,7 @@ def cut_file(
     """Copy the groups of frames that overlap a range of time; their codes do not change.
 
     The cut begins and ends at group boundaries, so it may be longer than requested by up to a group at each end. Its
-    first timestamp is that of the source's first frame. Audio packets that begin
+    first timestamp is that of the source's first frame. Packets of sound and subtitles that begin
     within the cut are copied.
 
     Args:

@@ -11,6 +11,7 @@ from av.subtitles.codeccontext import SubtitleCodecContext
 from vtok.video.tracks import SubtitleTrack, Track, TrackPacket
 
 _TEXTS = ("ass", "mov_text", "subrip", "text", "webvtt")
+_LONGEST = 1 << 15  # bytes of a packet; the time that FFmpeg takes grows with their square
 
 
 class TextConverter:
@@ -45,8 +46,11 @@ class TextConverter:
         """Return the packet in its new form; None if it shows nothing.
 
         Raises:
+            ValueError: The packet is too long for something to be read.
             av.error.FFmpegError: FFmpeg does not take it for text.
         """
+        if len(packet.data) > _LONGEST:
+            raise ValueError(f"text of {len(packet.data)} bytes, of at most {_LONGEST}")
         coded = Packet(packet.data)
         coded.pts, coded.dts, coded.duration = packet.pts, packet.dts, packet.duration
         coded.time_base = self._time_base

@@ -25,6 +25,7 @@ BESIDE_SUBTITLES = {"max_interleave_delta": "500000"}
 """Option of a container: frames wait for subtitles, which are rare, for half a second and not ten."""
 
 _MATROSKA_TICK = Fraction(1, 1000)  # seconds
+_NO_TEXT = b"\0\0"  # what MP4 has where no text is shown; the muxer puts it there by itself
 
 
 @dataclass(slots=True)
@@ -96,6 +97,8 @@ class TrackWriter:
             if converted is None:
                 return
             packet = converted
+        if track.codec == "mov_text" and packet.data == _NO_TEXT:
+            return
         assert target is not None
         source = track.time_base
         # A track of MP4 ends with its last packet, and players leave out one that is said to last no time.
