@@ -21,8 +21,9 @@ from vtok.container.reader import ContainerReader, VideoGroup
 from vtok.container.survey import survey
 from vtok.container.writer import ContainerWriter
 from vtok.errors import ChecksumError, ConfigError, FormatError
+from vtok.video.chapters import Chapter, shifted_chapters
 from vtok.video.times import Span
-from vtok.video.tracks import AudioTrack, Chapter, SubtitleTrack, TrackPacket, shifted_chapters
+from vtok.video.tracks import AudioTrack, SubtitleTrack, TrackPacket
 
 TRACKS = (
     AudioTrack(

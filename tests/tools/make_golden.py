@@ -32,8 +32,9 @@ from vtok.files.editing import concat_files
 from vtok.files.encode import encode_file
 from vtok.model.tokenizer import VideoTokenizer
 from vtok.model.weights import EXACT_PRIOR, save_weights
+from vtok.video.chapters import Chapter
 from vtok.video.frame import VideoInfo
-from vtok.video.tracks import AudioTrack, Chapter, SubtitleTrack, TrackPacket
+from vtok.video.tracks import AudioTrack, SubtitleTrack, TrackPacket
 
 FOLDER = Path(__file__).parents[1] / "golden"
 MANIFEST = FOLDER / "golden.json"

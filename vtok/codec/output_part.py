@@ -10,9 +10,10 @@ from vtok.codec.compressed_video import CompressedVideo
 from vtok.codec.recovery import RecoveredVideo
 from vtok.media.outputs import FrameWriter, PacketWriter
 from vtok.system.pipeline import ahead
+from vtok.video.chapters import Chapter, shifted_chapters
 from vtok.video.frame import Frame, VideoInfo
 from vtok.video.times import Span, exact_seconds
-from vtok.video.tracks import Chapter, Extras, chosen_packets, kinds_of, shifted_chapters
+from vtok.video.tracks import Extras, chosen_packets, kinds_of
 
 FRAMES_AHEAD = FRAMES_PER_CHUNK  # number of decoded frames that wait to be written: at 4K, 12 MB each
 

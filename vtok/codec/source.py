@@ -14,10 +14,11 @@ from vtok.codec.group_encoder import chunks_per_group
 from vtok.codec.packet_queue import PacketQueue
 from vtok.errors import ConfigError
 from vtok.media.reader import VideoReader
+from vtok.video.chapters import shifted_chapters
 from vtok.video.frame import Frame, VideoInfo
 from vtok.video.scene_cuts import scene_starts
 from vtok.video.times import Span, exact_seconds
-from vtok.video.tracks import Extras, shifted_chapters
+from vtok.video.tracks import Extras
 
 
 class SourceChunk(NamedTuple):

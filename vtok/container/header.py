@@ -15,15 +15,8 @@ from typing import Any
 
 from vtok.errors import ConfigError, FormatError, LimitError
 from vtok.version import __version__
-from vtok.video.tracks import (
-    AudioTrack,
-    Chapter,
-    SubtitleTrack,
-    Track,
-    audio_from_json,
-    chapters_from_json,
-    subtitles_from_json,
-)
+from vtok.video.chapters import Chapter, chapters_from_json
+from vtok.video.tracks import AudioTrack, SubtitleTrack, Track, audio_from_json, subtitles_from_json
 from vtok.video.values import MAX_SIDE, fraction, require_fraction, require_integer, require_tags
 
 MAX_HEADER_BYTES = 1 << 20

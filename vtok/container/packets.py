@@ -21,7 +21,8 @@ from typing import NamedTuple, TypeAlias
 from vtok.container.chunks import CRC_BYTES, MAX_CHUNK_BYTES, with_crc, without_crc
 from vtok.container.varints import read_varint, unzigzag, varint, zigzag
 from vtok.errors import ChecksumError, ConfigError, FormatError, LimitError
-from vtok.video.tracks import MAX_TIME, MIN_TIME, Track, TrackPacket, kinds_of
+from vtok.video.tracks import Track, TrackPacket, kinds_of
+from vtok.video.values import MAX_TIME, MIN_TIME
 
 CHUNK_BYTES = 256 << 10
 """A chunk is closed before a packet that would make it longer than this."""

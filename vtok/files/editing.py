@@ -25,8 +25,9 @@ from vtok.errors import ChecksumError, ConfigError, FormatError, LimitError, Tru
 from vtok.system.atomic import check_target, open_atomically
 from vtok.system.paths import StrPath, is_vtok
 from vtok.system.sources import ByteSource
+from vtok.video.chapters import shifted_chapters
 from vtok.video.times import Span, exact_seconds
-from vtok.video.tracks import AudioTrack, Track, TrackPacket, chosen_packets, shifted_chapters
+from vtok.video.tracks import AudioTrack, Track, TrackPacket, chosen_packets
 
 # Files to be joined may differ in these fields. The tags of the first file count; times are converted.
 _MAY_DIFFER = ("tags", "writer", "time_base", "average_rate", "audio", "subtitles", "chapters")

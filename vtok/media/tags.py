@@ -9,7 +9,8 @@ from pathlib import Path
 import av
 from av.container import InputContainer, OutputContainer
 
-from vtok.video.tracks import Chapter, Extras, Track
+from vtok.video.chapters import Chapter
+from vtok.video.tracks import Extras, Track
 from vtok.video.values import printable
 
 # Tags that describe the container, not the film, and would be wrong in another container.

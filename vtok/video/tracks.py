@@ -10,11 +10,11 @@ from fractions import Fraction
 from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 
 from vtok.errors import ConfigError
-from vtok.video.values import MAX_TERM, fraction, printable, require_fraction, require_integer, require_tags
+from vtok.video.chapters import Chapter
+from vtok.video.values import MAX_TERM, described, fraction, printable, require_fraction, require_integer, require_tags
 
 MAX_TRACKS = 256  # of each kind
 MAX_BIT_RATE = (1 << 53) - 1  # JSON readers round larger numbers
-MIN_TIME, MAX_TIME = -(1 << 63), (1 << 63) - 1
 _CODEC = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 _PRINTABLE = r"[ -~]{1,100}"
 _AnyTrack = TypeVar("_AnyTrack", bound="Track")
@@ -176,37 +176,6 @@ class TrackPacket(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Chapter:
-    """A named stretch of time: `start` and `end` in units of `time_base` on the clock of the video's timestamps.
-
-    Raises:
-        ConfigError: A value has the wrong type or is outside its range.
-    """
-
-    start: int
-    end: int
-    time_base: Fraction
-    tags: Mapping[str, str] = field(default_factory=dict, hash=False)
-
-    def __post_init__(self) -> None:
-        require_integer("start", self.start, MIN_TIME, MAX_TIME)
-        require_integer("end", self.end, MIN_TIME, MAX_TIME)
-        require_fraction("time_base", self.time_base)
-        require_tags(self.tags)
-
-    def to_json(self) -> dict[str, Any]:
-        """The chapter as it is in the header; `from_json` reads it."""
-        time_base = [self.time_base.numerator, self.time_base.denominator]
-        return {"start": self.start, "end": self.end, "time_base": time_base, "tags": dict(self.tags)}
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> "Chapter":
-        """The chapter that `values` describe, or ConfigError."""
-        time_base = fraction("time_base", values["time_base"])
-        return cls(start=values["start"], end=values["end"], time_base=time_base, tags=values["tags"])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Extras:
     """The data of a video other than its pictures.
 
@@ -263,45 +232,10 @@ def subtitles_from_json(values: object) -> tuple[SubtitleTrack, ...]:
 
 
 def _tracks(name: str, kind: type[_AnyTrack], values: object) -> tuple[_AnyTrack, ...]:
-    tracks = _objects(name, values)
+    tracks = described(name, values, kind.from_json)
     if len(tracks) > MAX_TRACKS:
         raise ConfigError(f"{name} has {len(tracks)} tracks: must be at most {MAX_TRACKS}")
-    return tuple(_made(name, kind.from_json, track) for track in tracks)
-
-
-def chapters_from_json(values: object) -> tuple[Chapter, ...]:
-    """The header's `chapters`, or ConfigError."""
-    return tuple(_made("chapters", Chapter.from_json, chapter) for chapter in _objects("chapters", values))
-
-
-def shifted_chapters(
-    chapters: Sequence[Chapter], begin: Fraction | None, end: Fraction | None, shift: Fraction
-) -> tuple[Chapter, ...]:
-    """The chapters between `begin` and `end`, cut off there and moved `shift` later; all in seconds."""
-    moved = []
-    for chapter in chapters:
-        first, last = chapter.start * chapter.time_base, chapter.end * chapter.time_base
-        first = first if begin is None else max(first, begin)
-        last = last if end is None else min(last, end)
-        if first <= last:
-            ticks = [round((time + shift) / chapter.time_base) for time in (first, last)]
-            moved.append(Chapter(start=ticks[0], end=ticks[1], time_base=chapter.time_base, tags=chapter.tags))
-    return tuple(moved)
-
-
-def _objects(name: str, values: object) -> list[Mapping[str, Any]]:
-    if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
-        raise ConfigError(f"{name} is {reprlib.repr(values)}: must be a list of objects")
-    return values
-
-
-def _made(name: str, make: Any, values: Mapping[str, Any]) -> Any:
-    try:
-        return make(values)
-    except KeyError as error:
-        raise ConfigError(f"{name} lacks {error.args[0]}") from None
-    except ConfigError as error:
-        raise ConfigError(f"{name}: {error}") from None
+    return tracks
 
 
 def _require_string(name: str, value: object, pattern: str) -> None:
