@@ -1,4 +1,4 @@
-"""Passes frames, sound and subtitles on to a program that plays videos, as they come: Matroska with raw frames, in a pipe."""
+"""Passes frames and packets on to a program that plays videos, as they come: Matroska with raw frames, in a pipe."""
 
 import subprocess
 import tempfile
@@ -54,7 +54,7 @@ def player_command(title: str, info: VideoInfo) -> list[str]:
 
 
 class PlayerWriter:
-    """Writes frames, sound and subtitles to the standard input of a player; `VideoWriter` explains the methods and attributes.
+    """Writes frames and packets to the standard input of a player; `VideoWriter` explains the methods and attributes.
 
     Args:
         pipe: The standard input of the player.
