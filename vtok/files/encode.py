@@ -274,7 +274,7 @@ def write_encoded(
         source: A video, as `encode_file` takes it.
         target: The file to write or to replace, or the sink to write to.
         coded: Called with the source and the function to call with the number of frames done; yields the groups in the
-            order of the file, each after the chunks of sound that come before it.
+            order of the file, each after the chunks of packets that come before it.
         model: The model that codes.
         overwrite: Replace a file that is there in the end; see `atomic_write`.
         progress: Called with the video's description; returns the function to call with the number of frames done
