@@ -5,8 +5,7 @@ from statistics import median
 from time import perf_counter
 from typing import Any, NamedTuple
 
-from vtok.files.goals import KINDS, goal_of
-from vtok.files.options import EncodeOptions
+from vtok.files.options import EncodeOptions, encode_options
 from vtok.files.passes import Look, Passes
 from vtok.files.steering import Steering
 from vtok.files.trials import Forecast, mean_ssim, psnr_yuv
@@ -78,8 +77,7 @@ def estimate_file(
     Raises:
         VtokError: The source cannot be read, or a goal cannot be reached.
     """
-    goal = goal_of(**{kind: options.pop(kind, None) for kind in KINDS})
-    return estimate_with(EncodeOptions(goal=goal, **options), source, tokenizer=tokenizer, progress=progress)
+    return estimate_with(encode_options(**options), source, tokenizer=tokenizer, progress=progress)
 
 
 def estimate_with(

@@ -4,10 +4,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
-from vtok.files.goals import Goal
+from vtok.files.goals import KINDS, Goal, goal_of
 from vtok.model.registry import DEFAULT_MODEL
-from vtok.video.filters import Filters
+from vtok.video.filters import Filters, filters_of
 from vtok.video.times import MAX_RATE, exact_seconds
 from vtok.video.values import require_real
 
@@ -80,6 +81,13 @@ class EncodeOptions(_PartOptions):
         if self.image_rate is not None:
             expected = f"frames per second, above 0 and at most {MAX_RATE}, or None"
             require_real("image_rate", self.image_rate, expected, lambda x: 0 < x <= MAX_RATE)
+
+
+def encode_options(**arguments: Any) -> EncodeOptions:
+    """Return the options that arguments of `encode_file` make: those of a goal make one, and so do those of filters."""
+    goal = goal_of(**{kind: arguments.pop(kind, None) for kind in KINDS})
+    filters = filters_of(**{name: arguments.pop(name, None) for name in ("scale", "fps", "crop")})
+    return EncodeOptions(goal=goal, filters=filters, **arguments)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
