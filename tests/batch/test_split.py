@@ -8,7 +8,7 @@ from fractions import Fraction
 import pytest
 
 from support.sources import scenes, write_source
-from support.videos import truncated, write_video, write_video_with_sound
+from support.videos import truncated, write_video, write_video_with_sound, write_video_with_subtitles
 from vtok.batch import ranges as range_encoding
 from vtok.batch.ranges import encode_range
 from vtok.batch.split import encode_split, is_long
@@ -16,6 +16,7 @@ from vtok.errors import MediaError
 from vtok.files.encode import encode_file
 from vtok.files.options import EncodeOptions
 from vtok.media.reader import VideoReader
+from vtok.video.filters import filters_of
 
 KEYFRAME_SECONDS = 0.64  # two chunks
 RANGE_SECONDS = 1.28
@@ -114,6 +115,17 @@ def test_ranges_take_as_much_effort_as_one_encoder(tmp_path, tiny_tokenizer, eff
     assert is_other or effort == "fast"  # which may find the same motion
 
 
+def test_ranges_of_filtered_frames(tmp_path, tiny_tokenizer, attempts):
+    source = write_video(tmp_path / "in.mp4", num_frames=200, options={"g": "12", "bf": "2"}, rate=Fraction(50))
+    values = {"scale": "32:-2", "fps": "24000/1001", "crop": "48:48"}
+    expected = encode_whole(source, tmp_path / "whole.vtok", tiny_tokenizer, **values)
+    result, parts = encode_in_ranges(source, tmp_path / "ranges.vtok", tiny_tokenizer, filters=filters_of(**values))
+    assert (tmp_path / "ranges.vtok").read_bytes() == (tmp_path / "whole.vtok").read_bytes()
+    assert replace(result, target=expected.target) == expected
+    assert [part.num_frames for part in parts] == [32, 32, 32]
+    assert sorted(attempts) == [False, True, True]
+
+
 @pytest.mark.parametrize("num_frames", [31, 32, 33, 40, 48, 64, 96])
 def test_any_length_with_sound_tags_and_chapters(tmp_path, tiny_tokenizer, num_frames):
     chapter = {"id": 1, "start": 0, "end": 1000, "time_base": Fraction(1, 1000), "metadata": {"title": "One"}}
@@ -127,7 +139,16 @@ def test_any_length_with_sound_tags_and_chapters(tmp_path, tiny_tokenizer, num_f
     )
     encode_whole(source, tmp_path / "whole.vtok", tiny_tokenizer)
     result, _ = encode_in_ranges(source, tmp_path / "ranges.vtok", tiny_tokenizer, verify=True)
-    assert result.num_audio_bytes > 1000
+    assert result.num_track_bytes > 1000
+    assert (tmp_path / "ranges.vtok").read_bytes() == (tmp_path / "whole.vtok").read_bytes()
+
+
+def test_subtitles(tmp_path, tiny_tokenizer):
+    cues = [(100, 300, b"one"), (1500, 2000, b"two"), (3500, 100, b"three")]
+    source = write_video_with_subtitles(tmp_path / "in.mkv", [("subrip", cues)], num_frames=101, sound=SOUND[1])
+    encode_whole(source, tmp_path / "whole.vtok", tiny_tokenizer)
+    encode_in_ranges(source, tmp_path / "ranges.vtok", tiny_tokenizer, verify=True)
+    assert b"three" in (tmp_path / "ranges.vtok").read_bytes()
     assert (tmp_path / "ranges.vtok").read_bytes() == (tmp_path / "whole.vtok").read_bytes()
 
 

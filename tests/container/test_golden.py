@@ -19,7 +19,7 @@ from support.integer_motion import MotionReference
 from vtok import errors
 from vtok.codec.compressed_video import CompressedVideo
 from vtok.codec.recovery import RecoveredVideo
-from vtok.container.reader import AudioChunk, ContainerReader, VideoGroup
+from vtok.container.reader import ContainerReader, PacketChunk, VideoGroup
 from vtok.container.verification import verify_file
 from vtok.errors import FormatError
 from vtok.files.inspection import file_info
@@ -93,7 +93,7 @@ def test_both_readers_agree_on_good_files(name):
     assert parsed.fault is None
     assert header == header_as_theirs(reader.header)
     assert as_ours(parsed.groups) == [item for item in items if isinstance(item, VideoGroup)]
-    packets = [packet for item in items if isinstance(item, AudioChunk) for packet in item.packets]
+    packets = [packet for item in items if isinstance(item, PacketChunk) for packet in item.packets]
     assert packets_as_ours(parsed.packets) == packets
     assert [packet[:4] for packet in packets] == [tuple(times) for times in GOLDEN["good"][name].get("packets", [])]
     sound = b"".join(packet.data for packet in packets)

@@ -6,6 +6,7 @@ import pytest
 
 from support.commands import documented_attributes, in_folder
 from support.sources import panned, write_source
+from support.videos import write_video_with_subtitles
 from vtok.errors import ConfigError
 from vtok.files.encode import encode_file
 from vtok.files.estimate import MAX_SAMPLED, Estimate, estimate_file
@@ -42,6 +43,17 @@ def test_of_a_short_video_the_estimate_is_exact(source, tiny_tokenizer, tmp_path
     estimate = estimate_file(source, **options)
     assert estimate.num_sampled_frames == estimate.num_frames == 25
     assert estimate.num_bytes == encode_file(source, tmp_path / "a.vtok", **options).num_bytes
+
+
+def test_filters_and_subtitles_count(tiny_tokenizer, tmp_path):
+    cues = [(t, 90, b"words " * 40) for t in range(0, 1500, 100)]
+    source = write_video_with_subtitles(tmp_path / "in.mkv", [("subrip", cues)])
+    options = {"tokenizer": tiny_tokenizer, "scale": "32:-2", "fps": 12, "crop": "48:48"}
+    estimate = estimate_file(source, **options)
+    encoded = encode_file(source, tmp_path / "a.vtok", **options)
+    assert (estimate.num_frames, estimate.num_track_bytes) == (encoded.num_frames, encoded.num_track_bytes)
+    assert estimate.num_bytes == encoded.num_bytes
+    assert encoded.num_track_bytes > 15 * 240
 
 
 def test_a_goal_has_an_estimate_too(source, tiny_tokenizer):

@@ -1,7 +1,7 @@
 """Options of encoding and decoding: bad ones are one clear error before anything is read or written."""
 
 import pickle
-from dataclasses import fields
+from dataclasses import fields, replace
 from fractions import Fraction
 from inspect import signature
 
@@ -13,6 +13,7 @@ from vtok.errors import ConfigError
 from vtok.files.decode import decode_file
 from vtok.files.encode import encode_file
 from vtok.files.options import DecodeOptions, EncodeOptions
+from vtok.video.filters import filters_of
 
 NAN, INFINITY = float("nan"), float("inf")
 OF_BOTH = [
@@ -51,17 +52,19 @@ def test_bad_options_of_decoding_name_the_value_and_the_allowed_set(options, mes
         decode_file(tmp_path / "missing.vtok", tmp_path / "out.mp4", **options)
 
 
+# These arguments make one option each.
 GOALS = {"size", "bitrate", "ratio", "psnr", "ssim", "vmaf"}
+FILTERS = {"scale", "fps", "crop"}
 
 
 def test_options_are_those_of_the_functions_with_the_same_defaults():
     for function, options, others in (
-        (encode_file, EncodeOptions, {"model", "goal"}),
+        (encode_file, EncodeOptions, {"model", "goal", "filters"}),
         (decode_file, DecodeOptions, set()),
     ):
         parameters = signature(function).parameters
         assert (
-            set(parameters) - {"source", "target", "tokenizer", "overwrite", "progress", *GOALS}
+            set(parameters) - {"source", "target", "tokenizer", "overwrite", "progress", *GOALS, *FILTERS}
             == {field.name for field in fields(options)} - others
         )
         for field in fields(options):
@@ -70,6 +73,7 @@ def test_options_are_those_of_the_functions_with_the_same_defaults():
 
 def test_options_travel_to_other_processes():
     options = EncodeOptions(model="a.safetensors", quality=np.float32(3.5), image_rate=Fraction(24), end_seconds=1.28)
+    options = replace(options, filters=filters_of(scale="32:-2", fps=24, crop="9:9"))
     assert pickle.loads(pickle.dumps(options)) == options
 
 

@@ -16,7 +16,7 @@ import pytest
 import vtok
 from support.commands import assert_failed
 from support.sources import make_frames, write_source
-from support.videos import write_video_with_sound
+from support.videos import subtitles_of, write_video_with_sound, write_video_with_subtitles
 from vtok.files.encode import encode_file
 from vtok.media.player import player_command
 from vtok.video.frame import VideoInfo
@@ -91,6 +91,19 @@ def test_a_part_and_without_sound(file, player, vtok):
     frames, sound = played()
     assert ([time for time, _ in frames], sound) == (pytest.approx([t / 25 for t in range(15)], abs=2e-3), [])
     assert json.loads(Path("arguments.json").read_text())[-1] == "-"
+
+
+def test_the_player_gets_subtitles_too(player, vtok, tmp_path):
+    cues = [(100, 300, b"one"), (900, 300, b"two")]
+    write_video_with_subtitles(tmp_path / "in.mkv", [("subrip", cues)])
+    assert vtok("encode", "in.mkv", "a.vtok").code == 0
+    player(KEEPS)
+    assert vtok("play", "a.vtok") == (0, "", "")
+    assert played()[1] == [b"one", b"two"]
+    assert [(float(begin), data) for begin, _, data in subtitles_of("played.mkv")[0][3]] == [
+        (0.1, b"one"),
+        (0.9, b"two"),
+    ]
 
 
 def test_standard_input_is_played(file, player, vtok, monkeypatch):

@@ -31,7 +31,7 @@ class Sink:
 def read_times(path):
     """Reader, times of the frames and of the packets of sound, in seconds."""
     sink = Sink()
-    with VideoReader(path, sound=sink) as reader:
+    with VideoReader(path, sink=sink) as reader:
         frames = np.array([float(frame.pts * reader.info.time_base) for frame in reader])
     return reader, frames, np.array([float(packet.seconds(sink.tracks)) for packet in sink.packets])
 
@@ -114,11 +114,26 @@ def test_joined_sources_stay_in_step_through_whole_commands(tiny_tokenizer, tmp_
             assert float(seconds) == pytest.approx(float(expected + number * Fraction(40, 25)), abs=0.03)
 
 
+def test_subtitles_out_of_order_are_no_joint():
+    def packet(kind, index, time):
+        stream = SimpleNamespace(index=index, type=kind)
+        return SimpleNamespace(stream=stream, pts=time, dts=time, duration=40, time_base=Fraction(1, 1000))
+
+    pictures = [packet("video", 0, time) for time in range(0, 40_000, 40)]
+    cues = [packet("subtitle", 1, time) for time in (30_000, 2000, 39_000, 100)]
+    mixed = [*cues[:2], *pictures[:500], *cues[2:], *pictures[500:]]
+    times, notices = [packet.pts for packet in mixed], {}
+    assert [packet.pts for packet in Clock("matroska,webm", 0, notices).joined(iter(mixed))] == times
+    assert notices == {}
+
+
 def test_sound_that_pauses_while_the_pictures_go_on_is_no_joint():
     def packets(stream, seconds):
         unit = Fraction(1, 1000)
         return [
-            SimpleNamespace(stream=SimpleNamespace(index=stream), pts=t, dts=t, duration=step, time_base=unit)
+            SimpleNamespace(
+                stream=SimpleNamespace(index=stream, type="audio"), pts=t, dts=t, duration=step, time_base=unit
+            )
             for begin, end, step in seconds
             for t in range(begin, end, step)
         ]

@@ -6,8 +6,8 @@ import pytest
 
 from support.media_files import make_frames, read, write
 from support.videos import sound_of, write_video_with_sound
-from vtok.container.audio import AudioChunks
-from vtok.container.reader import AudioChunk, ContainerReader
+from vtok.container.packets import PacketChunks
+from vtok.container.reader import ContainerReader, PacketChunk
 from vtok.container.writer import ContainerWriter
 from vtok.errors import MediaError
 from vtok.files.decode import decode_file
@@ -30,13 +30,13 @@ def with_changed_packets(path, change):
         items, number = list(reader.items()), 0
     with path.open("wb") as file:
         writer = ContainerWriter(file, reader.header)
-        sound = AudioChunks(reader.header.audio, reader.header.time_base)
+        sound = PacketChunks(reader.header.audio, reader.header.time_base)
         for item in items:
-            if isinstance(item, AudioChunk):
+            if isinstance(item, PacketChunk):
                 for packet in item.packets:
                     sound.push(change(number, packet))
                     number += 1
-                writer.write_audio(sound.take())
+                writer.write_packets(sound.take())
             else:
                 writer.write_group(item)
         writer.finish()

@@ -16,9 +16,9 @@ from support.independent_reader import read as read_independently
 from support.videos import ROOT, sound_of, write_video_with_sound
 from vtok.cli.output import EXIT_INCOMPLETE
 from vtok.codec.compressed_video import CompressedVideo
-from vtok.codec.sound_queue import SoundQueue
-from vtok.container.audio import AudioChunks
-from vtok.container.reader import AudioChunk, ContainerReader
+from vtok.codec.packet_queue import PacketQueue
+from vtok.container.packets import PacketChunks
+from vtok.container.reader import ContainerReader, PacketChunk
 from vtok.container.verification import verify_file
 from vtok.container.writer import ContainerWriter
 from vtok.errors import ChecksumError, ConfigError
@@ -118,9 +118,9 @@ def test_sound_stands_beside_its_pictures_in_the_file(sources):
     source, path = sources("a.mkv", [AAC], num_frames=64, seconds=3)
     with path.open("rb") as file:
         items = list(ContainerReader(file).items())
-    kinds = "".join("a" if isinstance(item, AudioChunk) else "v" for item in items)
+    kinds = "".join("a" if isinstance(item, PacketChunk) else "v" for item in items)
     assert kinds.startswith("avavav")  # then the decoder still has pictures of what was read
-    ends = [item.packets[-1].pts / 1000 for item in items if isinstance(item, AudioChunk)]
+    ends = [item.packets[-1].pts / 1000 for item in items if isinstance(item, PacketChunk)]
     assert ends[0] < 1.2
     assert ends[1] < 1.9
     parsed = read_independently(path.read_bytes())
@@ -133,10 +133,10 @@ def test_sound_does_not_count_as_bits_of_pixels(sources, tiny_tokenizer, tmp_pat
     source, path = sources("a.mkv", [AAC])
     silent = encode_file(source, tmp_path / "b.vtok", tokenizer=tiny_tokenizer, keyframe_seconds=0.6, with_audio=False)
     info = file_info(path)
-    pictures = info.num_bytes - info.num_audio_bytes
+    pictures = info.num_bytes - info.num_track_bytes
     assert 0 <= pictures - silent.num_bytes < 500  # the description of the track, and the packets' times
     assert info.bits_per_pixel == 8 * pictures / (64 * 48 * 40)
-    assert f"{info.num_bytes} bytes with {info.num_audio_bytes} of sound" in info.summary()
+    assert f"{info.num_bytes} bytes with {info.num_track_bytes} of sound" in info.summary()
     stats = file_stats(source, path, tokenizer=tiny_tokenizer)
     assert (stats.num_bytes, stats.bits_per_pixel) == (pictures, info.bits_per_pixel)
     assert silent.bits_per_pixel == 8 * silent.num_bytes / (64 * 48 * 40)
@@ -155,7 +155,7 @@ def test_a_container_that_cannot_hold_the_sound_gets_none(sources, decode):
 
 def test_a_codec_that_cannot_be_described_is_dropped(sources, decode, monkeypatch):
     _, path = sources("a.mkv", [AAC])
-    monkeypatch.setattr("vtok.media.audio_writer._MATROSKA_CODECS", {})
+    monkeypatch.setattr("vtok.media.track_formats._MATROSKA_CODECS", {})
     out, result = decode(path)
     assert sound_of(out) == []
     assert result.notices == [
@@ -187,7 +187,7 @@ def test_tags_and_chapters_come_back(sources, decode):
         assert {key: tags[key] for key in TAGS} == TAGS
         assert [(c["start"] * c["time_base"], c["end"] * c["time_base"]) for c in chapters] == [(0, 1), (1, 2)]
         assert [c["metadata"]["title"] for c in chapters] == ["0", "1"]
-    with VideoReader(decode(path, "out.mp4")[0], sound=SoundQueue()) as reader:
+    with VideoReader(decode(path, "out.mp4")[0], sink=PacketQueue()) as reader:
         assert reader.notices == []  # the track that MP4 keeps chapters in is not one that gets lost
 
 
@@ -197,12 +197,12 @@ def test_chapters_and_sound_move_with_a_video_that_begins_before_zero(sources, d
     with path.open("rb") as file, early.open("wb") as out:
         reader = ContainerReader(file)
         ticks = round(Fraction(1, 2) / reader.header.time_base)
-        writer, sound = ContainerWriter(out, reader.header), AudioChunks(reader.header.audio, reader.header.time_base)
+        writer, sound = ContainerWriter(out, reader.header), PacketChunks(reader.header.audio, reader.header.time_base)
         for item in reader.items():
-            if isinstance(item, AudioChunk):
+            if isinstance(item, PacketChunk):
                 for packet in item.packets:
                     sound.push(packet.moved(Fraction(-1, 2), reader.header.audio))
-                writer.write_audio(sound.take())
+                writer.write_packets(sound.take())
             else:
                 writer.write_group(dataclasses.replace(item, pts=tuple(pts - ticks for pts in item.pts)))
         writer.finish()
@@ -282,7 +282,7 @@ def test_only_sound_that_agrees_is_joined(sources, tmp_path):
     paths = [sources("a.mp4", [AAC])[1], sources("b.mp4", [AAC, OPUS])[1], sources("c.mp4", [])[1]]
     for pair, message in [
         (paths[:2], r"b.vtok: has the audio tracks aac 48000 Hz stereo 1/48000, opus .*, and .*a.vtok has aac"),
-        (paths[::2], r"c.vtok: has the audio tracks none, and .*a.vtok has aac .*with_audio=False leaves it out$"),
+        (paths[::2], r"c.vtok: has the audio tracks none, and .*a.vtok has aac .*with_audio=False leaves them out$"),
     ]:
         with pytest.raises(ConfigError, match=message):
             concat_files(pair, tmp_path / "all.vtok", overwrite=True)
@@ -344,12 +344,12 @@ def test_sound_whose_time_goes_back_is_moved_forward(sources, decode, tmp_path):
         items = list(reader.items())
     with path.open("wb") as file:
         writer = ContainerWriter(file, reader.header)
-        sound = AudioChunks(reader.header.audio, reader.header.time_base)
+        sound = PacketChunks(reader.header.audio, reader.header.time_base)
         for item in items:
-            if isinstance(item, AudioChunk):
+            if isinstance(item, PacketChunk):
                 for packet in item.packets:
                     sound.push(packet._replace(pts=packet.pts - 1500 * (packet.pts >= 4096)))
-                writer.write_audio(sound.take())
+                writer.write_packets(sound.take())
             else:
                 writer.write_group(item)
         writer.finish()
@@ -357,7 +357,7 @@ def test_sound_whose_time_goes_back_is_moved_forward(sources, decode, tmp_path):
         out, result = decode(path, name)
         (track,) = sound_of(out)
         assert [data for data, _ in track] == [
-            packet.data for item in items if isinstance(item, AudioChunk) for packet in item.packets
+            packet.data for item in items if isinstance(item, PacketChunk) for packet in item.packets
         ]
         assert all(a <= b for (_, a), (_, b) in pairwise(track))
         assert "timestamps of the sound repeat or go back: moved forward" in result.notices

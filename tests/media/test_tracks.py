@@ -8,13 +8,13 @@ import pytest
 
 from support.media_files import assert_one_line, read
 from support.videos import sound_of, write_video, write_video_with_sound
-from vtok.codec.sound_queue import SoundQueue
+from vtok.codec.packet_queue import PacketQueue
 from vtok.errors import MediaError
 from vtok.files.decode import decode_file
 from vtok.files.encode import encode_file
 from vtok.files.inspection import file_info
-from vtok.media.audio_reader import AudioReader
 from vtok.media.reader import VideoReader
+from vtok.media.track_reader import TrackReader
 
 MP2, AAC = ("mp2", 48000, "mono"), ("aac", 48000, "mono")
 ENCRYPTION = {
@@ -95,9 +95,9 @@ def test_encrypted_video_is_refused_in_one_line(sound, tiny_tokenizer, tmp_path)
 
 def test_encrypted_sound_is_left_out(tmp_path):
     path = write_video_with_sound(tmp_path / "a.mp4", [AAC], container_options=ENCRYPTION)
-    sound, notices = SoundQueue(), {}
+    sound, notices = PacketQueue(), {}
     with av.open(str(path)) as container:
-        reader = AudioReader(container.streams.audio, sound, notices, Fraction(1, 25))
+        reader = TrackReader(container.streams.audio, sound, notices, Fraction(1, 25))
         assert all(reader.takes(packet) for packet in container.demux(audio=0))
     assert list(sound.take()) == []
     assert list(notices.values()) == ["encrypted sound left out: aac"]

@@ -11,7 +11,7 @@ from vtok.container import chunks
 from vtok.container.reader import ContainerReader, FileHeader, VideoGroup
 from vtok.container.writer import ContainerWriter
 from vtok.errors import FormatError
-from vtok.video.tracks import AudioPacket
+from vtok.video.tracks import TrackPacket
 
 HEADER = FileHeader(
     model_name="test-8x8x8",
@@ -104,7 +104,7 @@ def header_as_theirs(header):
 
 
 def packets_as_ours(packets):
-    return [AudioPacket(*packet[:7], tuple(packet.side_data)) for packet in packets]
+    return [TrackPacket(*packet[:7], tuple(packet.side_data)) for packet in packets]
 
 
 def as_ours(groups):

@@ -73,7 +73,7 @@ def with_other_motion(motion):
 
 
 def with_sound(packets, count):
-    """Audio packets before the second group."""
+    """Packets before the second group."""
     head = with_crc(struct.pack("<qqI", 0, 0, count))
     return lambda parts: ended([*parts[:SECOND], Part(b"apkt", head + packets), parts[SECOND]])
 
@@ -283,7 +283,7 @@ BAD_FILES = {
     ),
     # Sound
     "sound_of_no_track": BadFile("FormatError", "track 0: the header has 0", with_sound(b"\x00\x09\x00", 1)),
-    "sound_with_fewer_packets": BadFile("FormatError", "2 audio packets declared: there are", with_sound(b"", 2)),
+    "sound_with_fewer_packets": BadFile("FormatError", "2 packets declared: there are", with_sound(b"", 2)),
     "sound_with_too_many_packets": BadFile("LimitError", "the limit is 16384", with_sound(b"", 16385)),
     # The end
     "data_after_end": BadFile("FormatError", "data follows DONE", lambda parts: joined(parts) + b"\0"),

@@ -83,7 +83,7 @@ def read(data: bytes) -> Parsed:
                 require(group.first_frame == sum(len(g.pts) for g in groups), "first frame")
                 groups.append(group)
             elif chunk.kind == "apkt":
-                packets += read_packets(chunk.payload, len(header["audio"]))
+                packets += read_packets(chunk.payload, len(header["audio"]) + len(header["subtitles"]))
             elif chunk.kind == "indx" and len(chunk.payload) % 24 == 0:
                 index = list(struct.iter_unpack("<IQQI", chunk.payload))
             elif chunk.kind == "DONE":
@@ -166,19 +166,21 @@ def read_time_base(described: dict) -> None:
 
 
 def read_tracks_and_chapters(header: dict) -> None:
-    tracks, chapters = header.setdefault("audio", []), header.setdefault("chapters", [])
-    require(type(tracks) is list and type(chapters) is list and len(tracks) <= 256, "audio and chapters")
-    for track in tracks:
+    audio, subtitles, chapters = (header.setdefault(key, []) for key in ("audio", "subtitles", "chapters"))
+    require(all(type(listed) is list for listed in (audio, subtitles, chapters)), "audio, subtitles and chapters")
+    require(len(audio) <= 256 and len(subtitles) <= 256, "tracks")
+    for track in [*audio, *subtitles]:
         require(type(track["disposition"]) is list, "disposition")
         for name in [track["codec"], *track["disposition"]]:
             require(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", name) is not None, "name")
+        track["extradata"] = base64.b64decode(track["extradata"].encode(), validate=True)
+    for track in audio:
         require(re.fullmatch(r"[ -~]{1,100}", track["channel_layout"]) is not None, "channel layout")
         for key, low, high in ("sample_rate", 1, 2**31), ("bit_rate", 0, 2**53), ("codec_delay", 0, 2**31):
             require(type(track[key]) is int and low <= track[key] < high, key)
-        track["extradata"] = base64.b64decode(track["extradata"].encode(), validate=True)
     for chapter in chapters:
         require(all(type(chapter[k]) is int and -(2**63) <= chapter[k] < 2**63 for k in ("start", "end")), "chapter")
-    for described in [*tracks, *chapters]:
+    for described in [*audio, *subtitles, *chapters]:
         read_time_base(described)
         require_tags(described)
 

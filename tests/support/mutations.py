@@ -34,7 +34,9 @@ SOUND_VALUES = {
     "tags": lambda rng: {"title": "\x1b[31m\n\x00"},
 }
 SOUND_TRACK_VALUES = {
-    "codec": lambda rng: rng.choice(["aac", "opus", "mp3", "flac", "vorbis", "pcm_u8", "ac3", "h264", "none"]),
+    "codec": lambda rng: rng.choice(
+        ["aac", "opus", "mp3", "flac", "vorbis", "pcm_u8", "ac3", "h264", "none", "subrip", "mov_text", "ass"]
+    ),
     "time_base": SOUND_VALUES["time_base"],
     "sample_rate": lambda rng: rng.choice([1, 8000, 48000, 2**31 - 1]),
     "channel_layout": lambda rng: rng.choice(["mono", "7.1", "none", "0 channels", "9999 channels"]),
@@ -226,7 +228,7 @@ def a_value_of_a_track(parts, rng):
     place = place_of(parts, b"HEAD", rng)
     try:
         header = json.loads(parts[place].payload)
-        described = rng.choice([*header["audio"], *header["chapters"]])
+        described = rng.choice([*header["audio"], *header.get("subtitles", []), *header["chapters"]])
     except (ValueError, LookupError, TypeError):
         return
     if isinstance(described, dict) and described:

@@ -1,7 +1,7 @@
 """Videos that several test modules work on: made here, or cut out of a sample."""
 
 from fractions import Fraction
-from itertools import islice
+from itertools import islice, zip_longest
 from pathlib import Path
 
 import av
@@ -118,3 +118,69 @@ def sound_of(path):
             else:
                 first = time if first is None else min(first, time)
     return [[(data, time - first) for data, time in packets] for packets in tracks.values()]
+
+
+_STYLES = b"""[Script Info]
+ScriptType: v4.00+
+
+[V4+ Styles]
+Format: Name, Fontname, Fontsize, PrimaryColour, SecondaryColour, OutlineColour, BackColour, Bold, Italic, Underline, \
+StrikeOut, ScaleX, ScaleY, Spacing, Angle, BorderStyle, Outline, Shadow, Alignment, MarginL, MarginR, MarginV, Encoding
+Style: Default,Arial,16,&Hffffff,&Hffffff,&H0,&H0,0,0,0,0,100,100,0,0,1,1,0,2,10,10,10,1
+
+[Events]
+Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
+"""
+
+
+def write_video_with_subtitles(path, tracks, *, sound=None, num_frames=40, languages=()):
+    """Frames of one gray; `tracks` are a codec and its cues: begin and duration in milliseconds, and bytes."""
+    unit = Fraction(1, 1000)
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libvpx-vp9" if path.suffix == ".webm" else "libx264", rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        noise = container.add_stream(sound[0], rate=sound[1], layout=sound[2]) if sound else None
+        streams = []
+        for (codec, _), language in zip_longest(tracks, languages[: len(tracks)]):
+            if codec in ("hdmv_pgs_subtitle", "dvd_subtitle"):
+                streams.append(container.add_mux_stream(codec, time_base=unit))
+            else:
+                streams.append(container.add_stream(codec))
+                streams[-1].codec_context.subtitle_header = _STYLES
+                streams[-1].codec_context.time_base = streams[-1].time_base = unit
+            if language:
+                streams[-1].metadata["language"] = language
+        packets = []
+        for t in range(num_frames):
+            picture = av.VideoFrame.from_ndarray(np.full((72, 64), 3 * t % 250, np.uint8), format="yuv420p")
+            picture.pts, picture.time_base = t, Fraction(1, 25)
+            packets += video.encode(picture)
+        packets += video.encode(None)
+        packets += encoded_noise(noise, start=0.0, seconds=num_frames / 25) if noise else []
+        for stream, (_, cues) in zip(streams, tracks, strict=True):
+            for begin, duration, data in cues:
+                packet = av.Packet(data)
+                packet.pts = packet.dts = begin
+                packet.duration, packet.time_base, packet.stream = duration, unit, stream
+                packets.append(packet)
+        container.mux(sorted(packets, key=lambda packet: packet.dts * packet.time_base))
+    return path
+
+
+def subtitles_of(path):
+    """The tracks of subtitles of a file: codec, language, extradata, and the packets: begin and seconds, and bytes."""
+    with av.open(str(path)) as container:
+        tracks = {
+            stream.index: (
+                stream.codec_context.codec.canonical_name,
+                stream.metadata.get("language"),
+                stream.codec_context.extradata,
+                [],
+            )
+            for stream in container.streams.subtitles
+        }
+        for packet in container.demux(*container.streams.subtitles) if tracks else ():
+            if packet.size:
+                times = packet.pts * packet.time_base, packet.duration * packet.time_base
+                tracks[packet.stream_index][3].append((*times, bytes(packet)))
+    return list(tracks.values())

@@ -25,15 +25,16 @@ from support.sources import make_frames, scenes, write_source
 from vtok.codec.compressed_video import CompressedVideo
 from vtok.codec.file_model import new_header
 from vtok.codec.group_encoder import GroupEncoder
-from vtok.container.audio import AudioChunks
-from vtok.container.reader import AudioChunk, ContainerReader, VideoGroup
+from vtok.container.packets import PacketChunks
+from vtok.container.reader import ContainerReader, PacketChunk, VideoGroup
 from vtok.container.writer import ContainerWriter
 from vtok.files.editing import concat_files
 from vtok.files.encode import encode_file
 from vtok.model.tokenizer import VideoTokenizer
 from vtok.model.weights import EXACT_PRIOR, save_weights
+from vtok.video.chapters import Chapter
 from vtok.video.frame import VideoInfo
-from vtok.video.tracks import AudioPacket, AudioTrack, Chapter
+from vtok.video.tracks import AudioTrack, SubtitleTrack, TrackPacket
 
 FOLDER = Path(__file__).parents[1] / "golden"
 MANIFEST = FOLDER / "golden.json"
@@ -48,6 +49,10 @@ TRACKS = (
         extradata=bytes.fromhex("1588"),
     ),
 )  # fmt: skip
+SUBTITLES = (
+    SubtitleTrack(codec="subrip", time_base=Fraction(1, 1000), disposition=("forced",), tags={"language": "jpn"}),
+    SubtitleTrack(codec="ass", time_base=Fraction(1, 100), extradata=b"[Script Info]\n"),
+)
 CHAPTERS = (
     Chapter(start=-(2**40), end=120, time_base=Fraction(1, 1000), tags={"title": "日本"}),
     Chapter(start=3, end=12, time_base=Fraction(1, 25)),
@@ -157,14 +162,31 @@ class Maker:
         with path.open("rb") as file, target.open("wb") as out:
             reader = ContainerReader(file)
             header = replace(reader.header, audio=TRACKS, chapters=CHAPTERS)
-            writer, waiting = ContainerWriter(out, header), AudioChunks(TRACKS, header.time_base)
+            writer, waiting = ContainerWriter(out, header), PacketChunks(TRACKS, header.time_base)
             for number, group in enumerate(reader):
                 for i in range(4):
                     pts = 32 * number + 8 * i - 5
-                    waiting.push(AudioPacket(0, pts, pts, 8, bytes(range(pts % 7, pts % 7 + 16))))
+                    waiting.push(TrackPacket(0, pts, pts, 8, bytes(range(pts % 7, pts % 7 + 16))))
                 side_data = (("skip_samples", bytes(10)),) * number
-                waiting.push(AudioPacket(1, 320 * number, 320 * number - 1, 0, b"sound", False, True, side_data))
-                writer.write_audio(waiting.take())
+                waiting.push(TrackPacket(1, 320 * number, 320 * number - 1, 0, b"sound", False, True, side_data))
+                writer.write_packets(waiting.take())
+                writer.write_group(group)
+            writer.finish()
+        return target.read_bytes()
+
+    def with_subtitles(self):
+        """Packets of one track of sound and two of subtitles before each of two groups."""
+        path, target = self.folder / "silent.vtok", self.folder / "subtitled.vtok"
+        path.write_bytes(self.encoded(12, 16, 16))
+        with path.open("rb") as file, target.open("wb") as out:
+            reader = ContainerReader(file)
+            header = replace(reader.header, audio=TRACKS[:1], subtitles=SUBTITLES)
+            writer, waiting = ContainerWriter(out, header), PacketChunks(header.tracks, header.time_base)
+            for number, group in enumerate(reader):
+                waiting.push(TrackPacket(0, 32 * number, 32 * number, 32, bytes(64)))
+                waiting.push(TrackPacket(1, 320 * number - 9, 320 * number - 9, 700, "字幕 <i>1</i>".encode()))
+                waiting.push(TrackPacket(2, 32 * number + 3, 32 * number + 3, 20, b"%d,0,Default,,0,0,0,,a" % number))
+                writer.write_packets(waiting.take())
                 writer.write_group(group)
             writer.finish()
         return target.read_bytes()
@@ -211,6 +233,7 @@ GOOD_FILES = {
     "unknown_upper_flags": lambda make: make.with_unknown_flags(),
     "unknown_header_key": lambda make: make.with_header(later={"any": ["thing", None, 1.5]}),
     "sound_and_chapters": lambda make: make.with_sound(),
+    "sound_and_subtitles": lambda make: make.with_subtitles(),
     "longer_end_chunk": lambda make: make.with_longer_end(),
     "tags_and_colors": lambda make: make.with_header(
         tags={"title": "Größe 日本 🎬", "comment": 'a "quoted"\nline'},
@@ -231,7 +254,7 @@ def described(path):
     with path.open("rb") as file:
         items = list(ContainerReader(file).items())
     pts = [value for item in items if isinstance(item, VideoGroup) for value in item.pts]
-    packets = [packet for item in items if isinstance(item, AudioChunk) for packet in item.packets]
+    packets = [packet for item in items if isinstance(item, PacketChunk) for packet in item.packets]
     sound = {
         "packets": [packet[:4] for packet in packets],
         "sound_sha256": hashlib.sha256(b"".join(packet.data for packet in packets)).hexdigest(),

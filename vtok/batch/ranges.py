@@ -86,7 +86,10 @@ def encode_range(
     """
     arithmetic = choose_arithmetic(options.device, options.precision)
     for seeks in (True, False) if part.first_frame else (False,):
-        with suppress(_OtherFramesError), VideoReader(source, allow_hdr=options.allow_hdr) as reader:
+        with (
+            suppress(_OtherFramesError),
+            VideoReader(source, allow_hdr=options.allow_hdr, filters=options.filters) as reader,
+        ):
             items = encode_chunks(
                 _chunks(reader, part, seeks=seeks),
                 model,

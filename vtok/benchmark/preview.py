@@ -17,7 +17,7 @@ import numpy as np
 
 from vtok.errors import ConfigError
 from vtok.files.estimate import MAX_SAMPLED
-from vtok.files.options import EncodeOptions
+from vtok.files.options import EncodeOptions, encode_options
 from vtok.files.passes import Look, Passes, SourceGroup
 from vtok.files.trials import NUM_COSTS, Coder, Costs, Forecast, errors_of, psnr_yuv
 from vtok.measure.comparison import check_pillow
@@ -125,7 +125,7 @@ def preview_file(
     Raises:
         VtokError: The source cannot be read, there is no such time, the target cannot be written, or Pillow is missing.
     """
-    given = EncodeOptions(**options)
+    given = encode_options(**options)
     return preview_with(
         given, source, target, at_seconds=at_seconds, tokenizer=tokenizer, overwrite=overwrite, progress=progress
     )

@@ -70,13 +70,17 @@ def encode(
     retries: options.Retries = 2,
     allow_hdr: options.AllowHdr = False,
     image_rate: options.ImageRate = None,
+    scale: options.Scale = None,
+    fps: options.Fps = None,
+    crop: options.Crop = None,
     no_audio: options.NoAudio = False,
+    no_subtitles: options.NoSubtitles = False,
     model: options.Model = DEFAULT_MODEL,
     device: options.Device = "auto",
     precision: options.Precision = "auto",
     threads: options.Threads = None,
 ) -> None:
-    """Compress videos into .vtok files. Their sound, tags and chapters are copied as they are.
+    """Compress videos into .vtok files. Sound, subtitles, tags and chapters are copied as they are.
 
     With --size, --bitrate, --ratio, --psnr, --ssim or --vmaf the encoder chooses the quality of each group of frames;
     it reads the source several times. With -o they are for each file; --total-size is for all together.
@@ -98,6 +102,7 @@ def encode(
 
     Example: vtok encode videos/ -o coded/ --workers 8 --json-lines
     """
+    from vtok.video.filters import filters_of
     from vtok.video.times import parse_range, parse_rate
 
     start_seconds, end_seconds = parse_range(start, end, duration)
@@ -116,7 +121,9 @@ def encode(
         scene_cuts=not no_scene_cuts,
         allow_hdr=allow_hdr,
         image_rate=None if image_rate is None else parse_rate(image_rate),
+        filters=filters_of(scale=scale, fps=fps, crop=crop),
         with_audio=not no_audio,
+        with_subtitles=not no_subtitles,
         start_seconds=start_seconds,
         end_seconds=end_seconds,
         verify=verify,
@@ -164,6 +171,7 @@ def decode(
     duration: options.Duration = None,
     recover: options.Recover = False,
     no_audio: options.NoAudio = False,
+    no_subtitles: options.NoSubtitles = False,
     force: options.Force = False,
     skip_existing: options.SkipExisting = False,
     dry_run: options.DryRun = False,
@@ -179,8 +187,9 @@ def decode(
     """Decompress .vtok files, or parts of them, into videos.
 
     Times are seconds or HH:MM:SS from the first frame on; only the needed part of the file is read. A damaged file is
-    refused; with --recover its faults are listed, and the exit code is 3 if there are any. Sound that the output's
-    container cannot hold is dropped with a notice. -o takes any number of files, and folders of them.
+    refused; with --recover its faults are listed, and the exit code is 3 if there are any. Sound and subtitles that the
+    output's container cannot hold are dropped with a notice; text is converted. -o takes any number of files, and
+    folders of them.
 
     Example: vtok decode holiday.vtok holiday-decoded.mp4 --start 1:30 --duration 10
     """
@@ -195,6 +204,7 @@ def decode(
         end_seconds=end_seconds,
         recover=recover,
         with_audio=not no_audio,
+        with_subtitles=not no_subtitles,
         device=device,
         precision=precision,
     )

@@ -9,18 +9,22 @@ from vtok.cli.loading import load, set_threads
 from vtok.cli.meters import Place, Style
 from vtok.cli.options import (
     AllowHdr,
+    Crop,
     Device,
     Force,
+    Fps,
     ImageRate,
     KeyframeSeconds,
     Model,
     NoAudio,
+    NoSubtitles,
     OtherModel,
     PathArgument,
     PathOption,
     Precision,
     ProgressStyle,
     Quiet,
+    Scale,
     Threads,
     json_option,
 )
@@ -91,7 +95,11 @@ def preview(
     as_json: Annotated[bool, json_option("the attributes of vtok.Preview")] = False,
     allow_hdr: AllowHdr = False,
     image_rate: ImageRate = None,
+    scale: Scale = None,
+    fps: Fps = None,
+    crop: Crop = None,
     no_audio: NoAudio = False,
+    no_subtitles: NoSubtitles = False,
     model: Model = DEFAULT_MODEL,
     device: Device = "auto",
     precision: Precision = "auto",
@@ -103,6 +111,7 @@ def preview(
     """
     from vtok.benchmark.preview import preview_with
     from vtok.cli.progress import frame_progress
+    from vtok.video.filters import filters_of
     from vtok.video.times import parse_rate, parse_seconds
 
     options = EncodeOptions(
@@ -110,7 +119,9 @@ def preview(
         keyframe_seconds=keyframe_seconds,
         allow_hdr=allow_hdr,
         image_rate=None if image_rate is None else parse_rate(image_rate),
+        filters=filters_of(scale=scale, fps=fps, crop=crop),
         with_audio=not no_audio,
+        with_subtitles=not no_subtitles,
         device=device,
         precision=precision,
     )

@@ -23,13 +23,20 @@ def stats(
     no_vmaf: Annotated[
         bool, typer.Option("--no-vmaf", help="Leave out VMAF, which is measured if there is an ffmpeg with libvmaf.")
     ] = False,
+    scale: options.Scale = None,
+    fps: options.Fps = None,
+    crop: options.Crop = None,
     force: options.Force = False,
     model: options.OtherModel = None,
     threads: options.Threads = None,
 ) -> None:
     """Measure bitrate, PSNR, SSIM, MS-SSIM and VMAF of a video against its source, and how its codes are used.
 
+    A video that was scaled, cropped or given another rate is compared with what was compressed: give the same options.
+
     Example: vtok stats holiday.mp4 holiday.vtok
+
+    Example: vtok stats holiday.mp4 small.vtok --scale 1280:-2
     """
     from vtok.cli.progress import frame_progress
     from vtok.cli.stats_table import print_stats
@@ -41,7 +48,16 @@ def stats(
     set_threads(threads)
     tokenizer = load(model) if model else None
     with frame_progress("stats", Place(source=compressed), progress, quiet=quiet) as shown:
-        result = file_stats(reference, compressed, tokenizer=tokenizer, with_vmaf=not no_vmaf, progress=shown)
+        result = file_stats(
+            reference,
+            compressed,
+            scale=scale,
+            fps=fps,
+            crop=crop,
+            tokenizer=tokenizer,
+            with_vmaf=not no_vmaf,
+            progress=shown,
+        )
     if plot:
         write_plot(result, plot)
     report = Reporter(as_json=as_json)  # not quiet even with --quiet: the figures are the result
@@ -59,7 +75,7 @@ def info(
     file: Annotated[Path, options.PathArgument(help="The .vtok file.")],
     as_json: Annotated[bool, options.json_option("the attributes of vtok.FileInfo")] = False,
 ) -> None:
-    """Print what is in a .vtok file: video, sound, rate, model, groups. Nothing is decoded.
+    """Print what is in a .vtok file: video, sound, subtitles, rate, model, groups. Nothing is decoded.
 
     Example: vtok info holiday.vtok
     """
@@ -94,6 +110,7 @@ def cut(
     end: options.End = None,
     duration: options.Duration = None,
     no_audio: options.NoAudio = False,
+    no_subtitles: options.NoSubtitles = False,
     force: options.Force = False,
     quiet: options.Quiet = False,
     as_json: Annotated[bool, options.json_option("the attributes of vtok.EditResult")] = False,
@@ -112,6 +129,7 @@ def cut(
         start_seconds=start_seconds,
         end_seconds=end_seconds,
         with_audio=not no_audio,
+        with_subtitles=not no_subtitles,
         overwrite=force,
     )
     Reporter(as_json=as_json, quiet=quiet).result(result)
@@ -120,6 +138,7 @@ def cut(
 def concat(
     files: Annotated[list[Path], options.PathArgument(help="The .vtok files to join, then the .vtok file to write.")],
     no_audio: options.NoAudio = False,
+    no_subtitles: options.NoSubtitles = False,
     force: options.Force = False,
     quiet: options.Quiet = False,
     as_json: Annotated[bool, options.json_option("the attributes of vtok.EditResult")] = False,
@@ -131,5 +150,5 @@ def concat(
     from vtok.files.editing import concat_files
 
     *sources, target = files
-    result = concat_files(sources, target, with_audio=not no_audio, overwrite=force)
+    result = concat_files(sources, target, with_audio=not no_audio, with_subtitles=not no_subtitles, overwrite=force)
     Reporter(as_json=as_json, quiet=quiet).result(result)

@@ -60,6 +60,15 @@ AllowHdr = Annotated[
 ImageRate = Annotated[
     str | None, typer.Option("--image-rate", help="Frames per second of images, such as 24 or 30000/1001; default: 25.")
 ]
+Scale = Annotated[
+    str | None, typer.Option(help="Width and height of the coded pictures, as 1280:720, or 1280:-2 to keep the shape.")
+]
+Fps = Annotated[
+    str | None, typer.Option(help="Frames per second, such as 24 or 30000/1001; default: the times of the source.")
+]
+Crop = Annotated[
+    str | None, typer.Option(help="Part of the pictures, before scaling: WIDTH:HEIGHT:X:Y, or WIDTH:HEIGHT.")
+]
 Codec = Annotated[
     str | None, typer.Option(help="Video codec; ffv1 is lossless.", show_default="libx264; libvpx-vp9 in .webm")
 ]
@@ -72,6 +81,7 @@ Recover = Annotated[
 Model = Annotated[str, typer.Option(help="Name of a model at hand, or a .safetensors file.")]
 OtherModel = Annotated[str | None, typer.Option(help="A .safetensors file, for a file that was written with one.")]
 NoAudio = Annotated[bool, typer.Option("--no-audio", help="Leave the sound out.")]
+NoSubtitles = Annotated[bool, typer.Option("--no-subtitles", help="Leave the subtitles out.")]
 Device = Annotated[str, typer.Option(help="Where the networks run: auto, cpu or cuda.")]
 Precision = Annotated[str, typer.Option(help="Number format of the networks: auto, float32 or bfloat16.")]
 OutputFolder = Annotated[

@@ -27,16 +27,20 @@ _STANDARD_OUTPUT = "standard output"
 _OPTIONS = {
     "allow_hdr=True": "--allow-hdr",
     "at_seconds=...": "--at",
+    "crop=...": "--crop",
     "duration=...": "--duration",
     "end=...": "--end",
     "end_seconds=...": "--end",
+    "fps=...": "--fps",
     "output_format=...": "--format",
     "overwrite=True": "--force",
     "recover=True": "--recover",
+    "scale=...": "--scale",
     "split=True": "--split",
     "start_seconds=...": "--start",
     "tokenizer=...": "--model",
     "with_audio=False": "--no-audio",
+    "with_subtitles=False": "--no-subtitles",
 }
 _ARGUMENT = re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, _OPTIONS))})(?!\w)")
 

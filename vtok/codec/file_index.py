@@ -1,4 +1,4 @@
-"""The places of everything in a `.vtok` file: groups by frame, latent frame and time, and the sound beside them."""
+"""The places of everything in a `.vtok` file: groups by frame, latent frame and time, and the packets beside them."""
 
 import math
 from abc import ABC, abstractmethod
@@ -11,20 +11,20 @@ from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import BinaryIO
 
-from vtok.container.audio_index import AudioLocation, bytes_around, locate_audio, read_packets
 from vtok.container.groups import mean_quality
+from vtok.container.packet_index import PacketLocation, bytes_around, locate_packets, read_packets
 from vtok.container.reader import ContainerReader, FileHeader, GroupLocation, Index, VideoGroup
 from vtok.entropy.group_payload import ENTROPY_CODER, LENGTH, motion_length
 from vtok.errors import ConfigError, FormatError
 from vtok.system.sources import ByteSource
 from vtok.video.times import Span
-from vtok.video.tracks import AudioPacket
+from vtok.video.tracks import TrackPacket
 
 _EVERYWHERE = range(1 << 62)
 
 
 class GroupSource(ABC):
-    """The groups and the sound of a file, for any number of threads: each access has its own file position.
+    """The groups and the packets of a file, for any number of threads: each access has its own file position.
 
     Errors name the file.
 
@@ -147,25 +147,25 @@ class GroupSource(ABC):
         location = self.locations[place]
         return location.first_frame + bisect_left(self.group_pts(location), target)
 
-    def packets(self, span: Span, part: range | None = None) -> Iterator[AudioPacket]:
-        """Yield audio packets that begin in a stretch of time, in the order of the file, independently of the frames.
+    def packets(self, span: Span, part: range | None = None) -> Iterator[TrackPacket]:
+        """Yield packets that begin in a stretch of time, in the order of the file, independently of the frames.
 
         Args:
             span: The stretch of time.
             part: The frames of that time; if given, damage far from them does no harm.
 
         Raises:
-            FormatError: Some of that sound is damaged.
+            FormatError: Some of these packets are damaged.
         """
         needed = _EVERYWHERE if part is None else bytes_around(self.locations, part)
         with self._source.opened() as file:
-            yield from read_packets(file, self.header, self._audio(file, needed), span)
+            yield from read_packets(file, self.header, self._packets(file, needed), span)
 
     @property
-    def num_audio_bytes(self) -> int:
-        """Number of bytes of sound in the file, as far as it can be found."""
+    def num_track_bytes(self) -> int:
+        """Number of bytes of sound and subtitles in the file, as far as they can be found."""
         with self._source.opened() as file:
-            return sum(chunk.end_offset - chunk.byte_offset for chunk, _ in self._audio(file, range(0)))
+            return sum(chunk.end_offset - chunk.byte_offset for chunk, _ in self._packets(file, range(0)))
 
     @property
     def num_bytes(self) -> int:
@@ -174,8 +174,8 @@ class GroupSource(ABC):
             return file.seek(0, 2)
 
     @abstractmethod
-    def _audio(self, file: BinaryIO, needed: range) -> Iterable[AudioLocation]:
-        """The chunks of audio packets, as `locate_audio` finds them."""
+    def _packets(self, file: BinaryIO, needed: range) -> Iterable[PacketLocation]:
+        """The chunks of packets, as `locate_packets` finds them."""
 
 
 class FileIndex(GroupSource):
@@ -304,8 +304,8 @@ class FileIndex(GroupSource):
         location = self.locations[self.place_of_frame(index)]
         return self.group_pts(location)[index - location.first_frame]
 
-    def _audio(self, file: BinaryIO, needed: range) -> Iterable[AudioLocation]:
-        return locate_audio(file, self._body_byte_offset, needed)
+    def _packets(self, file: BinaryIO, needed: range) -> Iterable[PacketLocation]:
+        return locate_packets(file, self._body_byte_offset, needed)
 
     @contextmanager
     def _reader(self) -> Iterator[ContainerReader]:

@@ -84,5 +84,6 @@ def new_header(
         color_transfer=info.color_transfer,
         tags=extras.tags,
         audio=extras.audio,
+        subtitles=extras.subtitles,
         chapters=extras.chapters,
     )

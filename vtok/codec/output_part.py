@@ -1,4 +1,4 @@
-"""Write a `.vtok` file, or a part of it, into a video: frames, sound and chapters, moved in time together."""
+"""Write a `.vtok` file, or a part of it, into a video: frames, tracks and chapters, moved in time together."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -8,11 +8,12 @@ from itertools import chain
 from vtok.codec.chunk_coder import FRAMES_PER_CHUNK
 from vtok.codec.compressed_video import CompressedVideo
 from vtok.codec.recovery import RecoveredVideo
-from vtok.media.outputs import FrameWriter, SoundWriter
+from vtok.media.outputs import FrameWriter, PacketWriter
 from vtok.system.pipeline import ahead
+from vtok.video.chapters import Chapter, shifted_chapters
 from vtok.video.frame import Frame, VideoInfo
 from vtok.video.times import Span, exact_seconds
-from vtok.video.tracks import Chapter, Extras, shifted_chapters
+from vtok.video.tracks import Extras, chosen_packets, kinds_of
 
 FRAMES_AHEAD = FRAMES_PER_CHUNK  # number of decoded frames that wait to be written: at 4K, 12 MB each
 
@@ -25,9 +26,9 @@ class OutputPart:
         video: The file.
         info: Description of the video to be written.
         frames: Frames to be written, at their new times.
-        extras: Tags, audio tracks, and chapters at their new times.
+        extras: Tags, tracks of sound and subtitles, and chapters at their new times.
         numbers: Numbers of the frames in the file; None for all.
-        span: Stretch of time of the sound to be written, in times of the file.
+        span: Stretch of time of the packets to be written, in times of the file.
         shift: Seconds by which everything is moved.
     """
 
@@ -45,31 +46,37 @@ class OutputPart:
         return self.numbers.start if self.numbers else 0
 
     def write(self, writer: FrameWriter, advance: Callable[[int], None] | None) -> int:
-        """Write frames, and after each the audio packets that begin by then; return the number of frames.
+        """Write frames, and after each the packets that begin by then; return the number of frames.
 
         Args:
-            writer: The writer; if it writes no video, sound is left out with a notice.
+            writer: The writer; if it writes no video, sound and subtitles are left out with a notice.
             advance: Called with 1 after each written frame.
         """
-        tracks, num_frames = self.extras.audio, 0
-        sounding = writer if isinstance(writer, SoundWriter) and tracks else None
-        if tracks and not sounding:
-            writer.notices.append("sound dropped: the output holds pictures only; .mkv holds sound too")
-        packets = self.video.index.packets(self.span, self.numbers) if sounding else iter(())
+        tracks, num_frames = self.extras.tracks, 0
+        video = writer if isinstance(writer, PacketWriter) and tracks else None
+        if tracks and not video:
+            kinds = kinds_of(tracks)
+            writer.notices.append(f"{kinds} dropped: the output holds pictures only; .mkv holds {kinds} too")
+        packets = chosen_packets(
+            self.video.index.packets(self.span, self.numbers) if video else (),
+            len(self.video.header.audio),
+            with_audio=bool(self.extras.audio),
+            with_subtitles=bool(self.extras.subtitles),
+        )
         moved = (packet.moved(self.shift, tracks) for packet in packets)
         following = next(moved, None)
         with ahead(self.frames, depth=FRAMES_AHEAD) as frames:
             for frame in frames:
                 writer.write(frame)
-                while sounding and following and following.seconds(tracks) <= frame.pts * self.info.time_base:
-                    sounding.write_audio(following)
+                while video and following and following.seconds(tracks) <= frame.pts * self.info.time_base:
+                    video.write_packet(following)
                     following = next(moved, None)
                 num_frames += 1
                 if advance:
                     advance(1)
-        if sounding and following and num_frames:
+        if video and following and num_frames:
             for packet in chain([following], moved):
-                sounding.write_audio(packet)
+                video.write_packet(packet)
         writer.last_frame_ticks = self.video.index.ticks_shown(self.first_frame + num_frames - 1)
         return num_frames
 
@@ -80,6 +87,7 @@ def output_part(
     end_seconds: Fraction | float | None,
     *,
     with_audio: bool = True,
+    with_subtitles: bool = True,
 ) -> OutputPart:
     """The part whose frames begin between two times, moved to the beginning of the video.
 
@@ -88,15 +96,17 @@ def output_part(
         start_seconds: Start of the part, in seconds after frame 0.
         end_seconds: End of the part, in seconds after frame 0; None for the end of the video.
         with_audio: Whether to take the sound too.
+        with_subtitles: Whether to take the subtitles too.
 
     Raises:
         ConfigError: There are no such frames.
         FormatError: The first of these frames is damaged.
     """
     header = video.header
-    audio = header.audio if with_audio else ()
+    audio, subtitles = header.audio if with_audio else (), header.subtitles if with_subtitles else ()
     if not start_seconds and end_seconds is None:
-        extras = Extras(tags=header.tags, audio=audio, chapters=_chapters(video, Span(), Fraction(0)))
+        chapters = _chapters(video, Span(), Fraction(0))
+        extras = Extras(tags=header.tags, audio=audio, subtitles=subtitles, chapters=chapters)
         return OutputPart(
             video=video, info=video.info, frames=video, extras=extras, numbers=None, span=Span(), shift=Fraction(0)
         )
@@ -106,14 +116,14 @@ def output_part(
     first = next(frames, None)
     ticks = video.index.first_pts - first.pts if first else 0
     begin, shift = video.index.first_pts * header.time_base, ticks * header.time_base
-    # Sound from before the first frame belongs to a part that begins with that frame.
+    # Packets from before the first frame belong to a part that begins with that frame.
     span = Span(begin - shift if numbers.start else None, None if end is None else begin + end)
     chapters = _chapters(video, span, shift)
     return OutputPart(
         video=video,
         info=replace(video.info, num_frames_from_header=len(numbers)),
         frames=(replace(frame, pts=frame.pts + ticks) for frame in chain([first], frames) if frame),
-        extras=Extras(tags=header.tags, audio=audio, chapters=chapters),
+        extras=Extras(tags=header.tags, audio=audio, subtitles=subtitles, chapters=chapters),
         numbers=numbers,
         span=span,
         shift=shift,

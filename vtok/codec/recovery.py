@@ -8,7 +8,7 @@ from typing import BinaryIO
 
 from vtok.codec.compressed_video import CompressedVideo, LatentFrame
 from vtok.codec.file_index import GroupSource
-from vtok.container.audio_index import AudioLocation
+from vtok.container.packet_index import PacketLocation
 from vtok.container.reader import GroupLocation, VideoGroup
 from vtok.container.survey import read_surveyed_group, survey
 from vtok.errors import FormatError
@@ -23,11 +23,11 @@ _LONGEST_GAP = 1 << 20  # frames, 9 hours or more; a hostile file may declare an
 
 
 class SurveyedGroups(GroupSource):
-    """The intact groups of a damaged file, and its intact sound.
+    """The intact groups of a damaged file, and its intact packets of sound and subtitles.
 
     Attributes:
         faults: The faults of the file, one line each.
-        lacks_sound: Whether sound is lost.
+        lacks_packets: Whether sound or subtitles are lost.
 
     Args:
         source: The `.vtok` file.
@@ -41,13 +41,13 @@ class SurveyedGroups(GroupSource):
         with source.opened() as file:
             found = survey(file)
             self.faults = [fault.message for fault in found.faults]
-            self.lacks_sound = found.lacks_sound
+            self.lacks_packets = found.lacks_packets
             if found.header is None:
                 raise FormatError("nothing can be recovered: no header is intact")
             if found.faults and not found.groups:
                 raise FormatError("nothing can be recovered: no group of frames is intact")
         self.header, self._locations = found.header, found.groups
-        self._num_frames, self._audio_locations = found.num_frames, found.audio
+        self._num_frames, self._packet_locations = found.num_frames, found.packets
 
     @property
     def locations(self) -> list[GroupLocation]:
@@ -85,8 +85,8 @@ class SurveyedGroups(GroupSource):
         """0, which means unknown, as frames may have been lost."""
         return 0
 
-    def _audio(self, file: BinaryIO, needed: range) -> Iterable[AudioLocation]:
-        return self._audio_locations
+    def _packets(self, file: BinaryIO, needed: range) -> Iterable[PacketLocation]:
+        return self._packet_locations
 
 
 class RecoveredVideo(Closing):
@@ -96,7 +96,7 @@ class RecoveredVideo(Closing):
     are spread evenly.
 
     Attributes:
-        index: The places of the intact groups and of the sound.
+        index: The places of the intact groups and packets.
         header: The header, or its copy.
         info: The header as the description of a video.
         faults: The faults of the file, one line each; complete when all frames were asked for.

@@ -1,4 +1,4 @@
-"""A source as the encoder takes it: a range of time, moved to the beginning, in chunks of frames and of sound.
+"""A source as the encoder takes it: a range of time, moved to the beginning, in chunks of frames and of packets.
 
 A chunk has eight frames, or those that are left before a scene cut or the end. Both end a group.
 """
@@ -11,17 +11,18 @@ from typing import NamedTuple
 
 from vtok.codec.chunk_coder import FRAMES_PER_CHUNK
 from vtok.codec.group_encoder import chunks_per_group
-from vtok.codec.sound_queue import SoundQueue
+from vtok.codec.packet_queue import PacketQueue
 from vtok.errors import ConfigError
 from vtok.media.reader import VideoReader
+from vtok.video.chapters import shifted_chapters
 from vtok.video.frame import Frame, VideoInfo
 from vtok.video.scene_cuts import scene_starts
 from vtok.video.times import Span, exact_seconds
-from vtok.video.tracks import Extras, shifted_chapters
+from vtok.video.tracks import Extras
 
 
 class SourceChunk(NamedTuple):
-    """Up to eight frames on their way into a group, and the chunks of sound that come before the group's end.
+    """Up to eight frames on their way into a group, and the chunks of packets that come before the group's end.
 
     Fewer than eight only end a group, and the last chunk always does.
     """
@@ -34,16 +35,16 @@ class SourceChunk(NamedTuple):
 class SourcePart:
     """The frames that begin in a range of time, counted from the first frame; without times, the whole video.
 
-    Earlier frames are decoded and dropped: a frame may depend on any number of them. Pictures, sound and chapters are
+    Earlier frames are decoded and dropped: a frame may depend on any number of them. Pictures, packets and chapters are
     moved together, by whole units of the video's time base.
 
     Attributes:
         info: Description of the part.
-        extras: Tags, audio tracks, and chapters at their new times.
+        extras: Tags, tracks, and chapters at their new times.
 
     Args:
         reader: The reader of the video; nothing may have been read from it.
-        sound: The queue that holds the sound of the video; None if sound is left out.
+        packets: The queue that holds the sound and subtitles of the video; None if there are none.
         start_seconds: Begin of the range.
         end_seconds: End of the range; None for the end of the video.
 
@@ -54,12 +55,12 @@ class SourcePart:
     def __init__(
         self,
         reader: VideoReader,
-        sound: SoundQueue | None = None,
+        packets: PacketQueue | None = None,
         start_seconds: Fraction | float = 0,
         end_seconds: Fraction | float | None = None,
     ) -> None:
         self._reader = reader
-        self._sound = sound or SoundQueue()
+        self._packets = packets or PacketQueue()
         self._ticks_of_last: int | None = None
         self.info: VideoInfo = reader.info
         self.extras: Extras = reader.extras
@@ -74,7 +75,7 @@ class SourcePart:
         self._end = None if end_seconds is None else first.pts + exact_seconds(end_seconds) / unit
         span = Span(self._begin * unit if start_seconds else None, None if self._end is None else self._end * unit)
         shift = -self._ticks * unit
-        self._sound.keep(span, shift)
+        self._packets.keep(span, shift)
         self.info = replace(reader.info, num_frames_from_header=None)
         self.extras = replace(
             reader.extras, chapters=shifted_chapters(reader.extras.chapters, span.begin, span.end, shift)
@@ -82,7 +83,7 @@ class SourcePart:
         self._frames = self._moved(chain([first], frames))
 
     def chunks(self, keyframe_seconds: float, *, scene_cuts: bool = True) -> Iterator[SourceChunk]:
-        """Yield the chunks, each with the sound that is due.
+        """Yield the chunks, each with the packets that are due.
 
         Args:
             keyframe_seconds: Length of a group, at most; see `chunks_per_group`.
@@ -99,9 +100,9 @@ class SourcePart:
         if frames:
             yield self._chunk(frames, ends_group=True)
 
-    def rest_of_sound(self) -> Iterator[bytes]:
-        """Yield the sound that comes after the last frame, as payloads of chunks."""
-        return self._sound.take()
+    def rest_of_packets(self) -> Iterator[bytes]:
+        """Yield the packets that come after the last frame, as payloads of chunks."""
+        return self._packets.take()
 
     @property
     def last_frame_ticks(self) -> int:
@@ -109,8 +110,8 @@ class SourcePart:
         return self._reader.last_frame_ticks if self._ticks_of_last is None else self._ticks_of_last
 
     def _chunk(self, frames: list[Frame], *, ends_group: bool) -> SourceChunk:
-        is_due = ends_group or self._sound.is_due
-        return SourceChunk(frames, list(self._sound.take()) if is_due else [], ends_group)
+        is_due = ends_group or self._packets.is_due
+        return SourceChunk(frames, list(self._packets.take()) if is_due else [], ends_group)
 
     def _moved(self, frames: Iterator[Frame]) -> Iterator[Frame]:
         last: Frame | None = None

@@ -15,11 +15,11 @@ from typing import Any
 
 from vtok.errors import ConfigError, FormatError, LimitError
 from vtok.version import __version__
-from vtok.video.tracks import AudioTrack, Chapter, chapters_from_json, tracks_from_json
-from vtok.video.values import fraction, require_fraction, require_integer, require_tags
+from vtok.video.chapters import Chapter, chapters_from_json
+from vtok.video.tracks import AudioTrack, SubtitleTrack, Track, audio_from_json, subtitles_from_json
+from vtok.video.values import MAX_SIDE, fraction, require_fraction, require_integer, require_tags
 
 MAX_HEADER_BYTES = 1 << 20
-MAX_SIDE = 16384  # pixels
 MAX_FRAMES_PER_GROUP = 256
 # Zero codes cost no bytes, so without a limit a file of 1 kB could declare more codes than fit into any memory.
 MAX_GROUP_CODES = 1 << 29
@@ -35,7 +35,8 @@ _INTEGERS = {
     "color_primaries": (0, 255),
     "color_transfer": (0, 255),
 }
-_OPTIONAL = {"audio": tracks_from_json, "chapters": chapters_from_json}  # keys that a file need not have
+# Keys that a file need not have.
+_OPTIONAL = {"audio": audio_from_json, "subtitles": subtitles_from_json, "chapters": chapters_from_json}
 _FRACTIONS = ("time_base", "average_rate", "sample_aspect_ratio")
 # Names are shown in messages and looked up among known ones, so control characters and path separators are excluded.
 _STRINGS = {
@@ -69,6 +70,7 @@ class FileHeader:
         tags: Title, date and so on, as in the source.
         writer: Program and version that wrote the file.
         audio: The file's audio tracks.
+        subtitles: The file's tracks of subtitles.
         chapters: The file's chapters.
 
     Raises:
@@ -93,6 +95,7 @@ class FileHeader:
     tags: Mapping[str, str] = field(default_factory=dict, hash=False)
     writer: str = f"vtok {__version__}"
     audio: tuple[AudioTrack, ...] = ()
+    subtitles: tuple[SubtitleTrack, ...] = ()
     chapters: tuple[Chapter, ...] = ()
 
     def __post_init__(self) -> None:
@@ -108,6 +111,11 @@ class FileHeader:
                 continue
             require_fraction(name, value)
         require_tags(self.tags)
+
+    @property
+    def tracks(self) -> tuple[Track, ...]:
+        """All tracks beside the pictures, in the order of the numbers of their packets."""
+        return (*self.audio, *self.subtitles)
 
     def num_latent_frames(self, num_frames: int) -> int:
         """Number of latent frames in a group of `num_frames` frames."""

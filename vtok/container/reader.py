@@ -3,7 +3,7 @@
     file      16 bytes, HEAD, [apkt], VGRP, ..., [head], [indx], DONE  (chunks.py draws the framing of a payload)
     HEAD      JSON (header.py); head is a copy of it
     VGRP      a group of frames: its numbers, its timestamps, its entropy-coded motion and codes (groups.py)
-    apkt      audio packets of about the time of the group after it (audio.py)
+    apkt      packets of sound and subtitles of about the time of the group after it (packets.py)
     indx      the place of each group (footer.py)
     DONE      the totals (footer.py)
 
@@ -13,25 +13,24 @@ need nothing but the header, and no part of a file needs anything after it.
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from fractions import Fraction
 from typing import BinaryIO, NamedTuple
 
 from vtok.container import chunks
-from vtok.container.audio import AudioChunk, AudioHead
 from vtok.container.chunks import ChunkHead, ChunkReader, find_next_chunk, parse_head
 from vtok.container.footer import DONE_PAYLOAD_BYTES, LOCATION, End, GroupLocation, Totals, parse_done
 from vtok.container.groups import HEAD_BYTES as GROUP_HEAD_BYTES
 from vtok.container.groups import GroupHead, VideoGroup, frame_range
 from vtok.container.header import MAX_FRAMES_PER_GROUP, FileHeader
+from vtok.container.packets import PacketChunk, PacketHead
 from vtok.errors import ChecksumError, FormatError, TruncatedError
 
 __all__ = [
     "MAX_FRAMES_PER_GROUP",
-    "AudioChunk",
     "ContainerReader",
     "FileHeader",
     "GroupLocation",
     "Index",
+    "PacketChunk",
     "Totals",
     "VideoGroup",
     "find_next_chunk",
@@ -94,8 +93,8 @@ class ContainerReader:
         """
         return (item for item in self.items() if isinstance(item, VideoGroup))
 
-    def items(self) -> Iterator[VideoGroup | AudioChunk]:
-        """Yield the groups and the chunks of audio packets that were not read yet, in the order of the file.
+    def items(self) -> Iterator[VideoGroup | PacketChunk]:
+        """Yield the groups and the chunks of packets that were not read yet, in the order of the file.
 
         Raises:
             FormatError: The file is damaged; the class says how.
@@ -103,7 +102,7 @@ class ContainerReader:
         while not self._is_done:
             try:
                 head = self._chunks.read_head()
-                payload = _read_payload(self._chunks, head, self.header.time_base)
+                payload = _read_payload(self._chunks, head, self.header)
             except TruncatedError as error:
                 num_frames, num_groups, _ = self.progress
                 raise TruncatedError(f"{error}; complete are {num_groups} groups with {num_frames} frames") from None
@@ -115,8 +114,8 @@ class ContainerReader:
                     )
                 self.progress = self.progress.plus(group)
                 yield group
-            elif head.kind == chunks.AUDIO and head.is_known:
-                yield read_audio_chunk(head, payload, self.header)
+            elif head.kind == chunks.PACKETS and head.is_known:
+                yield read_packet_chunk(head, payload, self.header)
             elif head.kind == chunks.DONE:
                 self._end(head, payload)
             elif not head.is_ancillary:
@@ -294,16 +293,16 @@ class ContainerReader:
             self._file.seek(position)
 
 
-def read_audio_chunk(head: ChunkHead, payload: bytes, header: FileHeader) -> AudioChunk:
+def read_packet_chunk(head: ChunkHead, payload: bytes, header: FileHeader) -> PacketChunk:
     """The packets in the payload of the chunk that begins with `head`; a FormatError names the chunk."""
     try:
-        return AudioChunk.from_bytes(payload, len(header.audio))
+        return PacketChunk.from_bytes(payload, len(header.tracks))
     except FormatError as error:
         raise type(error)(f"{head.place}: {error}") from None
 
 
-def _read_payload(reader: ChunkReader, head: ChunkHead, time_base: Fraction | None = None) -> bytes:
-    """The payload after `head`; a ChecksumError names the lost frames or the lost sound, if they are known."""
+def _read_payload(reader: ChunkReader, head: ChunkHead, header: FileHeader | None = None) -> bytes:
+    """The payload after `head`; a ChecksumError names the lost frames or the time of lost packets, if known."""
     payload, is_intact = reader.read_payload(head)
     if is_intact:
         return payload
@@ -312,7 +311,7 @@ def _read_payload(reader: ChunkReader, head: ChunkHead, time_base: Fraction | No
         with suppress(FormatError):
             group = GroupHead.from_bytes(payload)
             lost = f": {frame_range(group.first_frame, group.num_frames)} are lost"
-    elif head.kind == chunks.AUDIO and time_base is not None:
+    elif head.kind == chunks.PACKETS and header is not None:
         with suppress(FormatError):
-            lost = f": {AudioHead.from_bytes(payload).place(time_base)} is lost"
+            lost = f": {PacketHead.from_bytes(payload).loss(header.tracks, header.time_base)}"
     raise ChecksumError(f"{head.place} is damaged{lost}")

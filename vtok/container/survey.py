@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from typing import BinaryIO, NamedTuple
 
 from vtok.container import chunks
-from vtok.container.audio import HEAD_BYTES as AUDIO_HEAD_BYTES
-from vtok.container.audio import AudioHead
-from vtok.container.audio_index import AudioLocation, locate_audio
 from vtok.container.chunks import CHUNK_HEAD_BYTES, ChunkHead, ChunkReader, find_next_chunk, parse_head
 from vtok.container.footer import parse_done
 from vtok.container.groups import HEAD_BYTES, GroupHead, VideoGroup, frame_range
 from vtok.container.header import FileHeader
-from vtok.container.reader import ContainerReader, GroupLocation, Totals, read_audio_chunk
+from vtok.container.packet_index import PacketLocation, locate_packets
+from vtok.container.packets import HEAD_BYTES as PACKET_HEAD_BYTES
+from vtok.container.packets import PacketHead
+from vtok.container.reader import ContainerReader, GroupLocation, Totals, read_packet_chunk
 from vtok.errors import ChecksumError, FormatError, TruncatedError, UnsupportedVersionError
 
 MAX_FAULTS = 10_000
@@ -44,19 +44,19 @@ class Survey:
     Attributes:
         header: The header, or its copy; None if both are lost.
         groups: The intact groups in the order of their frames; none overlaps another.
-        audio: The intact chunks of audio packets, in the order of their sequence numbers.
+        packets: The intact chunks of packets, in the order of their sequence numbers.
         num_frames: Number of frames in the file as it was written, as far as its end or a group says.
         faults: The faults, in the order of the file; empty exactly if the strict reader finds no fault and the index,
             if there is one, is right.
-        lacks_sound: Whether a chunk of audio packets is among what is wrong.
+        lacks_packets: Whether a chunk of packets is among what is wrong.
     """
 
     header: FileHeader | None = None
     groups: list[GroupLocation] = field(default_factory=list)
-    audio: list[AudioLocation] = field(default_factory=list)
+    packets: list[PacketLocation] = field(default_factory=list)
     num_frames: int = 0
     faults: list[Fault] = field(default_factory=list)
-    lacks_sound: bool = False
+    lacks_packets: bool = False
 
 
 def survey(file: BinaryIO) -> Survey:
@@ -94,8 +94,8 @@ def _survey_of_sound_file(file: BinaryIO) -> Survey:
     reader = ContainerReader(file)
     for _ in reader:
         pass
-    audio = list(locate_audio(file, reader.body_byte_offset, range(file.seek(0, 2))))
-    result = Survey(reader.header, reader.walk().locations, audio, reader.progress.num_frames)
+    packets = list(locate_packets(file, reader.body_byte_offset, range(file.seek(0, 2))))
+    result = Survey(reader.header, reader.walk().locations, packets, reader.progress.num_frames)
     try:
         reader.check_index()
     except FormatError as error:
@@ -112,10 +112,10 @@ class _Salvage:
         self._budget = _WASTE_PER_BYTE * self._size + _WASTE
         self._header: FileHeader | None = None
         self._groups: dict[int, GroupLocation] = {}
-        self._audio: dict[int, AudioLocation] = {}
+        self._packets: dict[int, PacketLocation] = {}
         self._totals: Totals | None = None
         self._faults: list[Fault] = []
-        self._lacks_sound = False
+        self._lacks_packets = False
         self._lost: set[tuple[int, int]] = set()  # frames that a fault reports as lost: first, and one past the last
 
     def survey(self, strict_error: FormatError) -> Survey:
@@ -126,7 +126,7 @@ class _Salvage:
             try:
                 self._take(head, payload)
             except FormatError as error:
-                self._lacks_sound |= head.kind == chunks.AUDIO
+                self._lacks_packets |= head.kind == chunks.PACKETS
                 self._tell(head.byte_offset, head.end_offset, f"{head.place}: {error}")
         if not found:
             raise strict_error
@@ -140,8 +140,8 @@ class _Salvage:
             self._tell(self._size, self._size, "the end chunk is missing: the file was cut off")
         if not self._faults:  # such as chunks in the wrong order, each of them intact
             self._tell(0, self._size, str(strict_error))
-        audio = [self._audio[sequence] for sequence in sorted(self._audio)]
-        return Survey(self._header, groups, audio, num_frames, sorted(self._faults), self._lacks_sound)
+        packets = [self._packets[sequence] for sequence in sorted(self._packets)]
+        return Survey(self._header, groups, packets, num_frames, sorted(self._faults), self._lacks_packets)
 
     def _intact_chunks(self) -> Iterator[tuple[ChunkHead, bytes]]:
         """Yield chunks with two right CRCs, and their payloads; report the bytes between them as faults."""
@@ -191,10 +191,10 @@ class _Salvage:
             group = VideoGroup.from_bytes(payload)
             location = GroupLocation(head.sequence, head.byte_offset, group.first_frame, group.num_frames)
             self._groups.setdefault(group.first_frame, location)
-        elif head.kind == chunks.AUDIO and head.is_known:
+        elif head.kind == chunks.PACKETS and head.is_known:
             if self._header:
-                read_audio_chunk(head, payload, self._header)
-            self._audio.setdefault(head.sequence, AudioLocation(head, AudioHead.from_bytes(payload)))
+                read_packet_chunk(head, payload, self._header)
+            self._packets.setdefault(head.sequence, PacketLocation(head, PacketHead.from_bytes(payload)))
         elif head.kind == chunks.DONE:
             self._totals = parse_done(head, payload).totals
 
@@ -215,7 +215,7 @@ class _Salvage:
         self._tell(begin, end, f"{end - begin} bytes from byte offset {begin} on are damaged")
 
     def _tell_damaged_chunk(self, head: ChunkHead, end: int) -> None:
-        self._lacks_sound |= head.kind == chunks.AUDIO
+        self._lacks_packets |= head.kind == chunks.PACKETS
         what, lost = "cut off" if head.end_offset > self._size else "damaged", ""
         if head.kind == chunks.GROUP:
             self._file.seek(head.byte_offset + CHUNK_HEAD_BYTES)
@@ -223,11 +223,11 @@ class _Salvage:
                 group = GroupHead.from_bytes(self._file.read(HEAD_BYTES))
                 lost = f": {frame_range(group.first_frame, group.num_frames)} are lost"
                 self._lost.add((group.first_frame, group.first_frame + group.num_frames))
-        elif head.kind == chunks.AUDIO and self._header:
+        elif head.kind == chunks.PACKETS and self._header:
             self._file.seek(head.byte_offset + CHUNK_HEAD_BYTES)
             with suppress(FormatError):
-                audio = AudioHead.from_bytes(self._file.read(AUDIO_HEAD_BYTES))
-                lost = f": {audio.place(self._header.time_base)} is lost"
+                packets = PacketHead.from_bytes(self._file.read(PACKET_HEAD_BYTES))
+                lost = f": {packets.loss(self._header.tracks, self._header.time_base)}"
         self._tell(head.byte_offset, end, f"{head.place} is {what}{lost}")
 
     def _tell_gaps(self, groups: list[GroupLocation], num_frames: int) -> None:

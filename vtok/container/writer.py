@@ -19,13 +19,13 @@ class ContainerWriter:
     Attributes:
         totals: Totals of the groups written so far.
         num_bytes: Number of bytes written so far.
-        num_audio_bytes: Number of bytes written so far in chunks of audio packets.
+        num_track_bytes: Number of bytes written so far in chunks of packets of sound and subtitles.
     """
 
     def __init__(self, file: Writable, header: FileHeader) -> None:
         """Write the header to `file`; its `write` must take all bytes at once, and the caller has to close it."""
         self.totals = Totals()
-        self.num_audio_bytes = 0
+        self.num_track_bytes = 0
         self._file = file
         self._header = header
         self._sequence = 0
@@ -53,12 +53,12 @@ class ContainerWriter:
         self._locations += LOCATION.pack(*location)
         self.totals = self.totals.plus(group)
 
-    def write_audio(self, payloads: Iterable[bytes]) -> None:
-        """Append chunks of audio packets; `payloads` are from `AudioChunks.take`."""
+    def write_packets(self, payloads: Iterable[bytes]) -> None:
+        """Append chunks of packets; `payloads` are from `PacketChunks.take`."""
         begin = self.num_bytes
         for payload in payloads:
-            self._write_chunk(chunks.AUDIO, payload)
-        self.num_audio_bytes += self.num_bytes - begin
+            self._write_chunk(chunks.PACKETS, payload)
+        self.num_track_bytes += self.num_bytes - begin
 
     def finish(self, *, last_frame_ticks: int = 0) -> Totals:
         """Write the header's copy (for recovery), the index (for seeking), and the end chunk; return the totals.

@@ -2,7 +2,7 @@
 
     ContainerReader -> PriorGroupDecoder -> ChunkDecoder (these three: CompressedVideo) -> open_output
 
-Audio packets do not go through the networks: they are copied unchanged.
+Packets of sound and subtitles do not go through the networks: they are copied unchanged.
 """
 
 import os
@@ -24,6 +24,7 @@ from vtok.system.paths import StrPath
 from vtok.system.sources import Readable
 from vtok.system.standard_streams import local_source
 from vtok.video.frame import Progress
+from vtok.video.tracks import kinds_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +68,7 @@ def decode_file(
     end_seconds: Fraction | float | None = None,
     recover: bool = False,
     with_audio: bool = True,
+    with_subtitles: bool = True,
     tokenizer: VideoTokenizer | None = None,
     overwrite: bool = False,
     device: str = "auto",
@@ -90,6 +92,7 @@ def decode_file(
         end_seconds: Leave out frames that begin at this time after the first frame or later.
         recover: Write the intact part of a damaged source, and hold the last good picture in place of lost frames.
         with_audio: Write the sound too, as far as the container of the target can hold it.
+        with_subtitles: Write the subtitles too, as far as the container can hold them; texts are converted if need be.
         tokenizer: The tokenizer that decodes; default: the one in this package that the file names.
         overwrite: Replace an existing target.
         device: The device that the networks run on, one of `vtok.networks.arithmetic.DEVICES`.
@@ -108,6 +111,7 @@ def decode_file(
         end_seconds=end_seconds,
         recover=recover,
         with_audio=with_audio,
+        with_subtitles=with_subtitles,
         device=device,
         precision=precision,
     )
@@ -132,7 +136,13 @@ def decode_with(
         local_source(source) as local,
         opened(local, tokenizer=tokenizer, arithmetic=arithmetic) as video,
     ):
-        part = output_part(video, options.start_seconds, options.end_seconds, with_audio=options.with_audio)
+        part = output_part(
+            video,
+            options.start_seconds,
+            options.end_seconds,
+            with_audio=options.with_audio,
+            with_subtitles=options.with_subtitles,
+        )
         with open_output(
             target,
             part.info,
@@ -160,8 +170,9 @@ def _incomplete(video: RecoveredVideo, num_frames: int) -> str | None:
     """Return the consequence of the faults for the written video, or None if there are no faults."""
     if not video.faults:
         return None
-    sound = ", and sound is missing" if video.index.lacks_sound else ""
-    return f"damaged, {video.num_held_frames} of {num_frames} pictures are held ones in place of lost ones{sound}"
+    kinds = kinds_of(video.header.tracks)
+    packets = f", and {kinds} {'is' if kinds == 'sound' else 'are'} missing" if video.index.lacks_packets else ""
+    return f"damaged, {video.num_held_frames} of {num_frames} pictures are held ones in place of lost ones{packets}"
 
 
 @contextmanager

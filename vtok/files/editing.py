@@ -18,20 +18,21 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from vtok.codec.file_index import FileIndex
-from vtok.container.audio import AudioChunks
+from vtok.container.packets import PacketChunks
 from vtok.container.reader import ContainerReader, FileHeader, VideoGroup
 from vtok.container.writer import ContainerWriter
 from vtok.errors import ChecksumError, ConfigError, FormatError, LimitError, TruncatedError, UnsupportedVersionError
 from vtok.system.atomic import check_target, open_atomically
 from vtok.system.paths import StrPath, is_vtok
 from vtok.system.sources import ByteSource
+from vtok.video.chapters import shifted_chapters
 from vtok.video.times import Span, exact_seconds
-from vtok.video.tracks import AudioPacket, AudioTrack, shifted_chapters
+from vtok.video.tracks import AudioTrack, Track, TrackPacket, chosen_packets
 
 # Files to be joined may differ in these fields. The tags of the first file count; times are converted.
-_MAY_DIFFER = ("tags", "writer", "time_base", "average_rate", "audio", "chapters")
-_AUDIO_MAY_DIFFER: dict[str, Any] = {"tags": {}, "bit_rate": 0, "disposition": ()}
-_Item: TypeAlias = VideoGroup | AudioPacket
+_MAY_DIFFER = ("tags", "writer", "time_base", "average_rate", "audio", "subtitles", "chapters")
+_TRACKS_MAY_DIFFER: dict[str, Any] = {"tags": {}, "bit_rate": 0, "disposition": ()}
+_Item: TypeAlias = VideoGroup | TrackPacket
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,12 +70,13 @@ def cut_file(
     start_seconds: Fraction | float = 0,
     end_seconds: Fraction | float | None = None,
     with_audio: bool = True,
+    with_subtitles: bool = True,
     overwrite: bool = False,
 ) -> EditResult:
     """Copy the groups of frames that overlap a range of time; their codes do not change.
 
     The cut begins and ends at group boundaries, so it may be longer than requested by up to a group at each end. Its
-    first timestamp is that of the source's first frame. Audio packets that begin
+    first timestamp is that of the source's first frame. Packets of sound and subtitles that begin
     within the cut are copied.
 
     Args:
@@ -83,6 +85,7 @@ def cut_file(
         start_seconds: Start of the range, counted from the first frame.
         end_seconds: End of the range (exclusive), counted from the first frame; default: the end of the source.
         with_audio: Also copy the audio tracks.
+        with_subtitles: Also copy the tracks of subtitles.
         overwrite: Replace an existing target.
 
     Raises:
@@ -92,22 +95,28 @@ def cut_file(
     with ByteSource(source).held() as held, _hint_at_recovery(ChecksumError, TruncatedError):
         index = FileIndex(held)
         with _hint_at_recovery(FormatError):
-            part = _part_of(index, exact_seconds(start_seconds), end_seconds, with_audio=with_audio)
+            part = _part_of(index, exact_seconds(start_seconds), end_seconds, with_audio, with_subtitles)
             return _write([source], target, part, overwrite=overwrite)
 
 
 def concat_files(
-    sources: Sequence[StrPath], target: StrPath, *, with_audio: bool = True, overwrite: bool = False
+    sources: Sequence[StrPath],
+    target: StrPath,
+    *,
+    with_audio: bool = True,
+    with_subtitles: bool = True,
+    overwrite: bool = False,
 ) -> EditResult:
     """Join files of one model and size, one after the other; their codes do not change.
 
-    Each file begins when the last frame of the previous one ends; sound beyond these limits is left out. Tags and the
-    description of the audio tracks come from the first file.
+    Each file begins when the last frame of the previous one ends; sound and subtitles beyond these limits are left
+    out. Tags and the descriptions of the tracks come from the first file.
 
     Args:
         sources: `.vtok` files, at least one.
         target: The `.vtok` file to write.
         with_audio: Also copy the audio tracks, which must agree.
+        with_subtitles: Also copy the tracks of subtitles, which must agree.
         overwrite: Replace an existing target.
 
     Raises:
@@ -122,9 +131,11 @@ def concat_files(
             headers.append(ContainerReader(file).header)
         _require_same(sources[0], headers[0], source, headers[-1])
         if with_audio:
-            _require_same_audio(sources[0], headers[0], source, headers[-1])
+            _require_same_tracks("audio", sources[0], headers[0].audio, source, headers[-1].audio)
+        if with_subtitles:
+            _require_same_tracks("subtitles", sources[0], headers[0].subtitles, source, headers[-1].subtitles)
     with _hint_at_recovery(FormatError):
-        return _write(sources, target, _whole(sources, headers, with_audio=with_audio), overwrite=overwrite)
+        return _write(sources, target, _whole(sources, headers, with_audio, with_subtitles), overwrite=overwrite)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +144,7 @@ class _Part:
 
     Attributes:
         header: The header of the new file.
-        items: Its groups and packets of sound, in order.
+        items: Its groups and packets, in order.
         last_frame_ticks: Duration of its last frame, in units of its time base; 0 if unknown.
         start_seconds: Time at which it begins in its source.
     """
@@ -145,7 +156,11 @@ class _Part:
 
 
 def _part_of(
-    index: FileIndex, start_seconds: Fraction, end_seconds: Fraction | float | None, *, with_audio: bool
+    index: FileIndex,
+    start_seconds: Fraction,
+    end_seconds: Fraction | float | None,
+    with_audio: bool,
+    with_subtitles: bool,
 ) -> _Part:
     """The groups that overlap a range of time, as `cut_file` explains it.
 
@@ -179,13 +194,18 @@ def _part_of(
     header = replace(
         index.header,
         audio=index.header.audio if with_audio else (),
+        subtitles=index.header.subtitles if with_subtitles else (),
         chapters=shifted_chapters(index.header.chapters, span.begin, span.end, seconds),
     )
-    packets = index.packets(span, range(first_frame, locations[end - 1].end_frame)) if header.audio else iter(())
+    packets = _chosen(
+        index.packets(span, range(first_frame, locations[end - 1].end_frame)) if header.tracks else (),
+        index.header,
+        header,
+    )
     return _Part(header, _cut(header, groups, packets, seconds), last_ticks, float(-seconds))
 
 
-def _whole(sources: Sequence[StrPath], headers: Sequence[FileHeader], *, with_audio: bool) -> _Part:
+def _whole(sources: Sequence[StrPath], headers: Sequence[FileHeader], with_audio: bool, with_subtitles: bool) -> _Part:
     """All of several files, as `concat_files` explains it.
 
     Raises:
@@ -203,6 +223,7 @@ def _whole(sources: Sequence[StrPath], headers: Sequence[FileHeader], *, with_au
         time_base=time_base,
         average_rate=rates.pop() if len(rates) == 1 else None,
         audio=headers[0].audio if with_audio else (),
+        subtitles=headers[0].subtitles if with_subtitles else (),
         chapters=tuple(chain.from_iterable(chapters)),
     )
     shown = [place.last_frame_ticks for place in places if place.last_frame_ticks]
@@ -231,16 +252,16 @@ def _write(sources: Sequence[StrPath], target: StrPath, part: _Part, *, overwrit
     pts: list[int] = []  # of the first and the last frame
     with open_atomically(target, overwrite=overwrite) as file:
         writer = ContainerWriter(file, header)
-        sound = AudioChunks(header.audio, header.time_base)
+        waiting = PacketChunks(header.tracks, header.time_base)
         for item in part.items:
-            if isinstance(item, AudioPacket):
-                sound.push(item)
-            if sound.is_due or isinstance(item, VideoGroup):
-                writer.write_audio(sound.take())
+            if isinstance(item, TrackPacket):
+                waiting.push(item)
+            if waiting.is_due or isinstance(item, VideoGroup):
+                writer.write_packets(waiting.take())
             if isinstance(item, VideoGroup):
                 writer.write_group(item)
                 pts = [*pts[:1], item.pts[0], item.pts[-1]]
-        writer.write_audio(sound.take())
+        writer.write_packets(waiting.take())
         totals = writer.finish(last_frame_ticks=part.last_frame_ticks)
     return EditResult(
         sources=[str(source) for source in sources],
@@ -260,10 +281,10 @@ def _moved(group: VideoGroup, first_frame: int, ticks: int, *, scale: int = 1) -
 
 
 def _cut(
-    header: FileHeader, groups: Iterable[VideoGroup], packets: Iterable[AudioPacket], shift: Fraction
+    header: FileHeader, groups: Iterable[VideoGroup], packets: Iterable[TrackPacket], shift: Fraction
 ) -> Iterator[_Item]:
     """Yield the groups, each after the packets that begin in its time. Packets are moved by `shift`, as groups were."""
-    moved = ((packet.seconds(header.audio), packet) for packet in (p.moved(shift, header.audio) for p in packets))
+    moved = ((packet.seconds(header.tracks), packet) for packet in (p.moved(shift, header.tracks) for p in packets))
     ends = ((group.pts[-1] * header.time_base, group) for group in groups)
     timed: Iterable[tuple[Fraction, _Item]] = merge(moved, ends, key=itemgetter(0))
     return (item for _, item in timed)
@@ -276,7 +297,7 @@ class _Place:
     source: StrPath
     scale: int  # new units of time in an old one
     ticks: int  # shift of the file; new units
-    span: Span  # time range of the sound that is taken; old time
+    span: Span  # time range of the packets that are taken; old time
     last_frame_ticks: int  # duration of its last frame; new units
 
 
@@ -302,19 +323,26 @@ def _places(sources: Sequence[StrPath], time_base: Fraction) -> list[_Place]:
 
 
 def _joined(places: Sequence[_Place], header: FileHeader) -> Iterator[_Item]:
-    """Yield the groups of all files, and the audio packets if `header` has tracks for them."""
+    """Yield the groups of all files, and the packets for which `header` has tracks."""
     first_frame = 0
     for place in places:
         shift = place.ticks * header.time_base
         with ByteSource(place.source).opened() as file:
-            for item in ContainerReader(file).items():
+            reader = ContainerReader(file)
+            for item in reader.items():
                 if isinstance(item, VideoGroup):
                     yield _moved(item, first_frame, place.ticks, scale=place.scale)
                     first_frame += item.num_frames
-                elif header.audio:
-                    for packet in item.packets:
-                        if place.span.has(packet.seconds(header.audio)):
-                            yield packet.moved(shift, header.audio)
+                    continue
+                for packet in _chosen(item.packets, reader.header, header):
+                    if place.span.has(packet.seconds(header.tracks)):
+                        yield packet.moved(shift, header.tracks)
+
+
+def _chosen(packets: Iterable[TrackPacket], source: FileHeader, target: FileHeader) -> Iterator[TrackPacket]:
+    """Yield the packets of the kinds of tracks that the target has, as it numbers them."""
+    num_audio = len(source.audio)
+    return chosen_packets(packets, num_audio, with_audio=bool(target.audio), with_subtitles=bool(target.subtitles))
 
 
 def _require_same(first: StrPath, expected: FileHeader, other: StrPath, header: FileHeader) -> None:
@@ -324,18 +352,29 @@ def _require_same(first: StrPath, expected: FileHeader, other: StrPath, header: 
             raise ConfigError(f"{other}: has {item.name} {b}, and {first} has {a}. Only files that agree can be joined")
 
 
-def _require_same_audio(first: StrPath, expected: FileHeader, other: StrPath, header: FileHeader) -> None:
-    a, b = ([replace(track, **_AUDIO_MAY_DIFFER) for track in tracks] for tracks in (expected.audio, header.audio))
+def _require_same_tracks(
+    kind: str, first: StrPath, expected: Sequence[Track], other: StrPath, tracks: Sequence[Track]
+) -> None:
+    a, b = ([_comparable(track) for track in each] for each in (expected, tracks))
     if a != b:
         raise ConfigError(
-            f"{other}: has the audio tracks {_described(header.audio)}, and {first} has {_described(expected.audio)}. "
-            "Only sound that agrees can be joined, unless with_audio=False leaves it out"
+            f"{other}: has the {kind} tracks {_described(tracks)}, and {first} has {_described(expected)}. "
+            f"Only tracks that agree can be joined, unless with_{kind}=False leaves them out"
         )
 
 
-def _described(tracks: Sequence[AudioTrack]) -> str:
+def _comparable(track: Track) -> Track:
+    names = {item.name for item in fields(track)}
+    return replace(track, **{name: value for name, value in _TRACKS_MAY_DIFFER.items() if name in names})
+
+
+def _described(tracks: Sequence[Track]) -> str:
     """Describe tracks in words; two that differ only in extradata read the same."""
-    return ", ".join(f"{t.codec} {t.sample_rate} Hz {t.channel_layout} 1/{1 / t.time_base}" for t in tracks) or "none"
+    return ", ".join(f"{t.codec} {_form(t)}1/{1 / t.time_base}" for t in tracks) or "none"
+
+
+def _form(track: Track) -> str:
+    return f"{track.sample_rate} Hz {track.channel_layout} " if isinstance(track, AudioTrack) else ""
 
 
 def _common_time_base(time_bases: Iterable[Fraction]) -> Fraction:

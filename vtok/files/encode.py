@@ -2,7 +2,7 @@
 
     VideoReader -> ChunkEncoder -> PriorGroupEncoder -> ContainerWriter
 
-Audio packets do not go through the networks: they are copied unchanged.
+Packets of sound and subtitles do not go through the networks: they are copied unchanged.
 """
 
 import os
@@ -16,7 +16,7 @@ from typing import BinaryIO
 from vtok.codec.effort import Effort
 from vtok.codec.encoder import encode_chunks
 from vtok.codec.file_model import new_header
-from vtok.codec.sound_queue import SoundQueue
+from vtok.codec.packet_queue import PacketQueue
 from vtok.codec.source import SourcePart
 from vtok.container.groups import VideoGroup
 from vtok.container.verification import verify_file
@@ -35,6 +35,7 @@ from vtok.system.atomic import check_target, open_atomically
 from vtok.system.paths import StrPath, is_vtok
 from vtok.system.sources import Sink, Writable, name_of
 from vtok.system.standard_streams import is_standard, local_file, standard_output
+from vtok.video.filters import filters_of
 from vtok.video.frame import CountsBytes, Progress, VideoInfo
 from vtok.video.times import played_seconds
 
@@ -51,8 +52,8 @@ class EncodeResult:
         target: The file that was written.
         num_frames: Number of frames in the written file.
         num_bytes: Size of the written file in bytes.
-        num_audio_bytes: Bytes of the written file that are sound.
-        bits_per_pixel: 8 x bytes without sound / (width x height x frames).
+        num_track_bytes: Bytes of the written file that are sound and subtitles.
+        bits_per_pixel: 8 x bytes without these / (width x height x frames).
         kbit_per_second: Bitrate of the whole file over the duration of the frames; None for a single frame without a
             rate.
         notices: Conversions and omissions, one line each.
@@ -64,7 +65,7 @@ class EncodeResult:
     target: str
     num_frames: int
     num_bytes: int
-    num_audio_bytes: int
+    num_track_bytes: int
     bits_per_pixel: float
     kbit_per_second: float | None
     notices: list[str]
@@ -74,10 +75,10 @@ class EncodeResult:
     def summary(self) -> str:
         """Return one line for people."""
         rate = f", {self.kbit_per_second:.0f} kbit/s" if self.kbit_per_second else ""
-        sound = f" with {self.num_audio_bytes} of sound" if self.num_audio_bytes else ""
+        tracks = f" with {self.num_track_bytes} of sound and subtitles" if self.num_track_bytes else ""
         goal = f", {self.goal.summary()}" if self.goal else ""
         return (
-            f"{self.target}: {self.num_frames} frames, {self.num_bytes} bytes{sound}, "
+            f"{self.target}: {self.num_frames} frames, {self.num_bytes} bytes{tracks}, "
             f"{self.bits_per_pixel:.4f} bits per pixel{rate}{goal}"
         )
 
@@ -100,7 +101,11 @@ def encode_file(
     overwrite: bool = False,
     allow_hdr: bool = False,
     image_rate: Fraction | None = None,
+    scale: str | None = None,
+    fps: Fraction | float | str | None = None,
+    crop: str | None = None,
     with_audio: bool = True,
+    with_subtitles: bool = True,
     start_seconds: Fraction | float = 0,
     end_seconds: Fraction | float | None = None,
     verify: bool = False,
@@ -130,7 +135,12 @@ def encode_file(
         overwrite: Replace an existing target.
         allow_hdr: Accept HDR video; its colours are cut to 8 bits without conversion.
         image_rate: Frames per second of a sequence of images; default 25.
+        scale: Size of the coded pictures, as `1280:720`, or `1280:-2` to keep the shape, by FFmpeg's bicubic filter.
+            The file does not tell the source's size, and goals are for the scaled pictures.
+        fps: Frames per second of the file, by FFmpeg's filter, as 24 or `30000/1001`; default: all times are kept.
+        crop: Part of the pictures, before they are scaled, as `640:360:0:60`: width, height, and the upper left corner.
         with_audio: Copy all audio tracks.
+        with_subtitles: Copy all tracks of subtitles.
         start_seconds: Leave out frames that begin earlier than this after the first frame; the rest moves up.
         end_seconds: Leave out frames that begin at this time after the first frame or later.
         verify: Decode the codes of each group before it is written, and check the written file on the disk. Standard
@@ -152,7 +162,9 @@ def encode_file(
         scene_cuts=scene_cuts,
         allow_hdr=allow_hdr,
         image_rate=image_rate,
+        filters=filters_of(scale=scale, fps=fps, crop=crop),
         with_audio=with_audio,
+        with_subtitles=with_subtitles,
         start_seconds=start_seconds,
         end_seconds=end_seconds,
         verify=verify,
@@ -267,21 +279,28 @@ def write_encoded(
         source: A video, as `encode_file` takes it.
         target: The file to write or to replace, or the sink to write to.
         coded: Called with the source and the function to call with the number of frames done; yields the groups in the
-            order of the file, each after the chunks of sound that come before it.
+            order of the file, each after the chunks of packets that come before it.
         model: The model that codes.
         overwrite: Replace a file that is there in the end; see `atomic_write`.
         progress: Called with the video's description; returns the function to call with the number of frames done
             since its last call.
     """
-    sound = SoundQueue() if options.with_audio else None
+    queue = PacketQueue()
     with (
         local_file(source) as path,
         VideoReader(
-            path, name=source, allow_hdr=options.allow_hdr, image_rate=options.image_rate, sound=sound
+            path,
+            name=source,
+            allow_hdr=options.allow_hdr,
+            image_rate=options.image_rate,
+            filters=options.filters,
+            sink=queue,
+            with_audio=options.with_audio,
+            with_subtitles=options.with_subtitles,
         ) as reader,
         _opened_target(target, overwrite=overwrite) as file,
     ):
-        part = SourcePart(reader, sound, options.start_seconds, options.end_seconds)
+        part = SourcePart(reader, queue, options.start_seconds, options.end_seconds)
         header = new_header(model, part.info, part.extras)
         writer = ContainerWriter(file, header)
         first_pts = last_pts = None
@@ -295,8 +314,8 @@ def write_encoded(
                     first_pts = item.pts[0] if first_pts is None else first_pts
                     last_pts = item.pts[-1]
                 else:
-                    writer.write_audio(item)
-        writer.write_audio(part.rest_of_sound())
+                    writer.write_packets(item)
+        writer.write_packets(part.rest_of_packets())
         writer.finish(last_frame_ticks=part.last_frame_ticks)
         if isinstance(advance, CountsBytes):
             advance.written(writer.num_bytes)
@@ -324,8 +343,8 @@ def _result(source: StrPath, target: str, writer: ContainerWriter, reader: Video
         target=target,
         num_frames=writer.totals.num_frames,
         num_bytes=writer.num_bytes,
-        num_audio_bytes=writer.num_audio_bytes,
-        bits_per_pixel=8 * (writer.num_bytes - writer.num_audio_bytes) / num_pixels,
+        num_track_bytes=writer.num_track_bytes,
+        bits_per_pixel=8 * (writer.num_bytes - writer.num_track_bytes) / num_pixels,
         kbit_per_second=8e-3 * writer.num_bytes / seconds if seconds else None,
         notices=list(reader.notices),
         incomplete=reader.decode_error,

@@ -5,8 +5,7 @@ from statistics import median
 from time import perf_counter
 from typing import Any, NamedTuple
 
-from vtok.files.goals import KINDS, goal_of
-from vtok.files.options import EncodeOptions
+from vtok.files.options import EncodeOptions, encode_options
 from vtok.files.passes import Look, Passes
 from vtok.files.steering import Steering
 from vtok.files.trials import Forecast, mean_ssim, psnr_yuv
@@ -27,8 +26,8 @@ class Estimate:
         source: The video that was read.
         quality: The quality of the file; with a goal that of most groups.
         num_frames: Number of frames of the file.
-        num_bytes: Bytes of the file. Those of header, sound and times in it are counted, those of codes estimated.
-        num_audio_bytes: Bytes of sound.
+        num_bytes: Bytes of the file. Those of header, packets and times in it are counted, those of codes estimated.
+        num_track_bytes: Bytes of sound and subtitles.
         kbit_per_second: Bitrate of the whole file; None for a single frame without a rate.
         psnr_yuv: PSNR-YUV over all frames, in dB.
         ssim_y: Mean SSIM of luma.
@@ -42,7 +41,7 @@ class Estimate:
     quality: float
     num_frames: int
     num_bytes: int
-    num_audio_bytes: int
+    num_track_bytes: int
     kbit_per_second: float | None
     psnr_yuv: float
     ssim_y: float
@@ -78,8 +77,7 @@ def estimate_file(
     Raises:
         VtokError: The source cannot be read, or a goal cannot be reached.
     """
-    goal = goal_of(**{kind: options.pop(kind, None) for kind in KINDS})
-    return estimate_with(EncodeOptions(goal=goal, **options), source, tokenizer=tokenizer, progress=progress)
+    return estimate_with(encode_options(**options), source, tokenizer=tokenizer, progress=progress)
 
 
 def estimate_with(
@@ -113,7 +111,7 @@ def estimate_with(
         quality=quality,
         num_frames=num_frames,
         num_bytes=num_bytes,
-        num_audio_bytes=look.num_audio_bytes,
+        num_track_bytes=look.num_track_bytes,
         kbit_per_second=8e-3 * num_bytes / look.seconds if look.seconds else None,
         psnr_yuv=psnr_yuv(costs, num_frames),
         ssim_y=mean_ssim(costs, num_frames),

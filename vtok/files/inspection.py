@@ -10,7 +10,7 @@ from vtok.errors import FormatError
 from vtok.model.registry import model_with_hash
 from vtok.system.paths import StrPath
 from vtok.system.sources import ByteSource
-from vtok.video.tracks import AudioTrack
+from vtok.video.tracks import AudioTrack, Track
 from vtok.video.values import printable
 
 
@@ -21,7 +21,7 @@ class FileInfo:
     Attributes:
         path: The file.
         num_bytes: Size of the file.
-        num_audio_bytes: Bytes of sound in the file.
+        num_track_bytes: Bytes of sound and subtitles in the file.
         num_motion_bytes: Bytes of motion in the file; None if that is not known.
         writer: Program and version that wrote the file.
         model_name: The model of the codes.
@@ -44,10 +44,11 @@ class FileInfo:
         codes_per_latent_frame: Number of codes in each latent frame, one byte each before entropy coding.
         duration_seconds: Time from the first frame's timestamp to the end of the last; None if one of them is damaged.
         kbit_per_second: 8e-3 x bytes / duration.
-        bits_per_pixel: 8 x bytes without sound / (width x height x frames); None without frames.
+        bits_per_pixel: 8 x bytes without sound and subtitles / (width x height x frames); None without frames.
         is_complete: Whether the file has its end.
         audio_tracks: For each audio track its `codec`, `sample_rate` in Hz, `channel_layout`, `bit_rate` (0 if the
             source did not declare it), `disposition` and `tags`.
+        subtitle_tracks: For each track of subtitles its `codec`, `disposition` and `tags`.
         chapters: For each chapter its `start_seconds` and `end_seconds` on the clock of the timestamps, and its `tags`.
         groups: For each group of frames its chunk's `sequence` number and `byte_offset`, `first_frame`, `num_frames`,
             and its `quality` (not if `quality` is None).
@@ -55,7 +56,7 @@ class FileInfo:
 
     path: str
     num_bytes: int
-    num_audio_bytes: int
+    num_track_bytes: int
     num_motion_bytes: int | None
     writer: str
     model_name: str
@@ -81,15 +82,17 @@ class FileInfo:
     bits_per_pixel: float | None
     is_complete: bool
     audio_tracks: list[dict[str, Any]]
+    subtitle_tracks: list[dict[str, Any]]
     chapters: list[dict[str, Any]]
     groups: list[dict[str, float]]
 
     def summary(self) -> str:
         """A few lines for people."""
         rate = f", {float(Fraction(self.average_rate)):.6g} frames/s" if self.average_rate else ""
+        kinds = " and ".join(["sound"] * bool(self.audio_tracks) + ["subtitles"] * bool(self.subtitle_tracks))
         lines = [
             f"{self.path}: {self.num_bytes} bytes"
-            + (f" with {self.num_audio_bytes} of sound" if self.num_audio_bytes else "")
+            + (f" with {self.num_track_bytes} of {kinds}" if self.num_track_bytes else "")
             + ("" if self.is_complete else ", cut off: its end is missing"),
             f"video     {self.width}x{self.height}, {self.num_frames} frames{rate}"
             + ("" if self.duration_seconds is None else f", {self.duration_seconds:.3f} s"),
@@ -108,7 +111,8 @@ class FileInfo:
             f"groups    {len(self.groups)}",
             f"writer    {self.writer}",
         ]
-        lines += [_track_line(track) for track in self.audio_tracks]
+        lines += [_audio_line(track) for track in self.audio_tracks]
+        lines += [f"subtitles {track['codec']}{_named(track)}" for track in self.subtitle_tracks]
         lines += [_chapter_line(chapter) for chapter in self.chapters]
         lines += [f"tag       {printable(key)}: {printable(value)}" for key, value in self.tags.items()]
         return "\n".join(lines)
@@ -129,7 +133,7 @@ def file_info(path: StrPath) -> FileInfo:
     with ByteSource(path).held() as held:
         index = FileIndex(held)
         header, num_frames = index.header, index.num_frames
-        num_bytes, num_audio_bytes = index.num_bytes, index.num_audio_bytes
+        num_bytes, num_track_bytes = index.num_bytes, index.num_track_bytes
         duration = num_motion_bytes = quality = None
         groups: list[dict[str, float]] = [location._asdict() for location in index.locations]
         with suppress(FormatError):
@@ -143,7 +147,7 @@ def file_info(path: StrPath) -> FileInfo:
     return FileInfo(
         path=str(path),
         num_bytes=num_bytes,
-        num_audio_bytes=num_audio_bytes,
+        num_track_bytes=num_track_bytes,
         num_motion_bytes=num_motion_bytes,
         writer=header.writer,
         model_name=header.model_name,
@@ -166,11 +170,12 @@ def file_info(path: StrPath) -> FileInfo:
         codes_per_latent_frame=header.codes_per_latent_frame,
         duration_seconds=duration,
         kbit_per_second=8e-3 * num_bytes / duration if duration else None,
-        bits_per_pixel=8 * (num_bytes - num_audio_bytes) / (header.width * header.height * num_frames)
+        bits_per_pixel=8 * (num_bytes - num_track_bytes) / (header.width * header.height * num_frames)
         if num_frames
         else None,
         is_complete=index.is_complete,
-        audio_tracks=[_track_json(track) for track in header.audio],
+        audio_tracks=[_audio_json(track) for track in header.audio],
+        subtitle_tracks=[_track_json(track) for track in header.subtitles],
         chapters=[
             {
                 "start_seconds": float(chapter.start * chapter.time_base),
@@ -183,22 +188,24 @@ def file_info(path: StrPath) -> FileInfo:
     )
 
 
-def _track_json(track: AudioTrack) -> dict[str, Any]:
-    return {
-        "codec": track.codec,
-        "sample_rate": track.sample_rate,
-        "channel_layout": track.channel_layout,
-        "bit_rate": track.bit_rate,
-        "disposition": list(track.disposition),
-        "tags": dict(track.tags),
-    }
+def _track_json(track: Track) -> dict[str, Any]:
+    return {"codec": track.codec, "disposition": list(track.disposition), "tags": dict(track.tags)}
 
 
-def _track_line(track: dict[str, Any]) -> str:
+def _audio_json(track: AudioTrack) -> dict[str, Any]:
+    names = ("sample_rate", "channel_layout", "bit_rate")
+    return _track_json(track) | {name: getattr(track, name) for name in names}
+
+
+def _audio_line(track: dict[str, Any]) -> str:
     rate = f", {track['bit_rate'] / 1000:.0f} kbit/s" if track["bit_rate"] else ""
+    return f"audio     {track['codec']}, {track['sample_rate']} Hz, {track['channel_layout']}{rate}{_named(track)}"
+
+
+def _named(track: dict[str, Any]) -> str:
+    """Language and title of a track, for people."""
     names = [track["tags"].get(key, "und") for key in ("language", "title")]
-    named = "".join(f", {printable(name)}" for name in names if name != "und")
-    return f"audio     {track['codec']}, {track['sample_rate']} Hz, {track['channel_layout']}{rate}{named}"
+    return "".join(f", {printable(name)}" for name in names if name != "und")
 
 
 def _chapter_line(chapter: dict[str, Any]) -> str:

@@ -4,10 +4,12 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 from vtok.codec.effort import Effort
-from vtok.files.goals import Goal
+from vtok.files.goals import KINDS, Goal, goal_of
 from vtok.model.registry import DEFAULT_MODEL
+from vtok.video.filters import Filters, filters_of
 from vtok.video.times import MAX_RATE, exact_seconds
 from vtok.video.values import require_real
 
@@ -20,6 +22,7 @@ class _PartOptions:
         start_seconds: Leave out frames that begin earlier than this after the first frame.
         end_seconds: Leave out frames that begin at this time after the first frame or later; None for the end.
         with_audio: Copy all audio tracks, as far as the target can hold them.
+        with_subtitles: Copy all tracks of subtitles, likewise.
         device: The device that the networks run on, one of `vtok.networks.arithmetic.DEVICES`.
         precision: The number format of the networks' products, one of `vtok.networks.arithmetic.PRECISIONS`.
     """
@@ -27,6 +30,7 @@ class _PartOptions:
     start_seconds: Fraction | float = 0
     end_seconds: Fraction | float | None = None
     with_audio: bool = True
+    with_subtitles: bool = True
     device: str = "auto"
     precision: str = "auto"
 
@@ -54,6 +58,7 @@ class EncodeOptions(_PartOptions):
         scene_cuts: End groups at scene cuts too.
         allow_hdr: Accept HDR video; its colours are cut to 8 bits without conversion.
         image_rate: Frames per second of a sequence of images; None for 25.
+        filters: What is done to the pictures first; None for nothing.
         verify: Decode the codes of each group before it is written, and check the written file on the disk.
 
     Raises:
@@ -68,6 +73,7 @@ class EncodeOptions(_PartOptions):
     scene_cuts: bool = True
     allow_hdr: bool = False
     image_rate: Fraction | None = None
+    filters: Filters | None = None
     verify: bool = False
 
     def __post_init__(self) -> None:
@@ -79,6 +85,13 @@ class EncodeOptions(_PartOptions):
         if self.image_rate is not None:
             expected = f"frames per second, above 0 and at most {MAX_RATE}, or None"
             require_real("image_rate", self.image_rate, expected, lambda x: 0 < x <= MAX_RATE)
+
+
+def encode_options(**arguments: Any) -> EncodeOptions:
+    """Return the options that arguments of `encode_file` make: those of a goal make one, and so do those of filters."""
+    goal = goal_of(**{kind: arguments.pop(kind, None) for kind in KINDS})
+    filters = filters_of(**{name: arguments.pop(name, None) for name in ("scale", "fps", "crop")})
+    return EncodeOptions(goal=goal, filters=filters, **arguments)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from vtok.codec.file_model import new_header
-from vtok.codec.sound_queue import SoundQueue
+from vtok.codec.packet_queue import PacketQueue
 from vtok.codec.source import SourceChunk, SourcePart
 from vtok.container.groups import VideoGroup
 from vtok.container.writer import ContainerWriter
@@ -29,8 +29,8 @@ class Look:
         num_frames: Number of frames of each group.
         begins: Timestamp of the first frame of each group, in units of the time base.
         seconds: Time that the frames play for.
-        num_audio_bytes: Bytes of sound.
-        num_body_bytes: Bytes of header, sound and groups, without the codes.
+        num_track_bytes: Bytes of sound and subtitles.
+        num_body_bytes: Bytes of header, packets and groups, without the codes.
         num_end_bytes: Bytes of what follows, without the copy of the header.
         num_copy_bytes: Bytes of that copy, by the number of bytes before it.
         notices: Conversions and omissions, one line each.
@@ -41,7 +41,7 @@ class Look:
     num_frames: list[int]
     begins: list[int]
     seconds: float
-    num_audio_bytes: int
+    num_track_bytes: int
     num_body_bytes: int
     num_end_bytes: int
     num_copy_bytes: Callable[[int], int]
@@ -72,7 +72,7 @@ class SourceGroup:
 
     Attributes:
         number: Its number in the video.
-        chunks: Its frames and sound.
+        chunks: Its frames and packets.
         around: The frames before and after it.
     """
 
@@ -111,18 +111,18 @@ class Passes:
         begins: list[int] = []
         pts: list[int] = []
         last = 0
-        with self.opened("look", with_sound=self._options.with_audio) as (reader, part, advance):
+        with self.opened("look", with_packets=True) as (reader, part, advance):
             writer = ContainerWriter(_Nowhere(), new_header(self._model, part.info, part.extras))
             for chunk in self._chunks(part):
                 pts += [frame.pts for frame in chunk.frames]
-                writer.write_audio(chunk.audio)
+                writer.write_packets(chunk.audio)
                 advance(len(chunk.frames))
                 if chunk.ends_group:
                     writer.write_group(_empty_group(pts, writer.totals.num_frames))
                     num_frames.append(len(pts))
                     begins.append(pts[0])
                     last, pts = pts[-1], []
-            writer.write_audio(part.rest_of_sound())
+            writer.write_packets(part.rest_of_packets())
             body = writer.num_bytes
             writer.finish(last_frame_ticks=part.last_frame_ticks)
             if not begins:
@@ -132,7 +132,7 @@ class Passes:
                 num_frames=num_frames,
                 begins=begins,
                 seconds=played_seconds(part.info, begins[0], last, part.last_frame_ticks),
-                num_audio_bytes=writer.num_audio_bytes,
+                num_track_bytes=writer.num_track_bytes,
                 num_body_bytes=body,
                 num_end_bytes=writer.num_bytes - body - writer.num_copy_bytes(body),
                 num_copy_bytes=writer.num_copy_bytes,
@@ -179,15 +179,22 @@ class Passes:
 
     @contextmanager
     def opened(
-        self, activity: str, *, with_sound: bool = False
+        self, activity: str, *, with_packets: bool = False
     ) -> Iterator[tuple[VideoReader, SourcePart, Callable[[int], None]]]:
         """Open the source for one more pass."""
         options = self._options
-        sound = SoundQueue() if with_sound else None
+        queue = PacketQueue() if with_packets else None
         with VideoReader(
-            self._path, name=self.name, allow_hdr=options.allow_hdr, image_rate=options.image_rate, sound=sound
+            self._path,
+            name=self.name,
+            allow_hdr=options.allow_hdr,
+            image_rate=options.image_rate,
+            filters=options.filters,
+            sink=queue,
+            with_audio=options.with_audio,
+            with_subtitles=options.with_subtitles,
         ) as reader:
-            part = SourcePart(reader, sound, options.start_seconds, options.end_seconds)
+            part = SourcePart(reader, queue, options.start_seconds, options.end_seconds)
             self.count += 1
             yield reader, part, self._progress(part.info, activity) if self._progress else _ignore
 

@@ -161,7 +161,7 @@ class _Video:
         self._reader: CompressedVideo | VideoReader
         if is_vtok(path):
             self._reader = video = stack.enter_context(CompressedVideo(path, tokenizer=tokenizer))
-            num_bytes = video.index.num_bytes - video.index.num_audio_bytes
+            num_bytes = video.index.num_bytes - video.index.num_track_bytes
             duration = float(video.index.duration)
         else:
             self._reader = reader = stack.enter_context(VideoReader(path))

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from fractions import Fraction
 from statistics import fmean
 from time import perf_counter
 
@@ -18,6 +19,7 @@ from vtok.media.reader import VideoReader
 from vtok.model.tokenizer import VideoTokenizer
 from vtok.system.paths import is_vtok
 from vtok.system.sources import refuse_pipe
+from vtok.video.filters import filters_of
 from vtok.video.frame import Frame, Progress, VideoInfo
 from vtok.video.times import played_seconds
 
@@ -61,7 +63,7 @@ class FileStats:
         height: Rows of pixels.
         num_frames: Number of frames compared.
         duration_seconds: Time from the first timestamp to the end of the last frame.
-        num_bytes: Size of the compressed file; of a `.vtok` file without its sound.
+        num_bytes: Size of the compressed file; of a `.vtok` file without its sound and subtitles.
         kbit_per_second: 8e-3 x bytes / duration; None if the duration is not known.
         bits_per_pixel: 8 x bytes / (width x height x frames).
         compression_ratio: Size of the raw 8-bit 4:2:0 video over that of the compressed file.
@@ -113,6 +115,9 @@ def file_stats(
     reference: str | os.PathLike[str],
     compressed: str | os.PathLike[str],
     *,
+    scale: str | None = None,
+    fps: Fraction | float | str | None = None,
+    crop: str | None = None,
     tokenizer: VideoTokenizer | None = None,
     with_vmaf: bool = False,
     progress: Progress | None = None,
@@ -122,6 +127,9 @@ def file_stats(
     Args:
         reference: The source video.
         compressed: A `.vtok` file (by its suffix), which is decoded on the way, or a video.
+        scale: What was done to the source before it was compressed, and is done to it again; see `vtok.encode_file`.
+        fps: Likewise.
+        crop: Likewise.
         tokenizer: Default: the one in this package that the file names.
         with_vmaf: Also measure VMAF if there is a program for it; see `vtok.measure.vmaf`.
         progress: Called with the video's description; see `vtok.encode_file`.
@@ -133,7 +141,8 @@ def file_stats(
     for path in (reference, compressed):
         refuse_pipe(path)  # the sizes are needed
     with ExitStack() as stack:
-        source = stack.enter_context(VideoReader(reference))
+        filters = filters_of(scale=scale, fps=fps, crop=crop)
+        source = stack.enter_context(VideoReader(reference, filters=filters))
         video: CompressedVideo | VideoReader
         codes = CodeHistogram()
         if is_vtok(compressed):
@@ -145,6 +154,7 @@ def file_stats(
             video = stack.enter_context(VideoReader(compressed))
             frames = iter(video)
         info = source.info
+        _check_size(info, video.info, names=(str(reference), str(compressed)))
         timed = _Timed(frames)
         comparison = stack.enter_context(FrameComparison(info, with_vmaf=with_vmaf))
         advance = progress(info) if progress else None
@@ -154,7 +164,7 @@ def file_stats(
                 advance(1)
         quality, series = comparison.result()
         num_bytes = (
-            video.num_bytes if isinstance(video, VideoReader) else video.index.num_bytes - video.index.num_audio_bytes
+            video.num_bytes if isinstance(video, VideoReader) else video.index.num_bytes - video.index.num_track_bytes
         )
     seconds = played_seconds(info, comparison.pts[0], comparison.pts[-1], source.last_frame_ticks)
     header, costs = (video.header, video.costs) if isinstance(video, CompressedVideo) else (None, None)
@@ -270,9 +280,21 @@ def pairs(source: Iterable[Frame], frames: Iterable[Frame], *, names: tuple[str,
             return
         if a is None or b is None:
             shorter, longer = names if a is None else names[::-1]
-            raise MediaError(f"{shorter}: has {num_frames} frames, {longer} has more: is it of the same video?")
+            raise MediaError(
+                f"{shorter}: has {num_frames} frames, {longer} has more: is it of the same video, all of it, "
+                "at the same rate?"
+            )
         num_frames += 1
         yield a, b
+
+
+def _check_size(info: VideoInfo, other: VideoInfo, *, names: tuple[str, str]) -> None:
+    size, other_size = (f"{video.width}x{video.height}" for video in (info, other))
+    if size != other_size:
+        raise MediaError(
+            f"{names[1]}: is {other_size}, {names[0]} is {size}: compare with what was compressed, by the same "
+            "scale=... and crop=..."
+        )
 
 
 def _raw_frame_bytes(info: VideoInfo) -> int:

@@ -86,6 +86,8 @@ class Clock:
     def _find_stretch(self, packet: "Packet[Any]") -> int:
         """The number of the stretch that a packet belongs to."""
         index = packet.stream.index
+        if packet.stream.type == "subtitle":  # too rare, and too often out of order, to tell of a clock
+            return self._tracks[self._video].stretch if self._video in self._tracks else 0
         track = self._tracks.setdefault(index, _Track())
         if packet.dts is None:
             return track.stretch

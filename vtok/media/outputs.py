@@ -15,7 +15,7 @@ from vtok.media.writer import SUFFIXES, VideoWriter
 from vtok.system.atomic import open_atomically
 from vtok.system.standard_streams import STANDARD, copy_to_standard_output, is_standard, standard_output
 from vtok.video.frame import Frame, VideoInfo
-from vtok.video.tracks import AudioPacket, Extras
+from vtok.video.tracks import Extras, TrackPacket
 
 FORMATS = {suffix[1:]: suffix for suffix in (*SUFFIXES, ".gif", ".y4m", ".png", ".jpg")} | {"raw": ".yuv"}
 """Names of formats for standard output, with their suffixes."""
@@ -32,11 +32,11 @@ class FrameWriter(Protocol):
 
 
 @runtime_checkable
-class SoundWriter(FrameWriter, Protocol):
-    """The interface of writers that hold sound too."""
+class PacketWriter(FrameWriter, Protocol):
+    """The interface of writers that hold sound and subtitles too."""
 
-    def write_audio(self, packet: AudioPacket) -> None:
-        """Write a packet of one of the audio tracks, after the first frame."""
+    def write_packet(self, packet: TrackPacket) -> None:
+        """Write a packet of one of the tracks, after the first frame."""
 
 
 @contextmanager
@@ -60,7 +60,7 @@ def open_output(
         output_format: One of `FORMATS`, for standard output.
         overwrite: Replace what exists. Images are checked at once; of other outputs, the caller has checked that there
             is none, and here none is replaced that comes into being meanwhile.
-        extras: Tags, chapters and audio tracks of a video; other outputs cannot hold them.
+        extras: Tags, chapters, and tracks of sound and subtitles of a video; other outputs cannot hold them.
 
     Raises:
         ConfigError: Suffix, format, codec and options do not fit together, or the output exists.

@@ -1,4 +1,4 @@
-"""Passes frames and sound on to a program that plays videos, as they come: Matroska with raw frames, in a pipe."""
+"""Passes frames and packets on to a program that plays videos, as they come: Matroska with raw frames, in a pipe."""
 
 import subprocess
 import tempfile
@@ -13,12 +13,12 @@ from av.container import OutputContainer
 from av.video.stream import VideoStream
 
 from vtok.errors import ConfigError, MediaError
-from vtok.media.audio_writer import AudioWriter
 from vtok.media.pixels import frame_from_planes
+from vtok.media.track_writer import BESIDE_SUBTITLES, TrackWriter
 from vtok.media.writer import describe_frames
 from vtok.video.frame import Frame, VideoInfo
 from vtok.video.times import DEFAULT_RATE
-from vtok.video.tracks import AudioPacket, Extras
+from vtok.video.tracks import Extras, TrackPacket
 
 MISSING = (
     "no player found: ffplay or mpv is needed. Install FFmpeg, which has ffplay (ffmpeg.org, or the package ffmpeg of "
@@ -54,12 +54,12 @@ def player_command(title: str, info: VideoInfo) -> list[str]:
 
 
 class PlayerWriter:
-    """Writes frames and sound to the standard input of a player; `VideoWriter` explains the methods and attributes.
+    """Writes frames and packets to the standard input of a player; `VideoWriter` explains the methods and attributes.
 
     Args:
         pipe: The standard input of the player.
         info: Size, times and colours of the frames.
-        extras: The audio tracks.
+        extras: The tracks of sound and subtitles.
 
     Raises:
         PlayerClosedError: By the methods: the player does not read any more.
@@ -71,14 +71,14 @@ class PlayerWriter:
         self._info = info
         self._shift: int | None = None
         self._pipe = _Pipe(pipe)
-        container = av.open(self._pipe, "w", format="matroska")
+        container = av.open(self._pipe, "w", format="matroska", options=BESIDE_SUBTITLES if extras.subtitles else {})
         assert isinstance(container, OutputContainer)
         self._container = container
         stream = container.add_stream("rawvideo", rate=info.average_rate or DEFAULT_RATE, time_base=info.time_base)
         assert isinstance(stream, VideoStream)
         describe_frames(stream, info, "yuv420p")
         self._stream = stream
-        self._audio = AudioWriter(container, ".mkv", extras.audio, self.notices)  # the first frame begins the file
+        self._tracks = TrackWriter(container, ".mkv", extras.tracks, self.notices)  # the first frame begins the file
 
     def write(self, frame: Frame) -> None:
         """Pass a frame on; this waits while the player has enough."""
@@ -89,10 +89,10 @@ class PlayerWriter:
         with self._watched():
             self._container.mux(self._stream.encode(picture))
 
-    def write_audio(self, packet: AudioPacket) -> None:
-        """Pass a packet of sound on."""
+    def write_packet(self, packet: TrackPacket) -> None:
+        """Pass a packet on."""
         with self._watched():
-            self._audio.write(packet, (self._shift or 0) * self._info.time_base)
+            self._tracks.write(packet, (self._shift or 0) * self._info.time_base)
 
     def finish(self) -> None:
         """Pass on what is left."""
@@ -102,7 +102,7 @@ class PlayerWriter:
 
     def close(self) -> None:
         """Drop what the player no longer reads."""
-        self._audio.close()
+        self._tracks.close()
         with suppress(OSError, av.error.FFmpegError):
             self._container.close()
 
@@ -137,7 +137,7 @@ def play(title: str, info: VideoInfo, extras: Extras, write: Callable[[PlayerWri
     Args:
         title: Title of the window.
         info: Size, times and colours of the frames.
-        extras: The audio tracks.
+        extras: The tracks of sound and subtitles.
         write: Called with the writer; it is stopped by PlayerClosedError when the player is closed.
 
     Returns:

@@ -16,18 +16,20 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
 from vtok.errors import MediaError
-from vtok.media.audio_reader import AudioReader, PacketSink
 from vtok.media.changes import Changes
 from vtok.media.clock import Clock
 from vtok.media.damage import decode_packet, missing_end, missing_seconds, undecodable
+from vtok.media.filters import FrameFilter
 from vtok.media.images import IMAGE_NAMES, ImageSequence
 from vtok.media.pixels import converted_colors, planes_420
 from vtok.media.rotation import Turn
-from vtok.media.streams import is_encrypted, pick_video, sound_of, tracks_left
+from vtok.media.streams import is_encrypted, pick_video, sound_of, subtitles_of, tracks_left
 from vtok.media.tags import chapters_of, fitting_tags, tags_of
 from vtok.media.timeline import DecodingTimes, Timeline, begun_evenly
+from vtok.media.track_reader import PacketSink, TrackReader
 from vtok.media.unread import unread_part
 from vtok.system.closing import Closing
+from vtok.video.filters import Filters
 from vtok.video.frame import UNSPECIFIED, Frame, VideoInfo, guessed_matrix
 from vtok.video.times import DEFAULT_RATE, MAX_RATE
 from vtok.video.tracks import Extras
@@ -51,9 +53,9 @@ class VideoReader(Closing):
     Attributes:
         path: The file.
         name: Name of the file in messages.
-        info: Content of the file's header, for upright pictures.
-        audio: Packets of the audio tracks that came before the frames read so far.
-        extras: Other content of the file: tags, audio tracks, chapters.
+        info: Content of the file's header, for upright and filtered pictures.
+        tracks: Passes on the packets of the other tracks that come before the frames read so far.
+        extras: Other content of the file: tags, tracks of sound and subtitles, chapters.
 
     Args:
         path: A local file, or the pattern of a sequence of images such as `frames/%04d.png`. It is never a URL, and
@@ -61,7 +63,10 @@ class VideoReader(Closing):
         name: Name of the file in messages; default: `path`.
         image_rate: Frames per second of a sequence of images; default: 25.
         allow_hdr: Also read PQ and HLG video; its values are cut to 8 bits and otherwise unchanged.
-        sound: Receives the packets of audio tracks as they are met; None leaves them out.
+        filters: Crops, scales and changes the rate of upright 8-bit pictures; see `vtok.video.filters`.
+        sink: Receives the packets of audio tracks and of subtitles as they are met; None leaves them out.
+        with_audio: Whether it receives those of audio tracks.
+        with_subtitles: Whether it receives those of subtitles.
 
     Raises:
         MediaError: The file cannot be read as a video; or, while iterating, a frame's size differs from the first's.
@@ -74,7 +79,10 @@ class VideoReader(Closing):
         name: str | os.PathLike[str] | None = None,
         image_rate: Fraction | None = None,
         allow_hdr: bool = False,
-        sound: PacketSink | None = None,
+        filters: Filters | None = None,
+        sink: PacketSink | None = None,
+        with_audio: bool = True,
+        with_subtitles: bool = True,
     ) -> None:
         self.path = Path(path)
         self.name = str(name or path)
@@ -101,15 +109,17 @@ class VideoReader(Closing):
         try:
             self._stream = pick_video(self._container, self.name)
             time_base = self._stream.time_base or 1 / DEFAULT_RATE
-            sound_streams = sound_of(self._container, self._stream)
-            self.audio = AudioReader(sound_streams, sound, self._notices, time_base)
-            if left := tracks_left(self._container.streams, [self._stream, *sound_streams]):
+            sound, subtitles = sound_of(self._container, self._stream), subtitles_of(self._container, self._stream)
+            wanted = [*(sound if with_audio else ()), *(subtitles if with_subtitles else ())]
+            self.tracks = TrackReader(wanted, sink, self._notices, time_base)
+            if left := tracks_left(self._container.streams, [self._stream, *sound, *subtitles]):
                 self._notices["tracks"] = left
             tags, chapters = (
                 tags_of(self._container.metadata, self._notices),
                 chapters_of(self._container, self._notices),
             )
-            self.extras = fitting_tags(Extras(tags=tags, audio=self.audio.tracks, chapters=chapters), self._notices)
+            extras = Extras(tags=tags, audio=self.tracks.audio, subtitles=self.tracks.subtitles, chapters=chapters)
+            self.extras = fitting_tags(extras, self._notices)
             decoded = self._decode()
             # Decoded now, because only a frame tells the pixel format and the colours reliably.
             first = next(decoded, None)
@@ -119,19 +129,33 @@ class VideoReader(Closing):
             self._turn = self._pick_turn(first)
             self._changes = Changes(self.name, self._notices, allow_hdr=allow_hdr)
             self._changes.check(first, self._stream.codec_context.sample_aspect_ratio, 0)
-            self.info = self._describe(first)
+            self._source = self._describe(first)
+            self._filter = FrameFilter(filters, self._source, self.name) if filters else None
+            if filters and filters.fps and self._is_still:
+                raise MediaError(f"{self.name}: is one image, and only a video can be given another rate (fps)")
+            self.info = self._filter.info if self._filter else self._source
         except BaseException:
             self.close()
             raise
         self._frames = chain([first], decoded)
         if not self._container.format.flags & _NO_TIMESTAMPS:
-            self._frames = begun_evenly(self._frames, self.info, self._notices)
-        self._timeline = Timeline(self.info, self._notices, self._container.format.name)
+            self._frames = begun_evenly(self._frames, self._source, self._notices)
+        self._begin()
 
     def __iter__(self) -> Iterator[Frame]:
+        return self._filtered
+
+    def _begin(self) -> None:
+        """Read frames from here on."""
+        self._timeline = Timeline(self._source, self._notices, self._container.format.name)
+        self._filtered = self._upright()
+        if self._filter:
+            self._filtered = self._filter(self._filtered, lambda: self._source_ticks)
+
+    def _upright(self) -> Iterator[Frame]:
         while (picture := next(self._frames, None)) is not None:
             self._changes.check(picture, self._stream.codec_context.sample_aspect_ratio, self._num_frames)
-            planes = planes_420(picture, self._reformatter, self.info.color_range)
+            planes = planes_420(picture, self._reformatter, self._source.color_range)
             if self._turn != Turn():
                 planes = self._turn(planes[0]), self._turn(planes[1]), self._turn(planes[2])
             frame = Frame(*planes, pts=self._timeline.place(picture.pts))
@@ -149,12 +173,12 @@ class VideoReader(Closing):
             MediaError: The file cannot seek.
         """
         try:
-            self._container.seek(pts, stream=self._stream)
+            self._container.seek(self._filter.source_pts(pts) if self._filter else pts, stream=self._stream)
         except av.error.FFmpegError as error:
             raise MediaError(f"{self.name}: {_cause(error)}") from error
         self._decoding_times.restart()
         self._frames = self._decode()
-        self._timeline = Timeline(self.info, self._notices, self._container.format.name)
+        self._begin()
 
     def close(self) -> None:
         """Close the file; iteration ends here."""
@@ -175,6 +199,11 @@ class VideoReader(Closing):
     @property
     def last_frame_ticks(self) -> int:
         """Duration of the last frame in units of the time base, 0 if unknown; final after the last frame."""
+        return self._filter.last_frame_ticks(self._source_ticks) if self._filter else self._source_ticks
+
+    @property
+    def _source_ticks(self) -> int:
+        """Duration of the last frame of the file."""
         if self._last is None:
             return 0
         stream, pts = self._stream, self._last.pts
@@ -287,8 +316,14 @@ class VideoReader(Closing):
         elif last_is_cut:
             self._cut_short = "the last frame is incomplete"
         elif "matroska" in format_name and self._num_frames:
-            end = self._end_pts * self.info.time_base
-            self._cut_short = missing_seconds(self._stream.metadata.get("DURATION"), end, self.info.average_rate)
+            end = self._end_pts * self._source.time_base
+            self._cut_short = missing_seconds(self._stream.metadata.get("DURATION"), end, self._source.average_rate)
+
+    @property
+    def _is_still(self) -> bool:
+        """Whether the file is a single image."""
+        name = self._container.format.name
+        return self._images is None and (name == "image2" or name.endswith("_pipe"))
 
     @property
     def _place(self) -> str:
@@ -307,7 +342,7 @@ class VideoReader(Closing):
         try:
             clock = Clock(self._container.format.name, self._stream.index, self._notices)
             for packet in clock.joined(self._demuxed()):
-                if self.audio.takes(packet):
+                if self.tracks.takes(packet):
                     continue
                 if is_encrypted(self._stream, packet):
                     raise MediaError(f"{self.name}: is encrypted, and vtok has no key")
@@ -320,7 +355,7 @@ class VideoReader(Closing):
         """Yield the packets of the tracks that are read, then an empty one for each."""
         # PyAV fails in the end, after the empty packets of these tracks, if others have appeared since it was opened.
         with suppress(IndexError):
-            yield from self._container.demux(self._stream, *self.audio.streams)
+            yield from self._container.demux(self._stream, *self.tracks.streams)
 
 
 def _check_file(path: Path, name: str) -> None:

@@ -8,6 +8,7 @@ from av.codec.context import Flags
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Discard, Disposition, Stream
+from av.subtitles.stream import SubtitleStream
 from av.video.stream import VideoStream
 
 from vtok.errors import MediaError
@@ -44,6 +45,13 @@ def sound_of(container: InputContainer, video: VideoStream) -> list[AudioStream]
     best = container.streams.best
     chosen = best("audio", related=video)
     return [sound for sound in container.streams.audio if best("audio", related=sound) is chosen]
+
+
+def subtitles_of(container: InputContainer, video: VideoStream) -> list[SubtitleStream]:
+    """The tracks of subtitles, likewise."""
+    best = container.streams.best
+    chosen = best("subtitle", related=video)
+    return [text for text in container.streams.subtitles if best("subtitle", related=text) is chosen]
 
 
 def is_encrypted(stream: VideoStream, packet: "Packet[Any]") -> bool:

@@ -4,10 +4,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
-from av.container import InputContainer
+import av
+from av.container import InputContainer, OutputContainer
 
-from vtok.video.tracks import AudioTrack, Chapter, Extras
+from vtok.video.chapters import Chapter
+from vtok.video.tracks import Extras, Track
 from vtok.video.values import printable
 
 # Tags that describe the container, not the film, and would be wrong in another container.
@@ -45,7 +48,7 @@ def chapters_of(container: InputContainer, notices: dict[str, str]) -> tuple[Cha
 
 def fitting_tags(extras: Extras, notices: dict[str, str]) -> Extras:
     """Drop the largest tags, if all of them together are too large for a header."""
-    holders: tuple[Extras | AudioTrack | Chapter, ...] = (extras, *extras.audio, *extras.chapters)
+    holders: tuple[Extras | Track | Chapter, ...] = (extras, *extras.tracks, *extras.chapters)
     kept = [dict(holder.tags) for holder in holders]
     sizes = {(n, key): len(json.dumps([key, tags[key]])) for n, tags in enumerate(kept) for key in tags}
     total, dropped = sum(sizes.values()), []
@@ -64,5 +67,31 @@ def fitting_tags(extras: Extras, notices: dict[str, str]) -> Extras:
     return Extras(
         tags=next(tags),
         audio=tuple(replace(track, tags=next(tags)) for track in extras.audio),
+        subtitles=tuple(replace(track, tags=next(tags)) for track in extras.subtitles),
         chapters=tuple(replace(chapter, tags=next(tags)) for chapter in extras.chapters),
     )
+
+
+def describe(container: OutputContainer, extras: Extras) -> None:
+    """Give a file that is being written its tags and chapters. Chapters are cut at time zero."""
+    container.metadata.update(extras.tags)
+    container.set_chapters(
+        [
+            {
+                "id": number,
+                "start": max(0, chapter.start),
+                "end": chapter.end,
+                "time_base": chapter.time_base,
+                "metadata": dict(chapter.tags),
+            }
+            for number, chapter in enumerate(extras.chapters, 1)
+            if max(0, chapter.start) <= chapter.end
+        ]
+    )
+
+
+def lost_tags(path: Path, tags: Mapping[str, str]) -> list[str]:
+    """The tags that a written file lacks. Only its muxer knows what a container holds, so the file is read again."""
+    with av.open(f"file:{path}", metadata_errors="replace") as container:
+        kept = {(key.lower(), value) for key, value in container.metadata.items()}
+    return [key for key, value in tags.items() if (key.lower(), value) not in kept]

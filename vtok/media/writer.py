@@ -17,13 +17,14 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from vtok.errors import ConfigError, MediaError
-from vtok.media.audio_writer import AudioWriter, describe, lost_tags
 from vtok.media.mp4_times import DecodingTimes
 from vtok.media.pixels import frame_from_planes
+from vtok.media.tags import describe, lost_tags
+from vtok.media.track_writer import BESIDE_SUBTITLES, TrackWriter
 from vtok.system.atomic import atomic_write
 from vtok.video.frame import Frame, VideoInfo
 from vtok.video.times import DEFAULT_RATE
-from vtok.video.tracks import AudioPacket, Extras
+from vtok.video.tracks import Extras, TrackPacket
 from vtok.video.values import printable
 
 CODECS: dict[str, dict[str, str]] = {
@@ -82,7 +83,7 @@ class VideoWriter:
         info: Size, time base, rate, aspect ratio and colours to write.
         codec: One of `CODECS` that the container takes; default: libx264, or libvpx-vp9 in WebM.
         options: FFmpeg options of the encoder, which override those in `CODECS`.
-        extras: Tags, chapters and audio tracks; the packets of the tracks go to `write_audio`.
+        extras: Tags, chapters, and tracks of sound and subtitles, whose packets go to `write_packet`.
         overwrite: Replace a file that is there in the end; see `atomic_write`.
 
     Raises:
@@ -137,8 +138,9 @@ class VideoWriter:
                 self._stream.codec_context.open()
                 if unused := self._stream.codec_context.options:
                     raise ValueError(f"no option {', '.join(unused)}")
-                self._audio = AudioWriter(self._container, self.path.suffix.lower(), self._extras.audio, self.notices)
-                stack.callback(self._audio.close)
+                suffix = self.path.suffix.lower()
+                self._tracks = TrackWriter(self._container, suffix, self._extras.tracks, self.notices)
+                stack.callback(self._tracks.close)
                 describe(self._container, self._extras)
                 self._container.start_encoding()
             self._stack = stack.pop_all()
@@ -198,14 +200,15 @@ class VideoWriter:
             raise MediaError(f"{self.path}: {shown}, which {suffix} cannot hold; .mkv can")
         self.notices.append(f"{shown}, which some players misread in {suffix}; .mkv has no such limit")
 
-    def write_audio(self, packet: AudioPacket) -> None:
-        """Write a packet of one of the audio tracks, after the first frame.
+    def write_packet(self, packet: TrackPacket) -> None:
+        """Write a packet of one of the tracks, after the first frame.
 
         Raises:
             MediaError: The disk fails.
         """
-        with self._errors(f"writing sound failed at frame {self._num_frames} (with_audio=False leaves it out)"):
-            self._audio.write(packet, self._shift * self.info.time_base)
+        kind, option = self._extras.tracks[packet.track].kind, self._extras.tracks[packet.track].option
+        with self._errors(f"writing {kind} failed at frame {self._num_frames} ({option}=False leaves it out)"):
+            self._tracks.write(packet, self._shift * self.info.time_base)
 
     def _mux(self, packets: "Iterable[Packet[VideoStream]]") -> None:
         """Write packets with their durations, which not all encoders pass on."""
@@ -216,14 +219,15 @@ class VideoWriter:
 
     def _container_options(self) -> dict[str, str]:
         """Make MP4 and MOV keep times and colours. By default they round the start and drop partly known colours."""
+        options = dict(BESIDE_SUBTITLES) if self._extras.subtitles else {}
         if self.path.suffix.lower() not in (".mp4", ".mov"):
-            return {}
+            return options
         ticks = self.info.time_base.denominator
         movie_ticks = ticks * -(-_SECONDS_FIELD_MIN // ticks)
-        exact_for_audio = math.lcm(movie_ticks, *(track.sample_rate for track in self._extras.audio))
-        if exact_for_audio <= _MAX_TICKS:
-            movie_ticks = exact_for_audio
-        options = {"video_track_timescale": str(ticks), "movie_timescale": str(movie_ticks)}
+        exact_for_tracks = math.lcm(movie_ticks, *(track.rate for track in self._extras.tracks))
+        if exact_for_tracks <= _MAX_TICKS:
+            movie_ticks = exact_for_tracks
+        options |= {"video_track_timescale": str(ticks), "movie_timescale": str(movie_ticks)}
         info = self.info
         if (info.color_range, info.color_matrix, info.color_primaries, info.color_transfer) != (0, 2, 2, 2):
             options["movflags"] = "write_colr"
@@ -260,15 +264,15 @@ class VideoWriter:
             rate = self.info.average_rate or DEFAULT_RATE
             ticks = self.last_frame_ticks or max(1, round(1 / rate / self.info.time_base))
             self._encode(self._waiting, ticks)
-            hint = " (with_audio=False leaves the sound out)" if self._extras.audio else ""
+            ways = dict.fromkeys(f"{track.option}=False leaves the {track.kind} out" for track in self._extras.tracks)
+            hint = f" ({', '.join(ways)})" if ways else ""
             with self._errors(f"its end cannot be written{hint}"):
                 self._mux(self._stream.encode(None))
                 if self._decoding_times is not None:
                     for packet in self._decoding_times.finish(self._waiting.pts + self._shift + ticks):
                         self._container.mux(packet)
                 self._container.close()
-                if self._audio.refused:
-                    self.notices.append(self._audio.refused)
+                self.notices += self._tracks.refused
                 if lost := lost_tags(self._temporary, self._extras.tags):
                     hint = "" if self.path.suffix.lower() == ".mkv" else "; .mkv can"
                     self.notices.append(f"tags that {self.path.suffix} cannot hold: {printable(', '.join(lost))}{hint}")

@@ -4,11 +4,15 @@ import reprlib
 from collections.abc import Callable, Mapping
 from fractions import Fraction
 from numbers import Real
-from typing import Any
+from typing import Any, TypeVar
 
 from vtok.errors import ConfigError
 
+_Item = TypeVar("_Item")
+
 MAX_TERM = (1 << 31) - 1  # for a term of a fraction, as in FFmpeg
+MIN_TIME, MAX_TIME = -(1 << 63), (1 << 63) - 1  # for timestamps
+MAX_SIDE = 16384  # for a side of a frame, in pixels
 
 
 def require_fraction(name: str, value: object) -> None:
@@ -57,3 +61,19 @@ def require_tags(tags: object) -> None:
             text.encode()
         except UnicodeEncodeError:  # half of a surrogate pair can be neither stored nor printed
             raise ConfigError(f"tags contain {reprlib.repr(text)}, which is not valid Unicode") from None
+
+
+def described(name: str, values: object, make: Callable[[Mapping[str, Any]], _Item]) -> tuple[_Item, ...]:
+    """What the objects of a list in the header describe, each made by `make`.
+
+    Raises:
+        ConfigError: There is no such list, or `make` lacks a key or refuses a value.
+    """
+    if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
+        raise ConfigError(f"{name} is {reprlib.repr(values)}: must be a list of objects")
+    try:
+        return tuple(make(value) for value in values)
+    except KeyError as error:
+        raise ConfigError(f"{name} lacks {error.args[0]}") from None
+    except ConfigError as error:
+        raise ConfigError(f"{name}: {error}") from None

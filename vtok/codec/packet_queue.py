@@ -1,26 +1,26 @@
-"""A queue for the sound of a source that is written into a `.vtok` file."""
+"""A queue for the packets of sound and subtitles of a source that is written into a `.vtok` file."""
 
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
-from vtok.container.audio import AudioChunk, AudioChunks
+from vtok.container.packets import PacketChunk, PacketChunks
 from vtok.video.times import Span
-from vtok.video.tracks import AudioPacket, AudioTrack
+from vtok.video.tracks import Track, TrackPacket
 
 
-class SoundQueue:
+class PacketQueue:
     """Takes packets from a reader and returns them as chunks when they are due; a `PacketSink`."""
 
     def __init__(self) -> None:
-        self._tracks: Sequence[AudioTrack] = ()
-        self._chunks: AudioChunks | None = None
+        self._tracks: Sequence[Track] = ()
+        self._chunks: PacketChunks | None = None
         self._span, self._shift = Span(), Fraction(0)
 
-    def start(self, tracks: Sequence[AudioTrack], time_base: Fraction) -> None:
+    def start(self, tracks: Sequence[Track], time_base: Fraction) -> None:
         """Set the tracks of the packets, and the time base of the pictures."""
-        self._tracks, self._chunks = tracks, AudioChunks(tracks, time_base)
+        self._tracks, self._chunks = tracks, PacketChunks(tracks, time_base)
 
-    def push(self, packet: AudioPacket) -> None:
+    def push(self, packet: TrackPacket) -> None:
         """Append a packet, unless it begins outside the span that is kept.
 
         Raises:
@@ -34,7 +34,7 @@ class SoundQueue:
         early = list(self.take())
         self._span, self._shift = span, shift
         for payload in early:
-            for packet in AudioChunk.from_bytes(payload, len(self._tracks)).packets:
+            for packet in PacketChunk.from_bytes(payload, len(self._tracks)).packets:
                 self.push(packet)
 
     @property

@@ -1,4 +1,4 @@
-"""Audio packets, tracks and chapters as bytes: all comes back, and the second reader agrees whatever is wrong."""
+"""Packets, tracks and chapters as bytes: all comes back, and the second reader agrees whatever is wrong."""
 
 import dataclasses
 import io
@@ -15,14 +15,15 @@ from hypothesis import strategies as st
 from support import independent_reader
 from support.containers import GROUPS, HEADER, header_as_theirs, joined, packets_as_ours, split
 from vtok.container import chunks
-from vtok.container.audio import CHUNK_BYTES, HEAD_BYTES, AudioChunk, AudioChunks, AudioHead
-from vtok.container.audio_index import bytes_around, locate_audio, read_packets
+from vtok.container.packet_index import bytes_around, locate_packets, read_packets
+from vtok.container.packets import CHUNK_BYTES, HEAD_BYTES, PacketChunk, PacketChunks, PacketHead
 from vtok.container.reader import ContainerReader, VideoGroup
 from vtok.container.survey import survey
 from vtok.container.writer import ContainerWriter
 from vtok.errors import ChecksumError, ConfigError, FormatError
+from vtok.video.chapters import Chapter, shifted_chapters
 from vtok.video.times import Span
-from vtok.video.tracks import AudioPacket, AudioTrack, Chapter, shifted_chapters
+from vtok.video.tracks import AudioTrack, SubtitleTrack, TrackPacket
 
 TRACKS = (
     AudioTrack(
@@ -42,21 +43,30 @@ CHAPTERS = (
     Chapter(start=-500, end=1500, time_base=Fraction(1, 1000), tags={"title": "Eins"}),
     Chapter(start=1500, end=4000, time_base=Fraction(1, 1000)),
 )
-SOUNDING = dataclasses.replace(HEADER, audio=TRACKS, chapters=CHAPTERS)
+SUBTITLES = (
+    SubtitleTrack(codec="subrip", time_base=Fraction(1, 1000), disposition=("forced",), tags={"language": "deu"}),
+    SubtitleTrack(codec="ass", time_base=Fraction(1, 100), extradata=b"[Script Info]\n"),
+)
+SOUNDING = dataclasses.replace(HEADER, audio=TRACKS, subtitles=SUBTITLES, chapters=CHAPTERS)
 
 
 def packets_of(count, *, track=0, first_pts=-1024, seed=0):
     rng = random.Random(seed)
     return [
-        AudioPacket(track, first_pts + 1024 * i, first_pts + 1024 * i, 1024, rng.randbytes(rng.randrange(1, 40)))
+        TrackPacket(track, first_pts + 1024 * i, first_pts + 1024 * i, 1024, rng.randbytes(rng.randrange(1, 40)))
         for i in range(count)
     ]
 
 
 PACKETS = [
     packets_of(5),
-    [AudioPacket(1, 7, 7, 20, b"x"), *packets_of(3, first_pts=4096, seed=1)],
-    [AudioPacket(1, 27, 20, 0, b"", False, True, (("skip_samples", bytes(10)), ("new", b""))), *packets_of(2, seed=2)],
+    [
+        TrackPacket(1, 7, 7, 20, b"x"),
+        TrackPacket(3, 5, 5, 200, b"0,0,,a"),
+        TrackPacket(2, 9, 9, 9, b"b"),
+        *packets_of(3, first_pts=4096, seed=1),
+    ],
+    [TrackPacket(1, 27, 20, 0, b"", False, True, (("skip_samples", bytes(10)), ("new", b""))), *packets_of(2, seed=2)],
 ]
 
 
@@ -64,7 +74,7 @@ ALL_PACKETS = list(chain.from_iterable(PACKETS))
 
 
 def payloads_of(packets, header=SOUNDING):
-    waiting = AudioChunks(header.audio, header.time_base)
+    waiting = PacketChunks(header.tracks, header.time_base)
     for packet in packets:
         waiting.push(packet)
     return list(waiting.take())
@@ -74,7 +84,7 @@ def written(packets=PACKETS, header=SOUNDING):
     file = io.BytesIO()
     writer = ContainerWriter(file, header)
     for group, before in zip(GROUPS, packets, strict=True):
-        writer.write_audio(payloads_of(before, header))
+        writer.write_packets(payloads_of(before, header))
         writer.write_group(group)
     writer.finish()
     return file.getvalue()
@@ -90,7 +100,7 @@ def read(data):
     try:
         for item in ContainerReader(io.BytesIO(data)).items():
             groups += [item] if isinstance(item, VideoGroup) else []
-            packets += item.packets if isinstance(item, AudioChunk) else []
+            packets += item.packets if isinstance(item, PacketChunk) else []
     except FormatError as error:
         return groups, packets, error
     return groups, packets, None
@@ -110,25 +120,25 @@ def test_everything_comes_back_and_the_second_reader_agrees():
     assert packets_as_ours(parsed.packets) == ALL_PACKETS
     assert parsed.header == header_as_theirs(SOUNDING)
     found = survey(io.BytesIO(FILE))
-    assert (found.faults, len(found.audio)) == ([], 3)
+    assert (found.faults, len(found.packets)) == ([], 3)
 
 
 def test_a_packet_that_follows_takes_little():
     (payload,) = payloads_of(packets_of(100))
     assert len(payload) < HEAD_BYTES + sum(len(packet.data) + 3 for packet in packets_of(100)) + 10
-    head = AudioHead.from_bytes(payload)
+    head = PacketHead.from_bytes(payload)
     assert head == (-1920, (99 * 1024 * 90000) // 48000, 100)
 
 
 def test_the_example_of_the_specification():
-    (payload,) = payloads_of([AudioPacket(0, -1024, -1024, 1024, b"ab"), AudioPacket(0, 0, 0, 1024, b"abc")])
+    (payload,) = payloads_of([TrackPacket(0, -1024, -1024, 1024, b"ab"), TrackPacket(0, 0, 0, 1024, b"abc")])
     assert payload[24:] == bytes.fromhex("00 01 FF 0F 00 80 08 02") + b"ab" + bytes.fromhex("00 09 03") + b"abc"
 
 
 int64 = st.integers(-(2**63), 2**63 - 1)
 any_packets = st.lists(
     st.builds(
-        AudioPacket,
+        TrackPacket,
         st.integers(0, 1),
         int64,
         int64,
@@ -150,27 +160,27 @@ def test_any_packets_come_back(packets):
 
 
 def test_chunks_are_of_bounded_size_and_wait_on_the_disk():
-    packets = [AudioPacket(0, 1000 * i, 1000 * i, 1000, bytes([i]) * 60_000) for i in range(60)]
-    waiting = AudioChunks(TRACKS, HEADER.time_base)
+    packets = [TrackPacket(0, 1000 * i, 1000 * i, 1000, bytes([i]) * 60_000) for i in range(60)]
+    waiting = PacketChunks(TRACKS, HEADER.time_base)
     for packet in packets:
         waiting.push(packet)
         assert len(waiting._records) <= CHUNK_BYTES
     assert waiting.is_due
     assert waiting._full._rolled  # 3.6 MB are not held in memory
     payloads = list(waiting.take())
-    assert [len(AudioChunk.from_bytes(payload, 1).packets) for payload in payloads] == [4] * 15
-    assert [p for payload in payloads for p in AudioChunk.from_bytes(payload, 1).packets] == packets
+    assert [len(PacketChunk.from_bytes(payload, 1).packets) for payload in payloads] == [4] * 15
+    assert [p for payload in payloads for p in PacketChunk.from_bytes(payload, 1).packets] == packets
     assert (waiting.is_due, list(waiting.take())) == (False, [])
-    large = AudioPacket(0, 0, 0, 1, bytes(CHUNK_BYTES + 1))
-    for packet in (packets[0], large, packets[1], *[AudioPacket(0, 0, 0, 0, b"")] * 20_000):
+    large = TrackPacket(0, 0, 0, 1, bytes(CHUNK_BYTES + 1))
+    for packet in (packets[0], large, packets[1], *[TrackPacket(0, 0, 0, 0, b"")] * 20_000):
         waiting.push(packet)
-    assert [len(AudioChunk.from_bytes(payload, 1).packets) for payload in waiting.take()] == [1, 1, 16384, 3617]
+    assert [len(PacketChunk.from_bytes(payload, 1).packets) for payload in waiting.take()] == [1, 1, 16384, 3617]
     for packet, message in [
-        (AudioPacket(0, 2**63, 0, 1, b""), "64 bits"),
-        (AudioPacket(0, 2**63 - 1, 0, 1, b""), "64 bits"),
-        (AudioPacket(0, 0, 0, -1, b""), "64 bits"),
-        (AudioPacket(0, 0, 0, 1, bytes(chunks.MAX_CHUNK_BYTES)), "of at most"),
-        (AudioPacket(0, 0, 0, 1, b"", side_data=(("a", b""),) * 17), "of at most"),
+        (TrackPacket(0, 2**63, 0, 1, b""), "64 bits"),
+        (TrackPacket(0, 2**63 - 1, 0, 1, b""), "64 bits"),
+        (TrackPacket(0, 0, 0, -1, b""), "64 bits"),
+        (TrackPacket(0, 0, 0, 1, bytes(chunks.MAX_CHUNK_BYTES)), "of at most"),
+        (TrackPacket(0, 0, 0, 1, b"", side_data=(("a", b""),) * 17), "of at most"),
     ]:
         with pytest.raises(ConfigError, match=message):
             waiting.push(packet)
@@ -186,24 +196,26 @@ def test_damage_costs_the_packets_of_one_chunk():
         (fault,) = found.faults
         kept = [packets for i, packets in enumerate(PACKETS) if i != number]
         file = io.BytesIO(data)
-        assert list(read_packets(file, found.header, found.audio, Span())) == list(chain.from_iterable(kept))
-        assert fault.message.startswith(f"apkt chunk {1 + 2 * number} at byte offset {offset} is damaged: sound from ")
+        assert list(read_packets(file, found.header, found.packets, Span())) == list(chain.from_iterable(kept))
+        assert fault.message.startswith(
+            f"apkt chunk {1 + 2 * number} at byte offset {offset} is damaged: sound and subtitles from "
+        )
         groups, _, error = read(data)
         assert (groups, str(error)) == (GROUPS[:number], fault.message)
-        with pytest.raises(ChecksumError, match="is lost"):
-            list(read_packets(file, SOUNDING, locate_audio(file, BODY, range(len(data))), Span()))
+        with pytest.raises(ChecksumError, match="are lost"):
+            list(read_packets(file, SOUNDING, locate_packets(file, BODY, range(len(data))), Span()))
 
 
 def test_only_what_is_needed_has_to_be_sound():
     groups = ContainerReader(io.BytesIO(FILE)).read_index().locations
     around = bytes_around(groups, range(groups[1].first_frame, groups[1].end_frame))
-    expected = list(locate_audio(io.BytesIO(FILE), BODY, around))
+    expected = list(locate_packets(io.BytesIO(FILE), BODY, around))
     assert [location.chunk.byte_offset in around for location in expected] == [False, True, True]
     for offset in range(BODY, len(FILE)):
         data = bytearray(FILE)
         data[offset] ^= 1
         try:
-            found = list(locate_audio(io.BytesIO(data), BODY, around))
+            found = list(locate_packets(io.BytesIO(data), BODY, around))
         except ChecksumError:
             assert around.start - 24 <= offset < around.stop + 24
             continue
@@ -214,12 +226,12 @@ def test_only_what_is_needed_has_to_be_sound():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda payload: payload[:20], "description of the sound"),
-        (lambda payload: with_count(payload, 6), "6 audio packets declared: there are others"),
-        (lambda payload: with_count(payload, 4), "4 audio packets declared: there are others"),
-        (lambda payload: with_count(payload, 16385), "16385 audio packets declared: the limit is 16384"),
+        (lambda payload: payload[:20], "description of its packets"),
+        (lambda payload: with_count(payload, 6), "6 packets declared: there are others"),
+        (lambda payload: with_count(payload, 4), "4 packets declared: there are others"),
+        (lambda payload: with_count(payload, 16385), "16385 packets declared: the limit is 16384"),
         (lambda payload: payload + b"\x02\x00", "has no end"),
-        (lambda payload: payload + b"\x05\x09\x00", "audio packet of track 5"),
+        (lambda payload: payload + b"\x05\x09\x00", "packet of track 5"),
         (lambda payload: payload + b"\x00\x19\x00", "flags 0x19"),
         (lambda payload: payload + b"\x00\x09\x09abc", "9 bytes declared where 3 are left"),
         (lambda payload: payload + b"\x00\x0d\x00\x00", "0 pieces of side data"),
@@ -278,6 +290,11 @@ def test_both_readers_agree_on_whatever_is_wrong():
             for name, value in [("start", 2**63), ("end", 1.5), ("time_base", 1), ("tags", [])]
         ),
         ("audio", [TRACKS[0].to_json()] * 257),
+        ("subtitles", 5), ("subtitles", [{}]), ("subtitles", [SUBTITLES[0].to_json()] * 257),
+        *(
+            ("subtitles", [SUBTITLES[0].to_json() | {name: value}])
+            for name, value in [("codec", "../x"), ("extradata", "?"), ("time_base", [1, 0]), ("tags", {"a": 1})]
+        ),
     ],
 )  # fmt: skip
 def test_bad_descriptions_are_refused(key, value):

@@ -1,4 +1,4 @@
-"""Packets of audio tracks as bytes: the payload of an apkt chunk.
+"""Packets of sound and subtitles as bytes: the payload of an apkt chunk.
 
     payload   when the first packet begins i64 and the last one ends i64, packets u32, CRC-32 of these 20 bytes u32
               packets, one after the other, to the end of the payload
@@ -21,7 +21,8 @@ from typing import NamedTuple, TypeAlias
 from vtok.container.chunks import CRC_BYTES, MAX_CHUNK_BYTES, with_crc, without_crc
 from vtok.container.varints import read_varint, unzigzag, varint, zigzag
 from vtok.errors import ChecksumError, ConfigError, FormatError, LimitError
-from vtok.video.tracks import MAX_TIME, MIN_TIME, AudioPacket, AudioTrack
+from vtok.video.tracks import Track, TrackPacket, kinds_of
+from vtok.video.values import MAX_TIME, MIN_TIME
 
 CHUNK_BYTES = 256 << 10
 """A chunk is closed before a packet that would make it longer than this."""
@@ -36,7 +37,7 @@ HEAD_BYTES = _FIELDS.size + CRC_BYTES
 _Expected: TypeAlias = dict[int, tuple[int, int]]
 
 
-class AudioHead(NamedTuple):
+class PacketHead(NamedTuple):
     """The fixed part of the payload. Its own CRC allows readers to find a time, and to report damage, from it alone.
 
     Times are in units of the header's time base: `begin` is rounded down, `end` up.
@@ -47,26 +48,27 @@ class AudioHead(NamedTuple):
     num_packets: int
 
     @classmethod
-    def from_bytes(cls, payload: bytes) -> "AudioHead":
+    def from_bytes(cls, payload: bytes) -> "PacketHead":
         """The fixed part at the beginning of `payload`, or FormatError."""
         body = without_crc(payload[:HEAD_BYTES])
         if len(payload) < HEAD_BYTES or body is None:
-            raise ChecksumError("the description of the sound is damaged")
+            raise ChecksumError("the description of its packets is damaged")
         return cls(*_FIELDS.unpack(body))
 
-    def place(self, time_base: Fraction) -> str:
-        """The time of the sound in words, for messages."""
-        return f"sound from {float(self.begin * time_base):.3f} s to {float(self.end * time_base):.3f} s"
+    def loss(self, tracks: Sequence[Track], time_base: Fraction) -> str:
+        """What is missing without the packets, in words, for messages."""
+        kinds, begin, end = kinds_of(tracks), float(self.begin * time_base), float(self.end * time_base)
+        return f"{kinds} from {begin:.3f} s to {end:.3f} s {'is' if kinds == 'sound' else 'are'} lost"
 
 
 @dataclass(frozen=True, slots=True)
-class AudioChunk:
+class PacketChunk:
     """Packets that are stored together in a file, in the order of the source."""
 
-    packets: list[AudioPacket]
+    packets: list[TrackPacket]
 
     @classmethod
-    def from_bytes(cls, payload: bytes, num_tracks: int) -> "AudioChunk":
+    def from_bytes(cls, payload: bytes, num_tracks: int) -> "PacketChunk":
         """The packets in the payload of an apkt chunk.
 
         Raises:
@@ -74,23 +76,23 @@ class AudioChunk:
             FormatError: A number has no end or is out of range, a length does not fit the payload, or there are more or
                 fewer packets than declared.
         """
-        head = AudioHead.from_bytes(payload)
+        head = PacketHead.from_bytes(payload)
         if head.num_packets > MAX_PACKETS:
-            raise LimitError(f"{head.num_packets} audio packets declared: the limit is {MAX_PACKETS}")
+            raise LimitError(f"{head.num_packets} packets declared: the limit is {MAX_PACKETS}")
         position = HEAD_BYTES
-        packets: list[AudioPacket] = []
+        packets: list[TrackPacket] = []
         expected: _Expected = {}
         while position < len(payload) and len(packets) <= head.num_packets:
             packet, position = _read_packet(payload, position, expected)
             if packet.track >= num_tracks:
-                raise FormatError(f"audio packet of track {packet.track}: the header has {num_tracks}")
+                raise FormatError(f"packet of track {packet.track}: the header has {num_tracks}")
             packets.append(packet)
         if len(packets) != head.num_packets:
-            raise FormatError(f"{head.num_packets} audio packets declared: there are others")
+            raise FormatError(f"{head.num_packets} packets declared: there are others")
         return cls(packets)
 
 
-class AudioChunks:
+class PacketChunks:
     """Collects packets into chunks.
 
     The packets wait, whole chunks of them on the disk, until the writer of the file reaches their place. So memory does
@@ -101,7 +103,7 @@ class AudioChunks:
         time_base: Time base of the header.
     """
 
-    def __init__(self, tracks: Sequence[AudioTrack], time_base: Fraction) -> None:
+    def __init__(self, tracks: Sequence[Track], time_base: Fraction) -> None:
         self._tracks, self._time_base = tracks, time_base
         self._full = tempfile.SpooledTemporaryFile(max_size=4 * CHUNK_BYTES)  # noqa: SIM115 (lives as long as this)
         weakref.finalize(self, self._full.close)
@@ -115,7 +117,7 @@ class AudioChunks:
         """Whether a whole chunk is waiting."""
         return bool(self._sizes)
 
-    def push(self, packet: AudioPacket) -> None:
+    def push(self, packet: TrackPacket) -> None:
         """Append a packet.
 
         Raises:
@@ -154,11 +156,11 @@ class AudioChunks:
         self._records, self._num_packets, self._expected = bytearray(), 0, {}
 
 
-def _packed(packet: AudioPacket, expected: _Expected) -> bytes:
+def _packed(packet: TrackPacket, expected: _Expected) -> bytes:
     """A packet as bytes; updates `expected`."""
     times = packet.pts, packet.dts, packet.pts + packet.duration
     if min(times) < MIN_TIME or max(times) > MAX_TIME or packet.duration < 0:
-        raise ConfigError(f"audio packet at {packet.pts} for {packet.duration}: times must fit signed 64 bits")
+        raise ConfigError(f"packet at {packet.pts} for {packet.duration}: times must fit signed 64 bits")
     next_pts, duration = expected.get(packet.track, (0, 0))
     follows = (packet.pts, packet.dts, packet.duration) == (next_pts, next_pts, duration)
     flags = _KEY * packet.is_key + _CORRUPT * packet.is_corrupt + _SIDE_DATA * bool(packet.side_data)
@@ -173,19 +175,19 @@ def _packed(packet: AudioPacket, expected: _Expected) -> bytes:
             data += varint(len(part)) + part
     data += packet.data
     if len(packet.side_data) > _MAX_SIDE_DATA:
-        raise ConfigError(f"audio packet with {len(packet.side_data)} pieces of side data, of at most {_MAX_SIDE_DATA}")
+        raise ConfigError(f"packet with {len(packet.side_data)} pieces of side data, of at most {_MAX_SIDE_DATA}")
     if len(data) > MAX_PACKET_BYTES:
-        raise ConfigError(f"audio packet of {len(data)} bytes, of at most {MAX_PACKET_BYTES}")
+        raise ConfigError(f"packet of {len(data)} bytes, of at most {MAX_PACKET_BYTES}")
     expected[packet.track] = packet.pts + packet.duration, packet.duration
     return bytes(data)
 
 
-def _read_packet(payload: bytes, position: int, expected: _Expected) -> tuple[AudioPacket, int]:
+def _read_packet(payload: bytes, position: int, expected: _Expected) -> tuple[TrackPacket, int]:
     """The packet at `position`, and the position after it; updates `expected`."""
     track, position = read_varint(payload, position)
     flags, position = read_varint(payload, position)
     if flags & ~(_KEY | _CORRUPT | _SIDE_DATA | _FOLLOWS):
-        raise FormatError(f"audio packet with flags {flags:#x}, which are unknown")
+        raise FormatError(f"packet with flags {flags:#x}, which are unknown")
     pts, duration = expected.get(track, (0, 0))
     dts = pts
     if not flags & _FOLLOWS:
@@ -195,22 +197,22 @@ def _read_packet(payload: bytes, position: int, expected: _Expected) -> tuple[Au
         pts += unzigzag(change)
         dts = pts + unzigzag(delay)
     if min(pts, dts) < MIN_TIME or max(pts + duration, dts) > MAX_TIME:
-        raise FormatError("audio packet: a time exceeds 64 bits")
+        raise FormatError("packet: a time exceeds 64 bits")
     size, position = read_varint(payload, position)
     side_data = []
     if flags & _SIDE_DATA:
         count, position = read_varint(payload, position)
         if not 1 <= count <= _MAX_SIDE_DATA:
-            raise FormatError(f"audio packet with {count} pieces of side data: must be 1 to {_MAX_SIDE_DATA}")
+            raise FormatError(f"packet with {count} pieces of side data: must be 1 to {_MAX_SIDE_DATA}")
         for _ in range(count):
             kind, position = _read_bytes(payload, *read_varint(payload, position))
             value, position = _read_bytes(payload, *read_varint(payload, position))
             if not kind.isascii():
-                raise FormatError("audio packet: the kind of a piece of side data is not ASCII")
+                raise FormatError("packet: the kind of a piece of side data is not ASCII")
             side_data.append((kind.decode(), value))
     data, position = _read_bytes(payload, size, position)
     expected[track] = pts + duration, duration
-    packet = AudioPacket(track, pts, dts, duration, data, bool(flags & _KEY), bool(flags & _CORRUPT), tuple(side_data))
+    packet = TrackPacket(track, pts, dts, duration, data, bool(flags & _KEY), bool(flags & _CORRUPT), tuple(side_data))
     return packet, position
 
 
@@ -218,5 +220,5 @@ def _read_bytes(payload: bytes, size: int, position: int) -> tuple[bytes, int]:
     """The `size` bytes at `position`, and the position after them."""
     end = position + size
     if end > len(payload):
-        raise FormatError(f"audio packet: {size} bytes declared where {len(payload) - position} are left")
+        raise FormatError(f"packet: {size} bytes declared where {len(payload) - position} are left")
     return payload[position:end], end

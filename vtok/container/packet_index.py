@@ -1,4 +1,4 @@
-"""Find the audio packets of a stretch of time in a `.vtok` file, by a walk from chunk header to chunk header."""
+"""Find the packets of a stretch of time in a `.vtok` file, by a walk from chunk header to chunk header."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
@@ -6,31 +6,31 @@ from fractions import Fraction
 from typing import BinaryIO, NamedTuple
 
 from vtok.container import chunks
-from vtok.container.audio import HEAD_BYTES, AudioHead
 from vtok.container.chunks import CHUNK_HEAD_BYTES, ChunkHead, ChunkReader, find_next_chunk, parse_head
 from vtok.container.header import FileHeader
-from vtok.container.reader import GroupLocation, read_audio_chunk
+from vtok.container.packets import HEAD_BYTES, PacketHead
+from vtok.container.reader import GroupLocation, read_packet_chunk
 from vtok.errors import ChecksumError, FormatError
 from vtok.video.times import Span
-from vtok.video.tracks import AudioPacket
+from vtok.video.tracks import TrackPacket
 
 
-class AudioLocation(NamedTuple):
-    """A chunk of audio packets: the header of the chunk, and the fixed part of its payload."""
+class PacketLocation(NamedTuple):
+    """A chunk of packets: the header of the chunk, and the fixed part of its payload."""
 
     chunk: ChunkHead
-    head: AudioHead
+    head: PacketHead
 
 
 def read_packets(
-    file: BinaryIO, header: FileHeader, locations: Iterable[AudioLocation], span: Span
-) -> Iterator[AudioPacket]:
+    file: BinaryIO, header: FileHeader, locations: Iterable[PacketLocation], span: Span
+) -> Iterator[TrackPacket]:
     """Yield the packets that begin in `span`, in the order of the file.
 
     Args:
         file: A `.vtok` file that can seek.
         header: The file's header.
-        locations: The file's chunks of audio packets, or those worth reading.
+        locations: The file's chunks of packets, or those worth reading.
         span: The stretch of time.
 
     Raises:
@@ -42,14 +42,14 @@ def read_packets(
         file.seek(chunk.byte_offset + CHUNK_HEAD_BYTES)
         payload, is_intact = ChunkReader(file).read_payload(chunk)
         if not is_intact:
-            raise ChecksumError(f"{chunk.place} is damaged: {head.place(header.time_base)} is lost")
-        for packet in read_audio_chunk(chunk, payload, header).packets:
-            if span.has(packet.seconds(header.audio)):
+            raise ChecksumError(f"{chunk.place} is damaged: {head.loss(header.tracks, header.time_base)}")
+        for packet in read_packet_chunk(chunk, payload, header).packets:
+            if span.has(packet.seconds(header.tracks)):
                 yield packet
 
 
-def locate_audio(file: BinaryIO, body_offset: int, needed: range) -> Iterator[AudioLocation]:
-    """Yield the chunks of audio packets of a file, found on demand by a walk from chunk to chunk.
+def locate_packets(file: BinaryIO, body_offset: int, needed: range) -> Iterator[PacketLocation]:
+    """Yield the chunks of packets of a file, found on demand by a walk from chunk to chunk.
 
     Args:
         file: A file that can seek; its position may change between two results.
@@ -71,10 +71,10 @@ def locate_audio(file: BinaryIO, body_offset: int, needed: range) -> Iterator[Au
             head = find_next_chunk(file, byte_offset + 1)
         if head is None or head.end_offset > size:
             return  # the reader of the groups reports that the file was cut off
-        if head.kind == chunks.AUDIO and head.is_known:
+        if head.kind == chunks.PACKETS and head.is_known:
             file.seek(head.byte_offset + CHUNK_HEAD_BYTES)
             try:
-                yield AudioLocation(head, AudioHead.from_bytes(file.read(min(head.length, HEAD_BYTES))))
+                yield PacketLocation(head, PacketHead.from_bytes(file.read(min(head.length, HEAD_BYTES))))
             except FormatError:
                 if head.byte_offset in needed:
                     raise ChecksumError(f"{head.place} is damaged") from None
@@ -82,14 +82,14 @@ def locate_audio(file: BinaryIO, body_offset: int, needed: range) -> Iterator[Au
 
 
 def bytes_around(groups: Sequence[GroupLocation], frames: range) -> range:
-    """Byte offsets of the sound of some frames, which a proper writer puts beside the frames' groups."""
+    """Byte offsets of the packets of some frames, which a proper writer puts beside the frames' groups."""
     first = bisect_right(groups, frames.start, key=lambda group: group.first_frame) - 1
     behind = bisect_left(groups, frames.stop, key=lambda group: group.first_frame)
     begin = groups[first - 1].byte_offset + 1 if first > 0 else 0
     return range(begin, groups[behind].byte_offset if behind < len(groups) else 1 << 62)
 
 
-def _may_begin_in(span: Span, head: AudioHead, time_base: Fraction) -> bool:
+def _may_begin_in(span: Span, head: PacketHead, time_base: Fraction) -> bool:
     """Whether a packet of a chunk may begin in `span`."""
     is_before = span.begin is not None and head.end * time_base < span.begin
     return not is_before and (span.end is None or head.begin * time_base < span.end)
