@@ -102,7 +102,9 @@ def test_chunks_are_aligned_where_that_makes_them_cheaper():
     aligned, taken = choose_alignment(model, chunks, fields, quality.expand(3))
     assert taken.flatten(1).any(1).tolist() == [True, False, False]
     for i in range(3):
-        alone, own = choose_alignment(model, chunk, fields[i : i + 1], quality)
+        with torch.no_grad():  # in place, and back
+            own_chunk = Planes(*(plane.clone() for plane in chunk))
+            alone, own = choose_alignment(model, own_chunk, fields[i : i + 1], quality)
         assert torch.equal(own[0], taken[i])
         for a, b in zip(alone, aligned, strict=True):
-            torch.testing.assert_close(a[0], b[i])
+            torch.testing.assert_close(a[0], b[i], rtol=0, atol=2e-6)

@@ -83,7 +83,8 @@ def edges_section(
         name = f"images/model_card_motion_{number}.jpg"
         (docs / name).write_bytes(jpeg(image, MAX_PICTURE_BYTES // 2))
         rows += [(subject.title, quality, *_cells(of)) for quality, of in zip(qualities, edges, strict=True)]
-        pictures.append(f"![{subject.title}: source, and vtok at qualities {qualities}]({name})")
+        of_qualities = " and ".join(map(str, qualities))
+        pictures.append(f"![{subject.title}: source, and vtok at qualities {of_qualities}]({name})")
     head = ("clip", "quality", "edges where vectors differ, %", "change across them / beside them")
     return "\n\n".join([table(head, rows), *pictures])
 

@@ -97,8 +97,8 @@ SUBJECTS = (
         title="Gravel that pans",
         write=made(hard_clips.panning_texture),
         shown_quality=5,
-        remark="Motion is followed within eight frames only: the next eight pay for the texture anew, and what is not "
-        "paid for is smoothed away.",
+        remark="What the eight frames before show is expected, not copied: texture that moves by parts of a pixel is "
+        "paid for again, and what is not paid for is smoothed away.",
         moves=True,
     ),
     Subject(title="A hard cut", write=made(hard_clips.hard_cut)),

@@ -69,11 +69,10 @@ def encode_chunks(
     group = new_group()
     # The chunks of large frames that wait would take more memory than the time that is won is worth.
     is_large = info.width * info.height > _LARGE_FRAME
-    depth = 1 if is_large else DEPTH
     with (
-        ahead(chunks, depth=depth) as read,
+        nullcontext(chunks) if is_large else ahead(chunks, depth=DEPTH) as read,
         nullcontext(_searched(encoder, read)) if is_large else ahead(_searched(encoder, read), depth=1) as searched,
-        ahead(_coded(encoder, searched), depth=depth) as coded,
+        ahead(_coded(encoder, searched), depth=1 if is_large else DEPTH) as coded,
         num_threads(entropy_coding_threads()),
     ):
         for chunk, tokens in coded:

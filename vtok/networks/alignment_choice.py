@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from vtok.networks.latent_model import LatentModel
-from vtok.networks.motion import align, estimate_bits
+from vtok.networks.motion import align, estimate_bits, restore
 from vtok.networks.planes import Planes
 
 # A chunk is aligned where that makes it this much cheaper by estimate. What alignment loses in late channels is not in
@@ -15,6 +15,8 @@ LOW, HIGH = 5.0, 7.0
 
 def choose_alignment(model: LatentModel, chunks: Planes, fields: Tensor, quality: Tensor) -> tuple[Planes, Tensor]:
     """Align those chunks that this makes cheaper, by estimated cost.
+
+    A single chunk is overwritten if there are no gradients.
 
     Args:
         model: The model that will code the chunks.
@@ -27,15 +29,18 @@ def choose_alignment(model: LatentModel, chunks: Planes, fields: Tensor, quality
     """
     if not fields.any():
         return chunks, fields
+    # Large chunks take hundreds of megabytes: one alone is aligned in place, and that is undone if it does not pay.
+    is_single = len(quality) == 1 and not torch.is_grad_enabled()
     with torch.no_grad():
-        aligned = align(chunks, fields)
-        cost, aligned_cost = (model.estimate_cost(x, quality).sum((1, 2)) for x in (chunks, aligned))
+        cost = model.estimate_cost(chunks, quality).sum((1, 2))
+        aligned = align(chunks, fields, overwrite=is_single)
+        aligned_cost = model.estimate_cost(aligned, quality).sum((1, 2))
         aligned_cost = aligned_cost + model.lagrangian(quality) * estimate_bits(fields)
         is_better = aligned_cost < _factor(quality) * cost
     if is_better.all():
         return aligned, fields
     if not is_better.any():
-        return chunks, torch.zeros_like(fields)
+        return restore(aligned, fields) if is_single else chunks, torch.zeros_like(fields)
 
     def chosen(yes: Tensor, no: Tensor) -> Tensor:
         return torch.where(is_better.view(-1, *[1] * (yes.dim() - 1)), yes, no)

@@ -42,15 +42,17 @@ def estimate_bits(fields: Tensor) -> Tensor:
     return 4 * torch.log2(1 + distance).sum((1, 2, 3))
 
 
-def align(planes: Planes, vectors: Tensor) -> Planes:
+def align(planes: Planes, vectors: Tensor, *, overwrite: bool = False) -> Planes:
     """Align chunks by their motion.
 
     Args:
         planes: Chunks of eight frames, luma `[b, 8, h, w]`.
         vectors: Fields of the alignment in quarters of a pixel, `[b, 7, 2, rows, columns]`, see
             `vtok.video.motion.ChunkMotion`.
+        overwrite: Whether `planes` may be overwritten; this needs less memory, without gradients.
     """
-    return _planes(_still(_analyse(frames, vectors)) for frames in _planes_of(planes, copy=_is_in_place()))
+    copy = _is_in_place() and not overwrite
+    return _planes(_still(_analyse(frames, vectors)) for frames in _planes_of(planes, copy=copy))
 
 
 def restore(planes: Planes, vectors: Tensor) -> Planes:
