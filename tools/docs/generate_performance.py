@@ -34,8 +34,8 @@ and 25.7 % of the processors' time of encoding 640x360 at qualities 1, 5, 7 and 
 time than today's, as measured on the Xeon.
 
 These figures are from before motion. With it, on an AMD EPYC with bfloat16, 128 frames of a street at
-640x360: 36 frames/s to encode and 51 to decode, 27 and 27 in float32 with AVX2 alone; peaks of 862 and 958 MB
-at 1280x720, of 3.3 and 3.6 GB at 3840x2160. They were taken by hand; `make bench` will measure them with the rest.
+640x360: 37 frames/s to encode and 48 to decode, 28 and 28 in float32 with AVX2 alone; peaks of 872 and 876 MB
+at 1280x720, of 2.7 and 2.6 GB at 3840x2160. They were taken by hand; `make bench` will measure them with the rest.
 
 ## Beside other codecs
 At 640x360, in this process, so without start-up. x264 and SVT-AV1 are those of PyAV; decoding is to memory.
@@ -89,6 +89,8 @@ part of the processors' time of all steps:
   free, and each came back as pages to be cleared. Decoding 600 frames from 17.5 to 15.6 s.
 * **Strips** of large frames: encoding 32 frames of 3840x2160 from 38.7 to 17.8 s and from 3.6 to 2.3 GB, decoding from
   46.7 to 30.5 s and from 4.5 to 2.9 GB, most of the time gained in the kernel.
+* **Large frames in place**: chunks are aligned and restored in place, and what is freed goes back to the kernel between
+  the steps. Encoding 24 frames of 3840x2160 from 3.4 to 2.7 GB, decoding from 3.7 to 2.6 GB.
 * **Entropy coding beside networks has one thread** (`vtok/system/threads.py`): threads that wait for the next small
   product spin. Encoding 600 frames from 11.6 to 10.7 s.
 * **Products of 8-bit integers** in the prior (`vtok/entropy/integer_products.py`), which are exact in any order.
