@@ -1,4 +1,4 @@
-"""Settings of the C library's memory: for the program, not for those who import the package."""
+"""The C library's memory. Settings of it are for the program, not for those who import the package."""
 
 import ctypes
 import sys
