@@ -17,6 +17,7 @@ from vtok.codec.source import SourceChunk
 from vtok.container.groups import VideoGroup
 from vtok.errors import MediaError
 from vtok.files.options import EncodeOptions
+from vtok.files.source import source_reader
 from vtok.media.reader import VideoReader
 from vtok.model.pretrained_model import PretrainedModel
 from vtok.networks.arithmetic import choose_arithmetic
@@ -88,7 +89,7 @@ def encode_range(
     for seeks in (True, False) if part.first_frame else (False,):
         with (
             suppress(_OtherFramesError),
-            VideoReader(source, allow_hdr=options.allow_hdr, filters=options.filters) as reader,
+            source_reader(source, options) as reader,
         ):
             items = encode_chunks(
                 _chunks(reader, part, seeks=seeks),

@@ -19,6 +19,7 @@ from vtok.codec.source import SourceChunk, SourcePart
 from vtok.container.groups import VideoGroup
 from vtok.files.encode import Advance, EncodeResult, Items, write_encoded
 from vtok.files.options import EncodeOptions
+from vtok.files.source import chunks_of
 from vtok.model.pretrained_model import PretrainedModel
 from vtok.system.paths import StrPath
 from vtok.system.pipeline import DEPTH, ahead
@@ -77,7 +78,7 @@ def encode_split(
     """
 
     def coded(part: SourcePart, advance: Advance) -> Items:
-        chunks = part.chunks(options.keyframe_seconds, scene_cuts=options.scene_cuts)
+        chunks = chunks_of(part, options)
         ranges = _ranges(chunks, split_seconds * float(part.info.average_rate or DEFAULT_RATE))
         pending: deque[_Pending] = deque()
         try:

@@ -31,8 +31,8 @@ from vtok.errors import VtokError, one_line
 from vtok.files.encode import EncodeResult
 from vtok.files.goals import Goal
 from vtok.files.options import EncodeOptions
+from vtok.files.source import source_reader
 from vtok.files.survey import Survey
-from vtok.media.reader import VideoReader
 from vtok.model.loading import shared_model
 from vtok.system.atomic import check_target
 
@@ -216,7 +216,7 @@ class _Batch:
         is_part = options.start_seconds or options.end_seconds is not None
         if is_part or options.goal is not None or not source.is_file():
             return False
-        with suppress(VtokError), VideoReader(source, image_rate=options.image_rate, allow_hdr=True) as reader:
+        with suppress(VtokError), source_reader(source, options) as reader:
             return is_long(reader.info, self._batch.split_seconds)
         return False  # the task will report the error
 

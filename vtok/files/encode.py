@@ -16,7 +16,6 @@ from typing import BinaryIO
 from vtok.codec.effort import Effort
 from vtok.codec.encoder import encode_chunks
 from vtok.codec.file_model import new_header
-from vtok.codec.packet_queue import PacketQueue
 from vtok.codec.source import SourcePart
 from vtok.container.groups import VideoGroup
 from vtok.container.verification import verify_file
@@ -24,6 +23,7 @@ from vtok.container.writer import ContainerWriter
 from vtok.errors import ChecksumError, ConfigError, MediaError
 from vtok.files.goals import GoalReport, goal_of
 from vtok.files.options import EncodeOptions
+from vtok.files.source import chunks_of, opened_part
 from vtok.files.steering import steered
 from vtok.files.survey import Survey
 from vtok.media.reader import VideoReader
@@ -202,7 +202,7 @@ def encode_with(
 
     def coded(part: SourcePart, advance: Advance) -> Items:
         items = encode_chunks(
-            part.chunks(options.keyframe_seconds, scene_cuts=options.scene_cuts),
+            chunks_of(part, options),
             model,
             part.info,
             quality=options.quality,
@@ -239,7 +239,7 @@ def _encode_for_goal(
 
         def coded(part: SourcePart, advance: Advance) -> Items:
             remaining, pts = iter(groups), []
-            for chunk in part.chunks(options.keyframe_seconds, scene_cuts=options.scene_cuts):
+            for chunk in chunks_of(part, options):
                 yield chunk.audio
                 pts += [frame.pts for frame in chunk.frames]
                 if chunk.ends_group:
@@ -285,22 +285,11 @@ def write_encoded(
         progress: Called with the video's description; returns the function to call with the number of frames done
             since its last call.
     """
-    queue = PacketQueue()
     with (
         local_file(source) as path,
-        VideoReader(
-            path,
-            name=source,
-            allow_hdr=options.allow_hdr,
-            image_rate=options.image_rate,
-            filters=options.filters,
-            sink=queue,
-            with_audio=options.with_audio,
-            with_subtitles=options.with_subtitles,
-        ) as reader,
+        opened_part(path, options, name=source) as (reader, part),
         _opened_target(target, overwrite=overwrite) as file,
     ):
-        part = SourcePart(reader, queue, options.start_seconds, options.end_seconds)
         header = new_header(model, part.info, part.extras)
         writer = ContainerWriter(file, header)
         first_pts = last_pts = None

@@ -5,12 +5,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from vtok.codec.file_model import new_header
-from vtok.codec.packet_queue import PacketQueue
 from vtok.codec.source import SourceChunk, SourcePart
 from vtok.container.groups import VideoGroup
 from vtok.container.writer import ContainerWriter
 from vtok.errors import MediaError
 from vtok.files.options import EncodeOptions
+from vtok.files.source import chunks_of, opened_part
 from vtok.files.trials import Around, Coder
 from vtok.media.reader import VideoReader
 from vtok.model.pretrained_model import PretrainedModel
@@ -113,7 +113,7 @@ class Passes:
         last = 0
         with self.opened("look", with_packets=True) as (reader, part, advance):
             writer = ContainerWriter(_Nowhere(), new_header(self._model, part.info, part.extras))
-            for chunk in self._chunks(part):
+            for chunk in chunks_of(part, self._options):
                 pts += [frame.pts for frame in chunk.frames]
                 writer.write_packets(chunk.audio)
                 advance(len(chunk.frames))
@@ -154,7 +154,7 @@ class Passes:
             number = 0
             before: Frame | None = None
             ended: SourceGroup | None = None  # waits for the frame after it
-            for chunk in self._chunks(part):
+            for chunk in chunks_of(part, self._options):
                 if ended is not None:
                     yield replace(ended, around=(ended.around[0], chunk.frames[0])), part.info, advance
                     ended = None
@@ -174,27 +174,12 @@ class Passes:
         arithmetic = choose_arithmetic(options.device, options.precision)
         return Coder(self._model, info, arithmetic, options.effort, options.verify, sees, vmaf_program)
 
-    def _chunks(self, part: SourcePart) -> Iterator[SourceChunk]:
-        return part.chunks(self._options.keyframe_seconds, scene_cuts=self._options.scene_cuts)
-
     @contextmanager
     def opened(
         self, activity: str, *, with_packets: bool = False
     ) -> Iterator[tuple[VideoReader, SourcePart, Callable[[int], None]]]:
         """Open the source for one more pass."""
-        options = self._options
-        queue = PacketQueue() if with_packets else None
-        with VideoReader(
-            self._path,
-            name=self.name,
-            allow_hdr=options.allow_hdr,
-            image_rate=options.image_rate,
-            filters=options.filters,
-            sink=queue,
-            with_audio=options.with_audio,
-            with_subtitles=options.with_subtitles,
-        ) as reader:
-            part = SourcePart(reader, queue, options.start_seconds, options.end_seconds)
+        with opened_part(self._path, self._options, name=self.name, with_packets=with_packets) as (reader, part):
             self.count += 1
             yield reader, part, self._progress(part.info, activity) if self._progress else _ignore
 
