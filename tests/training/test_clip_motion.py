@@ -7,7 +7,8 @@ import torch
 
 from support.training_runs import events
 from vtok.networks.latent_model import LatentModel
-from vtok.training.clip_cache import build_clip_cache, find_videos, motion_shape
+from vtok.training.clip_cache import build_clip_cache, find_videos
+from vtok.training.clip_motion import motion_shape
 from vtok.training.config import load_config
 from vtok.training.loop import TrainingRun
 from vtok.training.motion import motion_at

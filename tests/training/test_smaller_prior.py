@@ -12,7 +12,7 @@ from support.models import new_tiny_tokenizer
 from vtok.errors import ConfigError
 from vtok.model.weights import load_weights, save_weights, split_tensors
 from vtok.networks.latent_model import LatentModel, LatentModelConfig
-from vtok.networks.prior import NUM_GATES
+from vtok.networks.prior_group import NUM_GATES
 
 
 @pytest.fixture

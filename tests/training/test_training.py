@@ -18,8 +18,8 @@ from vtok.model.tokenizer import VideoTokenizer
 from vtok.networks.objective import Objective
 from vtok.networks.planes import Planes
 from vtok.training import clip_cache
-from vtok.training.clip_cache import ClipCacheConfig, build_clip_cache, find_videos, unpack_i420
-from vtok.training.config import load_config
+from vtok.training.clip_cache import build_clip_cache, find_videos, unpack_i420
+from vtok.training.config import ClipCacheConfig, load_config
 from vtok.training.loop import TrainingRun
 from vtok.training.optimizers import Muon, orthogonalize
 

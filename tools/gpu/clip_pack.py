@@ -25,7 +25,9 @@ from av.video.reformatter import ColorRange
 
 from vtok.errors import ConfigError, MediaError, writing
 from vtok.system.atomic import write_atomically
-from vtok.training.clip_cache import MOTION, ClipCache, ClipCacheConfig, motion_shape
+from vtok.training.clip_cache import ClipCache
+from vtok.training.clip_motion import MOTION, motion_shape
+from vtok.training.config import ClipCacheConfig
 from vtok.video.frame import Plane
 
 SPLITS = ("train", "validation")

@@ -19,7 +19,8 @@ from vtok.errors import ConfigError
 from vtok.model.weights import load_weights, save_weights, split_tensors
 from vtok.networks.latent_model import LatentModel, LatentModelConfig
 from vtok.networks.layers import NearConv2d
-from vtok.networks.prior import GroupNetwork, Prior
+from vtok.networks.prior import Prior
+from vtok.networks.prior_group import GroupNetwork
 from vtok.training.config import load_config
 
 

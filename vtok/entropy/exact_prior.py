@@ -33,7 +33,7 @@ from vtok.entropy.prior_layers import COMPAND_STEPS, magnitude_weights, prior_la
 from vtok.entropy.tables import PriorTables, tables_to_tensors
 from vtok.errors import WeightsError
 from vtok.networks.latent_model import LatentModel
-from vtok.networks.prior import GroupNetwork
+from vtok.networks.prior_group import GroupNetwork
 
 
 class Layer(NamedTuple):

@@ -10,7 +10,8 @@ from vtok.entropy.exact_sums import Terms
 from vtok.entropy.motion_maps import MAP_STEPS
 from vtok.errors import WeightsError
 from vtok.networks.layers import NearConv2d
-from vtok.networks.prior import NUM_GATES, GroupNetwork, Prior
+from vtok.networks.prior import Prior
+from vtok.networks.prior_group import NUM_GATES, GroupNetwork
 
 COMPAND_STEPS = 16  # per unit of the companded code
 STEPS = 21  # per unit of an activation

@@ -5,78 +5,33 @@ is `clips.bin`, uint8 `[N, t, 3 * s * s / 2]` (each frame is its Y plane, then U
 what the clips were made from.
 """
 
-import hashlib
-import io
 import json
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from copy import copy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple
 
-import av
 import numpy as np
 import torch
-from av.container import InputContainer
-from av.video.frame import VideoFrame
-from av.video.reformatter import ColorRange, Interpolation
 from einops import rearrange
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import Progress
 from torch import Tensor
 
-from vtok.errors import ConfigError, MediaError, writing
+from vtok.errors import MediaError, writing
 from vtok.networks.planes import Planes
 from vtok.system.atomic import write_atomically
 from vtok.system.paths import VIDEO_SUFFIXES
+from vtok.training.clip_cutting import cut_video
+from vtok.training.clip_motion import FRAMES_PER_CHUNK, MOTION, search_clips
+from vtok.training.config import ClipCacheConfig
 from vtok.video.frame import Plane
-from vtok.video.motion import ANCHOR, BLOCK, NUM_FIELDS, motion_size
-
-MOTION = "motion.npy"  # beside the clips: int8 [N, lagrangians, t / 8, 8, 2, rows, columns]
-FRAMES_PER_CHUNK = 8
-SHORTEST_TAIL = 8  # frames; a shorter rest of a video is left out
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClipCacheConfig:
-    """Settings for cutting videos into clips.
-
-    Attributes:
-        num_frames: Frames per clip.
-        size: Height and width of a clip in pixels; even.
-        max_windows_per_video: Maximum number of windows of `num_frames` frames, evenly spread over the video, so that
-            one long video of a still camera does not outweigh the rest.
-        scales_per_window: Number of times that each window is scaled down, by a factor drawn from `[1, max_downscale]`.
-        crops_per_scale: Number of crops drawn from each scaled window.
-        max_downscale: Largest factor of scaling down, which hides the artefacts of the source's codec and gives finer
-            detail.
-        seed: Seed of all draws. The same videos and configuration give the same cache.
-        motion_lagrangians: The motion of each clip is searched with each of these (see `vtok.motion.search`).
-    """
-
-    num_frames: int = 48
-    size: int = 112
-    max_windows_per_video: int = 16
-    scales_per_window: int = 2
-    crops_per_scale: int = 4
-    max_downscale: float = 3.0
-    seed: int = 0
-    motion_lagrangians: tuple[float, ...] = (50.0, 300.0)
-
-    def __post_init__(self) -> None:
-        if not self.motion_lagrangians:
-            raise ConfigError("motion_lagrangians is empty; expected at least one")
-
-    @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> Self:
-        """The configuration that a cache's manifest states."""
-        given = dict(values)
-        return cls(**given | {"motion_lagrangians": tuple(given.get("motion_lagrangians", ()))})
+from vtok.video.motion import BLOCK
 
 
 def find_videos(folder: Path) -> list[Path]:
@@ -134,80 +89,6 @@ def _cut_in_order(
             pool.submit(cut_video, video, config) for video in islice(following, 1 + num_ahead - len(waiting))
         )
         yield path, waiting.popleft().result()
-
-
-def cut_video(path: Path, config: ClipCacheConfig) -> Plane:
-    """All clips of one video, uint8 `[N, t, 3 * s * s / 2]`; the draws depend on the file's name and the seed only."""
-    name_hash = hashlib.sha256(path.name.encode()).digest()
-    rng = np.random.default_rng([config.seed, int.from_bytes(name_hash[:8], "little")])
-    clips = [clip for window in _windows(path, config) for clip in _cut_window(window, config, rng)]
-    shape = (config.num_frames, 3 * config.size**2 // 2)
-    return np.stack(clips) if clips else np.empty((0, *shape), np.uint8)
-
-
-def _windows(path: Path, config: ClipCacheConfig) -> Iterator[list[VideoFrame]]:
-    """Windows of consecutive frames. A last window of at least eight frames is filled by playing it back and forth."""
-    with _open(path) as container:
-        stream = container.streams.video[0]
-        stream.thread_type = "AUTO"
-        num_frames = stream.frames or int(float(stream.average_rate or 25) * float(container.duration or 0) / 1e6)
-        stride = max(1, -(-num_frames // config.num_frames) // config.max_windows_per_video)
-        window: list[VideoFrame] = []
-        try:
-            for index, frame in enumerate(container.decode(stream)):
-                if (index // config.num_frames) % stride == 0:
-                    window.append(frame)
-                if len(window) == config.num_frames:
-                    yield window
-                    window = []
-        except av.FFmpegError:
-            pass  # a source that breaks off still gives the clips before the break
-        if len(window) >= SHORTEST_TAIL:
-            there_and_back = window + window[-2:0:-1]
-            yield [there_and_back[i % len(there_and_back)] for i in range(config.num_frames)]
-
-
-def _open(path: Path) -> InputContainer:
-    try:
-        container = av.open(str(path))
-    except av.FFmpegError as error:
-        raise MediaError(f"{path}: cannot be read as a video: {error.strerror}. Take it out of the folder.") from error
-    if not container.streams.video:
-        raise MediaError(f"{path}: has no video stream. Take it out of the folder.")
-    return container
-
-
-def _cut_window(window: list[VideoFrame], config: ClipCacheConfig, rng: np.random.Generator) -> Iterator[Plane]:
-    width, height = window[0].width, window[0].height
-    largest = min(config.max_downscale, min(width, height) / config.size)
-    for _ in range(config.scales_per_window):
-        factor = rng.uniform(1.0, max(1.0, largest))
-        w, h = (max(config.size, round(side / factor / 2) * 2) for side in (width, height))
-        frames = [
-            frame.reformat(
-                width=w,
-                height=h,
-                format="yuv420p",
-                dst_color_range=ColorRange.MPEG,
-                interpolation=Interpolation.BICUBIC,
-            ).to_ndarray()
-            for frame in window
-        ]
-        scaled = np.stack(frames).astype(np.uint8, copy=False)
-        for _ in range(config.crops_per_scale):
-            top = 2 * int(rng.integers(0, (h - config.size) // 2 + 1))
-            left = 2 * int(rng.integers(0, (w - config.size) // 2 + 1))
-            yield _crop_i420(scaled, h, w, top, left, config.size)
-
-
-def _crop_i420(frames: Plane, h: int, w: int, top: int, left: int, size: int) -> Plane:
-    """A square crop of packed I420 frames `[t, 3h/2, w]` as `[t, 3 * size * size / 2]`."""
-    t = len(frames)
-    flat = frames.reshape(t, -1)
-    y = flat[:, : h * w].reshape(t, h, w)[:, top : top + size, left : left + size]
-    chroma = flat[:, h * w :].reshape(t, 2, h // 2, w // 2)
-    uv = chroma[:, :, top // 2 : (top + size) // 2, left // 2 : (left + size) // 2]
-    return np.concatenate([y.reshape(t, -1), uv.reshape(t, -1)], axis=1)
 
 
 class ClipBatch(NamedTuple):
@@ -321,50 +202,6 @@ class ClipCache:
         halves = ((top, left, size), *[(top // 2, left // 2, size // 2)] * 2)
         crops = [p[:, y : y + side, x : x + side] for p, (y, x, side) in zip(planes, halves, strict=True)]
         return [crop.flip(-1) for crop in crops] if is_flipped else crops
-
-
-def search_clips(folder: Path, config: ClipCacheConfig, pool: Executor, advance: Callable[[], object]) -> None:
-    """Search the motion of all clips in a cache's folder, and keep it there as `motion.npy`."""
-    num_clips = len(_luma_of_clips(folder, config))
-    jobs = [pool.submit(_search_clip, folder, config, number) for number in range(num_clips)]
-    fields = []
-    for job in jobs:
-        fields.append(job.result())
-        advance()
-    data = io.BytesIO()
-    np.save(data, np.stack(fields))
-    write_atomically(folder / MOTION, data.getbuffer())
-
-
-def _luma_of_clips(folder: Path, config: ClipCacheConfig) -> Plane:
-    """The luma of all clips in a cache's folder, uint8 `[N, t, s, s]`."""
-    flat = np.memmap(folder / "clips.bin", np.uint8, "r")
-    clips = flat.reshape(-1, config.num_frames, 3 * config.size**2 // 2)
-    return clips[..., : config.size**2].reshape(-1, config.num_frames, config.size, config.size)
-
-
-def _search_clip(folder: Path, config: ClipCacheConfig, number: int) -> NDArray[np.int16]:
-    """The motion of one clip without its last incomplete chunk, int16 as in `ClipBatch.fields`."""
-    from vtok.motion.search import MotionSearch  # loads OpenCV
-
-    luma = np.array(_luma_of_clips(folder, config)[number])
-    search = MotionSearch(config.size, config.size)
-    fields = np.zeros(motion_shape(config), np.int16)
-    for place, lagrangian in enumerate(config.motion_lagrangians):
-        for chunk, start in enumerate(range(0, len(luma) - FRAMES_PER_CHUNK + 1, FRAMES_PER_CHUNK)):
-            frames = luma[start : start + FRAMES_PER_CHUNK]
-            alignment = search.alignment(frames, lagrangian)
-            fields[place, chunk, :-1] = alignment
-            if start:
-                before = luma[start - FRAMES_PER_CHUNK + ANCHOR]
-                fields[place, chunk, -1] = search.displacement(frames[ANCHOR], before, alignment, lagrangian)
-    return fields
-
-
-def motion_shape(config: ClipCacheConfig) -> tuple[int, ...]:
-    """The shape of the motion of one clip, see `ClipBatch.fields`."""
-    size = motion_size(config.size, config.size)
-    return len(config.motion_lagrangians), config.num_frames // FRAMES_PER_CHUNK, NUM_FIELDS, 2, *size
 
 
 def split_i420(packed: Tensor, size: int) -> list[Tensor]:

@@ -6,14 +6,50 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from pydantic import TypeAdapter, ValidationError
 
 from vtok.errors import ConfigError
 from vtok.networks.latent_model import LatentModelConfig
 from vtok.networks.objective import ObjectiveConfig
-from vtok.training.clip_cache import ClipCacheConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClipCacheConfig:
+    """Settings for cutting videos into clips.
+
+    Attributes:
+        num_frames: Frames per clip.
+        size: Height and width of a clip in pixels; even.
+        max_windows_per_video: Maximum number of windows of `num_frames` frames, evenly spread over the video, so that
+            one long video of a still camera does not outweigh the rest.
+        scales_per_window: Number of times that each window is scaled down, by a factor drawn from `[1, max_downscale]`.
+        crops_per_scale: Number of crops drawn from each scaled window.
+        max_downscale: Largest factor of scaling down, which hides the artefacts of the source's codec and gives finer
+            detail.
+        seed: Seed of all draws. The same videos and configuration give the same cache.
+        motion_lagrangians: The motion of each clip is searched with each of these (see `vtok.motion.search`).
+    """
+
+    num_frames: int = 48
+    size: int = 112
+    max_windows_per_video: int = 16
+    scales_per_window: int = 2
+    crops_per_scale: int = 4
+    max_downscale: float = 3.0
+    seed: int = 0
+    motion_lagrangians: tuple[float, ...] = (50.0, 300.0)
+
+    def __post_init__(self) -> None:
+        if not self.motion_lagrangians:
+            raise ConfigError("motion_lagrangians is empty; expected at least one")
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """The configuration that a cache's manifest states."""
+        given = dict(values)
+        return cls(**given | {"motion_lagrangians": tuple(given.get("motion_lagrangians", ()))})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
