@@ -27,9 +27,12 @@ if TYPE_CHECKING:
     from vtok.codec.decoder import VideoDecoder, open
     from vtok.codec.token_reader import TokenReader
     from vtok.container.verification import Verification, verify_file
+    from vtok.files.concat import concat_files
+    from vtok.files.cut import cut_file
     from vtok.files.decode import DecodeResult, decode_file
-    from vtok.files.editing import EditResult, concat_files, cut_file
-    from vtok.files.encode import EncodeResult, encode_file
+    from vtok.files.edited_file import EditResult
+    from vtok.files.encode import encode_file
+    from vtok.files.encoded_file import EncodeResult
     from vtok.files.estimate import Estimate, estimate_file
     from vtok.files.goals import GoalReport
     from vtok.files.inspection import FileInfo, file_info
@@ -83,8 +86,8 @@ _HOMES = {
     "BatchResult": "vtok.batch.plan",
     "Comparison": "vtok.measure.comparison",
     "DecodeResult": "vtok.files.decode",
-    "EditResult": "vtok.files.editing",
-    "EncodeResult": "vtok.files.encode",
+    "EditResult": "vtok.files.edited_file",
+    "EncodeResult": "vtok.files.encoded_file",
     "Estimate": "vtok.files.estimate",
     "FileInfo": "vtok.files.inspection",
     "FileStats": "vtok.measure.stats",
@@ -101,8 +104,8 @@ _HOMES = {
     "VideoDecoder": "vtok.codec.decoder",
     "VideoTokenizer": "vtok.model.tokenizer",
     "compare_files": "vtok.measure.comparison",
-    "concat_files": "vtok.files.editing",
-    "cut_file": "vtok.files.editing",
+    "concat_files": "vtok.files.concat",
+    "cut_file": "vtok.files.cut",
     "decode_file": "vtok.files.decode",
     "encode_file": "vtok.files.encode",
     "estimate_file": "vtok.files.estimate",

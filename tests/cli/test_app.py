@@ -23,7 +23,7 @@ from vtok import __version__
 from vtok.cli.app import app, main
 from vtok.container.reader import ContainerReader
 from vtok.files.decode import DecodeResult
-from vtok.files.encode import EncodeResult
+from vtok.files.encoded_file import EncodeResult
 from vtok.measure.code_usage import CodeUsage
 from vtok.measure.psnr_ssim import Quality
 from vtok.measure.stats import FileStats, FrameSeries

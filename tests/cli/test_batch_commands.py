@@ -14,6 +14,7 @@ from vtok.cli.app import with_command
 from vtok.entropy.group_coder import PriorGroupDecoder
 from vtok.errors import ChecksumError
 from vtok.files import encode as codec
+from vtok.files import encoded_file
 
 
 @pytest.fixture
@@ -124,7 +125,7 @@ def test_encoding_verifies_what_it_writes(vtok, made, monkeypatch):
     assert_failed(
         vtok("encode", made / "good.mp4", "b.vtok", "--verify"), "codes or motion of frames 0 to 23 have CRC-32"
     )
-    monkeypatch.setattr(codec, "check_written", lambda target: (_ for _ in ()).throw(ChecksumError("called")))
+    monkeypatch.setattr(encoded_file, "check_written", lambda target: (_ for _ in ()).throw(ChecksumError("called")))
     monkeypatch.setattr(PriorGroupDecoder, "pull", pull)
     assert_failed(vtok("encode", made / "good.mp4", "b.vtok", "--verify"), "called")
 

@@ -16,8 +16,8 @@ from vtok.benchmark.records import KEY_FIELDS, Records
 from vtok.cli import output
 from vtok.cli.output import in_options
 from vtok.errors import ChecksumError, ConfigError, MediaError, TruncatedError, naming
+from vtok.files.cut import cut_file
 from vtok.files.decode import decode_file
-from vtok.files.editing import cut_file
 from vtok.files.encode import encode_file
 from vtok.files.inspection import file_info
 from vtok.measure.comparison import compare_files

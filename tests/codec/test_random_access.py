@@ -13,8 +13,8 @@ from vtok.codec.chunk_coder import ChunkDecoder
 from vtok.codec.compressed_video import CompressedVideo
 from vtok.container.reader import ContainerReader
 from vtok.errors import ChecksumError, ConfigError
+from vtok.files.cut import cut_file
 from vtok.files.decode import decode_file
-from vtok.files.editing import cut_file
 from vtok.files.encode import encode_file
 from vtok.media.pixels import rgb_from_planes
 from vtok.video.frame import Frame, VideoInfo

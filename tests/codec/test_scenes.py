@@ -16,8 +16,9 @@ from vtok import open as open_video
 from vtok.codec.compressed_video import CompressedVideo
 from vtok.codec.recovery import RecoveredVideo
 from vtok.container.reader import ContainerReader
+from vtok.files.concat import concat_files
+from vtok.files.cut import cut_file
 from vtok.files.decode import decode_file
-from vtok.files.editing import concat_files, cut_file
 from vtok.files.encode import encode_file
 from vtok.media.reader import VideoReader
 from vtok.tokens.npz_export import export_npz

@@ -16,7 +16,7 @@ from support.coded_files import random_codes, write_codes
 from support.videos import sound_of, write_video_with_sound
 from vtok.container.reader import ContainerReader
 from vtok.errors import ConfigError, FormatError, MediaError, TruncatedError
-from vtok.files.editing import cut_file
+from vtok.files.cut import cut_file
 
 CODES = random_codes(10)
 

@@ -16,7 +16,7 @@ from vtok.codec.compressed_video import CompressedVideo
 from vtok.codec.token_reader import GroupCache, TokenReader
 from vtok.container.reader import ContainerReader
 from vtok.errors import ChecksumError, ConfigError, FormatError, ModelMismatchError
-from vtok.files.editing import concat_files
+from vtok.files.concat import concat_files
 from vtok.files.encode import encode_file
 
 PTS = [40 * t + 13 * (t % 3) + 100 for t in range(77)]  # uneven, and not from zero

@@ -16,7 +16,9 @@ from vtok.codec.compressed_video import CompressedVideo
 from vtok.container.reader import ContainerReader
 from vtok.container.verification import Verification, verify_file
 from vtok.errors import ChecksumError, ConfigError, FormatError, MediaError, TruncatedError
-from vtok.files.editing import EditResult, concat_files, cut_file
+from vtok.files.concat import concat_files
+from vtok.files.cut import cut_file
+from vtok.files.edited_file import EditResult
 from vtok.files.encode import encode_file
 from vtok.files.inspection import FileInfo, file_info
 
@@ -125,7 +127,7 @@ def test_commands_for_files_as_they_are(vtok, made):
 
 def test_neither_needs_torch():
     program = (
-        "import sys, vtok.files.inspection, vtok.files.editing, vtok.video.times; "
+        "import sys, vtok.files.inspection, vtok.files.cut, vtok.files.concat, vtok.video.times; "
         "print({'torch', 'numpy', 'av'} & set(sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True).stdout == "set()\n"

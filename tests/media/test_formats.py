@@ -14,8 +14,9 @@ import pytest
 from support.media_files import color_bars, encode, make_frames, read, write
 from support.videos import truncated, write_video
 from vtok.container.reader import ContainerReader
+from vtok.files.concat import concat_files
+from vtok.files.cut import cut_file
 from vtok.files.decode import decode_file
-from vtok.files.editing import concat_files, cut_file
 from vtok.files.encode import encode_file
 from vtok.files.inspection import file_info
 from vtok.media.reader import VideoReader

@@ -22,8 +22,9 @@ from vtok.container.reader import ContainerReader, PacketChunk
 from vtok.container.verification import verify_file
 from vtok.container.writer import ContainerWriter
 from vtok.errors import ChecksumError, ConfigError
+from vtok.files.concat import concat_files
+from vtok.files.cut import cut_file
 from vtok.files.decode import decode_file
-from vtok.files.editing import concat_files, cut_file
 from vtok.files.encode import encode_file
 from vtok.files.inspection import file_info
 from vtok.measure.stats import file_stats

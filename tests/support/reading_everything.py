@@ -12,8 +12,9 @@ from vtok.codec.recovery import RecoveredVideo
 from vtok.container.reader import VideoGroup
 from vtok.container.verification import verify_file
 from vtok.errors import VtokError
+from vtok.files.concat import concat_files
+from vtok.files.cut import cut_file
 from vtok.files.decode import decode_file
-from vtok.files.editing import concat_files, cut_file
 from vtok.files.inspection import file_info
 
 # What a file may declare is bounded by the format, but not by what a test has time for.

@@ -25,7 +25,14 @@ from vtok.system import atomic
 
 _SERVER = get_context("forkserver")
 _SERVER.set_forkserver_preload(
-    ["vtok.cli.app", "vtok.files.decode", "vtok.files.encode", "vtok.files.editing", "vtok.training.loop"]
+    [
+        "vtok.cli.app",
+        "vtok.files.decode",
+        "vtok.files.encode",
+        "vtok.files.cut",
+        "vtok.files.concat",
+        "vtok.training.loop",
+    ]
 )
 # What a run does to the disk through Python; FFmpeg's writes, and those of single calls, are met by `num_bytes`.
 _SYSTEM_CALLS = ("chmod", "fsync", "replace")

@@ -13,7 +13,7 @@ from vtok import TokenDataset
 from vtok.container.reader import ContainerReader
 from vtok.entropy.group_coder import PriorGroupDecoder
 from vtok.errors import ChecksumError, ConfigError, MediaError
-from vtok.files.editing import concat_files
+from vtok.files.concat import concat_files
 
 LENGTHS = {"a": 7, "b": 2, "c": 5}
 CODES = {name: random_codes(length, seed=length) for name, length in LENGTHS.items()}

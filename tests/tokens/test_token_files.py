@@ -19,8 +19,8 @@ from vtok.codec.chunk_coder import ChunkDecoder
 from vtok.codec.compressed_video import CompressedVideo
 from vtok.codec.token_reader import TokenReader
 from vtok.errors import ConfigError, MediaError, ModelMismatchError, TruncatedError, VtokError
+from vtok.files.concat import concat_files
 from vtok.files.decode import decode_file
-from vtok.files.editing import concat_files
 from vtok.tokens.npz_export import export_npz
 from vtok.tokens.npz_import import import_npz
 from vtok.tokens.shards import export_shards

@@ -28,7 +28,7 @@ from vtok.codec.group_encoder import GroupEncoder
 from vtok.container.packets import PacketChunks
 from vtok.container.reader import ContainerReader, PacketChunk, VideoGroup
 from vtok.container.writer import ContainerWriter
-from vtok.files.editing import concat_files
+from vtok.files.concat import concat_files
 from vtok.files.encode import encode_file
 from vtok.model.tokenizer import VideoTokenizer
 from vtok.model.weights import EXACT_PRIOR, save_weights

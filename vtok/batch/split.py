@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from vtok.batch.ranges import ChunkMark, SourceRange, mark_of
 from vtok.codec.source import SourceChunk, SourcePart
 from vtok.container.groups import VideoGroup
-from vtok.files.encode import Advance, EncodeResult, Items, write_encoded
+from vtok.files.encoded_file import Advance, EncodeResult, Items, write_encoded
 from vtok.files.options import EncodeOptions
 from vtok.files.source import chunks_of
 from vtok.model.pretrained_model import PretrainedModel

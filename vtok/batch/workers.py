@@ -28,7 +28,7 @@ from vtok.batch.total_size import divided
 from vtok.batch.worker import WorkerLostError
 from vtok.container.groups import VideoGroup
 from vtok.errors import VtokError, one_line
-from vtok.files.encode import EncodeResult
+from vtok.files.encoded_file import EncodeResult
 from vtok.files.goals import Goal
 from vtok.files.options import EncodeOptions
 from vtok.files.source import source_reader

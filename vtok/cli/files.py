@@ -119,7 +119,7 @@ def cut(
 
     Example: vtok cut holiday.vtok beach.vtok --start 1:30 --duration 20
     """
-    from vtok.files.editing import cut_file
+    from vtok.files.cut import cut_file
     from vtok.video.times import parse_range
 
     start_seconds, end_seconds = parse_range(start, end, duration)
@@ -147,7 +147,7 @@ def concat(
 
     Example: vtok concat morning.vtok evening.vtok day.vtok
     """
-    from vtok.files.editing import concat_files
+    from vtok.files.concat import concat_files
 
     *sources, target = files
     result = concat_files(sources, target, with_audio=not no_audio, with_subtitles=not no_subtitles, overwrite=force)

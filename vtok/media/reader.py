@@ -10,7 +10,6 @@ from typing import Any
 
 import av
 import av.error
-from av.container import InputContainer
 from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
@@ -19,9 +18,11 @@ from vtok.errors import MediaError
 from vtok.media.changes import Changes
 from vtok.media.clock import Clock
 from vtok.media.damage import decode_packet, missing_end, missing_seconds, undecodable
+from vtok.media.description import described, is_bare
 from vtok.media.filters import FrameFilter
 from vtok.media.images import IMAGE_NAMES, ImageSequence
-from vtok.media.pixels import converted_colors, planes_420
+from vtok.media.opening import cause_of, check_file, opened
+from vtok.media.pixels import planes_420
 from vtok.media.rotation import Turn
 from vtok.media.streams import is_encrypted, pick_video, sound_of, subtitles_of, tracks_left
 from vtok.media.tags import chapters_of, fitting_tags, tags_of
@@ -30,11 +31,10 @@ from vtok.media.track_reader import PacketSink, TrackReader
 from vtok.media.unread import unread_part
 from vtok.system.closing import Closing
 from vtok.video.filters import Filters
-from vtok.video.frame import UNSPECIFIED, Frame, VideoInfo, guessed_matrix
-from vtok.video.times import DEFAULT_RATE, MAX_RATE
+from vtok.video.frame import Frame
+from vtok.video.times import DEFAULT_RATE
 from vtok.video.tracks import Extras
 
-_NO_TIMESTAMPS = 1 << 7  # FFmpeg's AVFMT_NOTIMESTAMPS, of containers that are the bare stream
 _PACKETS_ARE_FRAMES = "mp4"  # MP4 indexes its packets at the front, so it shows when a file lost its end
 
 
@@ -97,15 +97,12 @@ class VideoReader(Closing):
         self._frames: Iterator[VideoFrame] = iter(())
         self._images = ImageSequence.find(self.path, self.name)
         for file in self._images.files if self._images else ():
-            _check_file(file, f"{self.name}: {file.name}")
+            check_file(file, f"{self.name}: {file.name}")
         if self._images is None:
-            _check_file(self.path, self.name)
+            check_file(self.path, self.name)
             if image_rate is not None and self.path.suffix.lower() not in IMAGE_NAMES:
                 raise MediaError(f"{self.name}: is no image, and only a sequence of images needs a rate")
-        try:
-            self._container = self._open(image_rate or DEFAULT_RATE)
-        except (av.error.FFmpegError, ValueError) as error:
-            raise MediaError(f"{self.name}: {_cause(error)}. Is it a video, and whole?") from error
+        self._container = opened(self.path, self._images, image_rate or DEFAULT_RATE, self.name)
         try:
             self._stream = pick_video(self._container, self.name)
             time_base = self._stream.time_base or 1 / DEFAULT_RATE
@@ -129,7 +126,7 @@ class VideoReader(Closing):
             self._turn = self._pick_turn(first)
             self._changes = Changes(self.name, self._notices, allow_hdr=allow_hdr)
             self._changes.check(first, self._stream.codec_context.sample_aspect_ratio, 0)
-            self._source = self._describe(first)
+            self._source = described(self._container, self._stream, first, self._turn)
             self._filter = FrameFilter(filters, self._source, self.name) if filters else None
             if filters and filters.fps and self._is_still:
                 raise MediaError(f"{self.name}: is one image, and only a video can be given another rate (fps)")
@@ -138,7 +135,7 @@ class VideoReader(Closing):
             self.close()
             raise
         self._frames = chain([first], decoded)
-        if not self._container.format.flags & _NO_TIMESTAMPS:
+        if not is_bare(self._container):
             self._frames = begun_evenly(self._frames, self._source, self._notices)
         self._begin()
 
@@ -175,7 +172,7 @@ class VideoReader(Closing):
         try:
             self._container.seek(self._filter.source_pts(pts) if self._filter else pts, stream=self._stream)
         except av.error.FFmpegError as error:
-            raise MediaError(f"{self.name}: {_cause(error)}") from error
+            raise MediaError(f"{self.name}: {cause_of(error)}") from error
         self._decoding_times.restart()
         self._frames = self._decode()
         self._begin()
@@ -232,18 +229,8 @@ class VideoReader(Closing):
             parts.append(f"not all of it can be read: {self._unread}")
         return "; ".join(parts) or None
 
-    def _open(self, image_rate: Fraction) -> InputContainer:
-        options = {"protocol_whitelist": "file"}
-        if self._images is None:
-            return av.open(f"file:{self.path}", options=options, metadata_errors="replace")
-        rate = f"{image_rate.numerator}/{image_rate.denominator}"
-        options |= {"framerate": rate, "start_number": str(self._images.first_number), "pattern_type": "sequence"}
-        folder = str(self.path.parent).replace("%", "%%")  # only the name is a pattern
-        return av.open(f"file:{folder}/{self.path.name}", format="image2", options=options)
-
     def _pick_turn(self, first: VideoFrame) -> Turn:
         """The turn that puts the pictures upright. All are assumed to be turned like the first one."""
-        self._stored_size = first.width, first.height
         self._end_pts = 0
         turn = Turn.of(first)
         if turn is None:
@@ -252,41 +239,6 @@ class VideoReader(Closing):
         if turn != Turn():
             self._notices["turn"] = f"pictures {turn}, as the file asks for"
         return turn
-
-    def _describe(self, frame: VideoFrame) -> VideoInfo:
-        """Collect what the stream and its first frame tell."""
-        stream = self._stream
-        time_base = stream.time_base or 1 / DEFAULT_RATE
-        duration = stream.duration * time_base if stream.duration else None
-        if duration is None and self._container.duration:
-            duration = Fraction(self._container.duration, av.time_base)
-        color_range, color_matrix = converted_colors(frame)
-        width, height = self._stored_size
-        aspect = stream.sample_aspect_ratio or Fraction(1)
-        if self._turn.transposes:
-            width, height, aspect = height, width, 1 / aspect
-            if color_matrix == UNSPECIFIED and guessed_matrix(width) != guessed_matrix(height):
-                color_matrix = guessed_matrix(width)  # players would guess another matrix from the upright picture
-        return VideoInfo(
-            width=width,
-            height=height,
-            time_base=time_base,
-            average_rate=self._average_rate(),
-            sample_aspect_ratio=aspect,
-            color_range=color_range,
-            color_matrix=color_matrix,
-            color_primaries=int(frame.color_primaries),
-            color_transfer=int(frame.color_trc),
-            num_frames_from_header=stream.frames or None,
-            duration_seconds_from_header=None if duration is None else float(duration),
-        )
-
-    def _average_rate(self) -> Fraction | None:
-        """Frames per second; of bare streams what is coded in them, for which FFmpeg's average is always 25."""
-        rate = self._stream.average_rate
-        if self._container.format.flags & _NO_TIMESTAMPS and 0 < (self._stream.guessed_rate or 0) <= MAX_RATE:
-            rate = self._stream.guessed_rate
-        return rate or None
 
     def _decode(self) -> Iterator[VideoFrame]:
         """Decode everything that can be decoded, and count what cannot."""
@@ -307,7 +259,7 @@ class VideoReader(Closing):
                     self._decoding_times.place(packet.dts if packet else None, pictures)
                 yield from pictures
             except av.error.FFmpegError as error:
-                self._errors.append(f"{self._place}: {_cause(error)}")
+                self._errors.append(f"{self._place}: {cause_of(error)}")
         self._unread = unread_part(self.path, format_name, self._stream.id)
         if self._num_packets < num_expected:
             self._cut_short = f"{self._num_packets} of {num_expected} frames are there"
@@ -348,7 +300,7 @@ class VideoReader(Closing):
                     raise MediaError(f"{self.name}: is encrypted, and vtok has no key")
                 yield packet
         except av.error.FFmpegError as error:
-            self._errors.append(f"{self._place}: {_cause(error)}")
+            self._errors.append(f"{self._place}: {cause_of(error)}")
             yield None
 
     def _demuxed(self) -> Iterator["Packet[Any]"]:
@@ -356,22 +308,3 @@ class VideoReader(Closing):
         # PyAV fails in the end, after the empty packets of these tracks, if others have appeared since it was opened.
         with suppress(IndexError):
             yield from self._container.demux(self._stream, *self.tracks.streams)
-
-
-def _check_file(path: Path, name: str) -> None:
-    """Refuse a path that is no file or an empty one, in clearer words than FFmpeg's."""
-    if path.is_dir():
-        raise MediaError(
-            f"{name}: is a folder, not a video file. Images in it are named by a pattern, as {name}/%04d.png"
-        )
-    if not path.exists():
-        raise MediaError(f"{name}: no such file")
-    if path.is_file() and path.stat().st_size == 0:
-        raise MediaError(f"{name}: the file is empty")
-    if not os.access(path, os.R_OK):
-        raise MediaError(f"{name}: may not be read: permission denied")
-
-
-def _cause(error: Exception) -> str:
-    """Return the cause of an FFmpeg error in FFmpeg's words, in one line."""
-    return str(getattr(error, "strerror", None) or error).partition("\n")[0]

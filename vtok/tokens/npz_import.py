@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 from fractions import Fraction
 from itertools import pairwise
-from pathlib import Path
 from typing import NamedTuple
 
 from vtok.codec.chunk_coder import FRAMES_PER_CHUNK, latent_size
@@ -19,7 +18,7 @@ from vtok.entropy.group_payload import ENTROPY_CODER
 from vtok.errors import ConfigError
 from vtok.model.tokenizer import VideoTokenizer
 from vtok.system.atomic import check_target, open_atomically
-from vtok.system.paths import StrPath, is_vtok
+from vtok.system.paths import StrPath, require_vtok
 from vtok.tokens.npz_arrays import COLOR_ARRAYS, ArrayReader, TokenFileResult, opened_arrays
 from vtok.video.frame import VideoInfo
 from vtok.video.motion import ChunkMotion
@@ -49,8 +48,7 @@ def import_npz(
         ConfigError: `keyframe_seconds` is not above 0, or an array is missing, or has a wrong shape, type or value.
         ModelMismatchError: The tokens are of a model that is not at hand.
     """
-    if not is_vtok(target):
-        raise ConfigError(f"{target}: unknown suffix {Path(target).suffix!r}. The name of the output ends in .vtok")
+    require_vtok(target)
     check_target(target, [source], overwrite=overwrite)
     require_real("keyframe_seconds", keyframe_seconds, "seconds, more than 0", lambda x: x > 0)
     with opened_arrays(source) as arrays:
