@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 import vtok
+from support.batches import MODEL
 from support.commands import assert_failed, documented_attributes, in_folder
 from support.models import new_tiny_tokenizer
 from support.sources import panned, write_source
@@ -83,6 +84,16 @@ def test_the_page_holds_everything(source, tokenizer, tmp_path):
     assert len(frame["maps"]) == 5
     for point in preview.points:
         assert f"<td>{point.psnr_yuv:.2f}</td><td>{point.frame_psnr_yuv:.2f}</td>" in html
+
+
+def test_the_effort_is_that_of_the_file(source, vtok, tmp_path):
+    model, sizes = ("--model", MODEL, "--quiet"), {}
+    for effort in ("normal", "fast"):
+        assert vtok("encode", source, "a.vtok", "--effort", effort, "--force", *model).code == 0
+        sizes[effort] = (tmp_path / "a.vtok").stat().st_size
+    outcome = vtok("preview", source, "--effort", "fast", "--json", *model)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert json.loads(outcome.out)["points"][QUALITIES.index(5)]["num_bytes"] == sizes["fast"] != sizes["normal"]
 
 
 def test_the_command_draws_and_tells(source, vtok):

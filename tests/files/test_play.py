@@ -104,6 +104,9 @@ def test_the_player_gets_subtitles_too(player, vtok, tmp_path):
         (0.1, b"one"),
         (0.9, b"two"),
     ]
+    assert vtok("play", "a.vtok", "--no-subtitles") == (0, "", "")
+    assert played()[1] == []
+    assert subtitles_of("played.mkv") == []
 
 
 def test_standard_input_is_played(file, player, vtok, monkeypatch):

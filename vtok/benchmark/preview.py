@@ -120,7 +120,7 @@ def preview_file(
         tokenizer: The tokenizer that encodes; default: the pretrained one of this package.
         overwrite: Replace an existing target.
         progress: Called with the video's description and the name of each pass; see `encode_file`.
-        options: Those of `encode_file` that say what is encoded and how, such as `keyframe_seconds` and `with_audio`.
+        options: Those of `encode_file` that say what is encoded and how, such as `effort` and `with_audio`.
 
     Raises:
         VtokError: The source cannot be read, there is no such time, the target cannot be written, or Pillow is missing.

@@ -11,6 +11,7 @@ from vtok.cli.options import (
     AllowHdr,
     Crop,
     Device,
+    EffortName,
     Force,
     Fps,
     ImageRate,
@@ -29,6 +30,7 @@ from vtok.cli.options import (
     json_option,
 )
 from vtok.cli.output import Reporter
+from vtok.codec.effort import Effort
 from vtok.files.options import EncodeOptions
 from vtok.model.registry import DEFAULT_MODEL
 
@@ -88,6 +90,7 @@ def preview(
     at: Annotated[
         str | None, typer.Option(help="Show the frame at this time: seconds or HH:MM:SS; default: a usual one.")
     ] = None,
+    effort: EffortName = Effort.NORMAL,
     keyframe_seconds: KeyframeSeconds = 4.0,
     force: Force = False,
     quiet: Quiet = False,
@@ -116,6 +119,7 @@ def preview(
 
     options = EncodeOptions(
         model=model,
+        effort=effort,
         keyframe_seconds=keyframe_seconds,
         allow_hdr=allow_hdr,
         image_rate=None if image_rate is None else parse_rate(image_rate),

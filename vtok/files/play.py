@@ -34,6 +34,7 @@ def play_file(
     *,
     start_seconds: Fraction | float = 0,
     with_audio: bool = True,
+    with_subtitles: bool = True,
     tokenizer: VideoTokenizer | None = None,
     device: str = "auto",
     precision: str = "auto",
@@ -44,6 +45,7 @@ def play_file(
         source: The file, as `decode_file` takes it.
         start_seconds: Leave out frames that begin earlier than this after the first frame.
         with_audio: Play the sound too.
+        with_subtitles: Show the subtitles too.
         tokenizer: The tokenizer that decodes; default: the one in this package that the file names.
         device: The device that the networks run on, one of `vtok.networks.arithmetic.DEVICES`.
         precision: The number format of the networks' products, one of `vtok.networks.arithmetic.PRECISIONS`.
@@ -56,7 +58,7 @@ def play_file(
         local_source(source) as local,
         CompressedVideo(local, tokenizer=tokenizer, arithmetic=arithmetic) as video,
     ):
-        part = output_part(video, start_seconds, None, with_audio=with_audio)
+        part = output_part(video, start_seconds, None, with_audio=with_audio, with_subtitles=with_subtitles)
         num_given, notices = 0, list[str]()
 
         def write(writer: PlayerWriter) -> None:
