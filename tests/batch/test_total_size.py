@@ -3,6 +3,7 @@
 from contextlib import closing
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from support.batches import SETTINGS, EngineHere, jobs_of
@@ -14,9 +15,12 @@ from vtok.container.verification import is_sound
 from vtok.errors import ConfigError
 from vtok.files.encode import encode_with
 from vtok.files.inspection import file_info
+from vtok.model.registry import DEFAULT_MODEL
 
 NAMES = ("a.mkv", "b.mkv", "c.mkv")
 OPTIONS = replace(SETTINGS, verify=False)
+# Groups of one length; the tiny model spends no bits on noise at the lowest quality.
+PLAIN = replace(OPTIONS, scene_cuts=False, model=DEFAULT_MODEL)
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +70,42 @@ def test_a_size_that_cannot_be_reached_is_refused_before_anything_is_written(tot
     message = rf"{total:.0f} bytes for all files cannot be reached: the qualities of 3 files come to about \d+ to \d+"
     with pytest.raises(ConfigError, match=message):
         encode_batch(jobs_of(folder, tmp_path, NAMES), EngineHere(), OPTIONS, BatchSettings(total_size=total))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def deceptive(tmp_path_factory):
+    """A video of ten groups, of which the two that samples miss take most of the bytes, and one of a single group.
+
+    Also what the two come to at the lowest quality.
+    """
+    folder = tmp_path_factory.mktemp("deceptive")
+    still, noise = panned(48, 64, 1, speed=0)[0], np.random.default_rng(0)
+    frames = [
+        replace(still, pts=t, y=noise.integers(16, 235, still.y.shape, np.uint8) if t // 16 in (2, 7) else still.y)
+        for t in range(160)
+    ]
+    write_source(folder / "a.mkv", frames)
+    write_source(folder / "b.mkv", panned(48, 64, 16, speed=2))
+    least = [
+        encode_with(replace(PLAIN, quality=1), folder / name, folder / f"{name}.vtok").num_bytes for name in NAMES[:2]
+    ]
+    return folder, sum(least)
+
+
+def test_each_file_gets_what_its_lowest_quality_needs(deceptive, tmp_path):
+    folder, least = deceptive
+    for total in (least, round(1.1 * least)):
+        jobs = jobs_of(folder, tmp_path / str(total), NAMES[:2])
+        batch = encode_batch(jobs, EngineHere(), PLAIN, BatchSettings(total_size=total))
+        assert [file.status for file in batch.files] == [Status.DONE, Status.DONE], batch.files
+        assert 0.97 * total <= sum(job.target.stat().st_size for job in jobs) <= total
+
+
+def test_what_is_less_than_all_files_need_is_refused_with_exactly_that(deceptive, tmp_path):
+    folder, least = deceptive
+    with pytest.raises(ConfigError, match=rf"the qualities of 2 files come to about {least} to \d+ bytes"):
+        encode_batch(jobs_of(folder, tmp_path, NAMES[:2]), EngineHere(), PLAIN, BatchSettings(total_size=least - 1))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -26,9 +26,9 @@ def encode_whole(source: Path, target: Path, options: EncodeOptions, survey: Sur
     return _outcome(lambda: encode_with(options, source, target, overwrite=True, survey=survey))
 
 
-def price(source: Path, options: EncodeOptions, survey: Survey | None, quality: float) -> Outcome:
-    """Return the survey of a file, with one more quality."""
-    return _outcome(lambda: surveyed(source, options, shared_model(options.model), survey, quality))
+def price(source: Path, options: EncodeOptions, survey: Survey | None, quality: float, every: bool) -> Outcome:
+    """Return the survey of a file, with one more quality, by some of its groups or by every one."""
+    return _outcome(lambda: surveyed(source, options, shared_model(options.model), survey, quality, every=every))
 
 
 def encode_part(source: Path, part: SourceRange, options: EncodeOptions) -> Outcome:

@@ -2,11 +2,14 @@
 
 All files are priced at one quality after another, until one is found at which they come to the number together. What a
 file comes to at that quality is its share; it is then encoded for a size that it never exceeds.
+
+Files are priced by samples, which may err. Where that matters, as little more than the lowest quality can be had, all
+groups are priced at the lowest: so each file gets at least what it needs, as long as there is enough for all.
 """
 
 import math
-from collections.abc import Callable, Hashable, Mapping
-from typing import TypeVar
+from collections.abc import Hashable, Mapping
+from typing import Protocol, TypeVar
 
 from vtok.errors import ConfigError
 from vtok.files.goals import Goal
@@ -14,8 +17,16 @@ from vtok.files.survey import Survey, first_quality, wants_price
 from vtok.files.trials import solved
 
 Key = TypeVar("Key", bound=Hashable)
-Price = Callable[[Mapping[Key, Survey] | None, float], dict[Key, Survey]]
 _LEAST_USED = 0.97  # of the bytes, at the highest quality
+_LOWEST = 1.0
+_SAFE = 1.5  # a total of so many times what samples need at the lowest quality suffices without doubt
+
+
+class Price(Protocol[Key]):
+    """Prices files at one more quality."""
+
+    def __call__(self, surveys: Mapping[Key, Survey] | None, quality: float, every: bool = False) -> dict[Key, Survey]:
+        """Return the surveys continued; of all files if there are none yet. `every`: code all groups, not samples."""
 
 
 def divided(total: float, price: Price[Key], highest: float) -> dict[Key, tuple[Goal, Survey]]:
@@ -23,7 +34,7 @@ def divided(total: float, price: Price[Key], highest: float) -> dict[Key, tuple[
 
     Args:
         total: Bytes of all files together.
-        price: Prices all files at one more quality; called with their surveys so far, at first with None.
+        price: Prices the files.
         highest: The highest quality.
 
     Raises:
@@ -34,15 +45,18 @@ def divided(total: float, price: Price[Key], highest: float) -> dict[Key, tuple[
     if not surveys:
         return {}
 
-    def num_bytes(quality: float) -> float:
+    def num_bytes(quality: float) -> int:
         return sum(survey.num_bytes(quality) for survey in surveys.values())
 
-    quality = solved(num_bytes, total, 1.0, highest)
+    quality = solved(num_bytes, total, _LOWEST, highest)
     while wants_price(quality, tried, highest):
         surveys = price(surveys, quality)
         tried.append(quality)
-        quality = solved(num_bytes, total, 1.0, highest)
-    low, high = num_bytes(1.0), num_bytes(highest)
+        quality = solved(num_bytes, total, _LOWEST, highest)
+    if total / _SAFE < num_bytes(_LOWEST) < total * _SAFE:
+        surveys = price(surveys, _LOWEST, every=True)
+        quality = solved(num_bytes, total, _LOWEST, highest)
+    low, high = num_bytes(_LOWEST), num_bytes(highest)
     if not low <= total <= high / _LEAST_USED:
         raise ConfigError(
             f"{total:.0f} bytes for all files cannot be reached: the qualities of {len(surveys)} files come to about "

@@ -131,11 +131,11 @@ class _Batch:
         wanted = [job for job in jobs if not (job.target.exists() and self._skip(job.target))]
         left = total - sum(job.target.stat().st_size for job in jobs if job not in wanted)
 
-        def price(surveys: Mapping[Job, Survey] | None, quality: float) -> dict[Job, Survey]:
+        def price(surveys: Mapping[Job, Survey] | None, quality: float, every: bool = False) -> dict[Job, Survey]:
             asked = wanted if surveys is None else list(surveys)
             tasks = {
                 job: self._tasks.submit(
-                    self._attempt, [], price_task, job.source, self._options, (surveys or {}).get(job), quality
+                    self._attempt, [], price_task, job.source, self._options, (surveys or {}).get(job), quality, every
                 )
                 for job in asked
             }

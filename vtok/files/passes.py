@@ -149,6 +149,8 @@ class Passes:
             activity: Name of the pass.
             wanted: Numbers of the groups, all by default.
         """
+        if wanted is not None and not wanted:
+            return
         with self.opened(activity) as (_, part, advance):
             chunks: list[SourceChunk] = []
             number = 0

@@ -35,21 +35,37 @@ class Survey:
         look = passes.look()
         return cls(look, Forecast(look.num_frames))
 
-    def price(self, passes: Passes, quality: float, *, sees: bool = False, vmaf_program: str | None = None) -> None:
-        """Code some groups at one more quality; `Coder` explains the arguments."""
-        for group, info, advance in passes.groups("price", self.look.spread(MAX_PRICED)):
+    def price(
+        self,
+        passes: Passes,
+        quality: float,
+        *,
+        every: bool = False,
+        sees: bool = False,
+        vmaf_program: str | None = None,
+    ) -> None:
+        """Code some groups at one more quality, or every one; `Coder` explains the other arguments."""
+        sampled = self.look.spread(MAX_PRICED)
+        wanted = set(range(len(self.look.num_frames))) if every else sampled
+        if quality in self.qualities:
+            wanted = wanted - sampled  # these are known
+        for group, info, advance in passes.groups("price", wanted):
             coder = passes.coder(info, sees=sees, vmaf_program=vmaf_program)
             _, costs = coder.code(group.chunks, quality, 0, advance, group.around)
-            self.forecast.add(group.number, quality, costs)
-        self.qualities.append(quality)
+            if group.number in sampled:
+                self.forecast.add(group.number, quality, costs)
+            else:
+                self.forecast.know({group.number: (quality, costs)})
+        if quality not in self.qualities:
+            self.qualities.append(quality)
 
     def costs(self, quality: float) -> Costs:
         """What all groups come to."""
         return self.forecast.costs(range(len(self.look.num_frames)), quality)
 
-    def num_bytes(self, quality: float) -> float:
-        """Bytes of the file."""
-        return self.look.num_bytes(float(self.costs(quality)[0]))
+    def num_bytes(self, quality: float) -> int:
+        """Bytes of the file; exact at a quality at which every group was coded."""
+        return round(self.look.num_bytes(round(float(self.costs(quality)[0]))))
 
 
 def wants_price(quality: float, tried: list[float], highest: float) -> bool:
@@ -66,10 +82,10 @@ def first_quality(highest: float) -> float:
 
 
 def surveyed(
-    path: Path, options: EncodeOptions, model: PretrainedModel, survey: Survey | None, quality: float
+    path: Path, options: EncodeOptions, model: PretrainedModel, survey: Survey | None, quality: float, *, every: bool
 ) -> Survey:
-    """Return a survey, made or continued, with the bytes of one more quality."""
+    """Return a survey, made or continued, with the bytes of one more quality, of some groups or of every one."""
     passes = Passes(path, path, options, model, None)
     survey = Survey.of(passes) if survey is None else survey
-    survey.price(passes, quality)
+    survey.price(passes, quality, every=every)
     return survey
