@@ -2,6 +2,7 @@
 
 import os
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
@@ -13,6 +14,8 @@ from vtok.batch.tasks import Outcome, encode_part
 from vtok.batch.worker import WorkerLostError
 from vtok.batch.workers import BatchSettings, encode_batch
 from vtok.container.verification import is_sound
+from vtok.files.encode import encode_with
+from vtok.files.goals import Goal
 
 
 def test_processes_write_what_one_writes(videos, tmp_path):
@@ -56,6 +59,23 @@ def test_long_videos_are_split_and_what_is_there_is_left_out(videos, tmp_path):
         encode_batch(jobs_of(videos, tmp_path), engine, SETTINGS, unsplit)
         assert {name for name, _ in engine.tasks} == {"encode_whole"}
     assert_same_files(videos, tmp_path)
+
+
+@pytest.mark.parametrize("goal", [Goal("size", 61_000), Goal("psnr", 10.75)])
+def test_groups_of_a_long_video_are_coded_for_a_goal_by_all_workers(goal, videos, tmp_path):
+    options = replace(SETTINGS, goal=goal, keyframe_seconds=0.32, start_seconds=0.5)
+    encode_with(options, videos / "long.mkv", tmp_path / "one.vtok")
+    engine = EngineHere("before")
+    (job,) = jobs_of(videos, tmp_path, ["long.mkv"])
+    (file,) = encode_batch([job], engine, options, SPLIT).files
+    assert (file.status, file.error) == (Status.DONE, None)
+    assert job.target.read_bytes() == (tmp_path / "one.vtok").read_bytes()
+    assert {name for name, _ in engine.tasks} == {"code_group"}
+    assert file.num_retries == len(engine.tasks) // 2 > 11
+    job.target.unlink()
+    with closing(LocalEngine(2)) as processes:
+        encode_batch([job], processes, options, SPLIT)
+    assert job.target.read_bytes() == (tmp_path / "one.vtok").read_bytes()
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

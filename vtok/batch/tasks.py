@@ -10,6 +10,7 @@ from vtok.errors import VtokError
 from vtok.files.encode import encode_with
 from vtok.files.options import EncodeOptions
 from vtok.files.survey import Survey, surveyed
+from vtok.files.trials import Trial
 from vtok.model.loading import shared_model
 
 
@@ -29,6 +30,11 @@ def encode_whole(source: Path, target: Path, options: EncodeOptions, survey: Sur
 def price(source: Path, options: EncodeOptions, survey: Survey | None, quality: float, every: bool) -> Outcome:
     """Return the survey of a file, with one more quality, by some of its groups or by every one."""
     return _outcome(lambda: surveyed(source, options, shared_model(options.model), survey, quality, every=every))
+
+
+def code_group(source: Path, trial: Trial, options: EncodeOptions) -> Outcome:
+    """Code a group of the frames of a file, which are given."""
+    return _outcome(lambda: trial.coded(options, shared_model(options.model)))
 
 
 def encode_part(source: Path, part: SourceRange, options: EncodeOptions) -> Outcome:

@@ -22,17 +22,19 @@ from vtok.batch.engines import Engine
 from vtok.batch.plan import BatchResult, Job, JobResult, Status
 from vtok.batch.ranges import SourceRange, UnrepeatableError
 from vtok.batch.split import encode_split, is_long
-from vtok.batch.tasks import Outcome, encode_part, encode_whole
+from vtok.batch.tasks import Outcome, code_group, encode_part, encode_whole
 from vtok.batch.tasks import price as price_task
 from vtok.batch.total_size import divided
 from vtok.batch.worker import WorkerLostError
 from vtok.container.groups import VideoGroup
 from vtok.errors import VtokError, one_line
+from vtok.files.encode import encode_with
 from vtok.files.encoded_file import EncodeResult
 from vtok.files.goals import Goal
 from vtok.files.options import EncodeOptions
 from vtok.files.source import source_reader
 from vtok.files.survey import Survey
+from vtok.files.trials import Costs, Trial
 from vtok.model.loading import shared_model
 from vtok.system.atomic import check_target
 
@@ -176,20 +178,43 @@ class _Batch:
         return done
 
     def _encode(self, job: Job, retried: list[str]) -> EncodeResult:
-        if self._shares or not self._is_long(job.source):
-            return self._encode_whole(job, retried)
+        goal, survey = self._shares.get(job, (self._options.goal, None))
+        options = replace(self._options, goal=goal)
+        is_part = options.start_seconds or options.end_seconds is not None
+        if (is_part and goal is None) or not self._is_long(job.source):
+            return self._encode_whole(job, options, survey, retried)
+        if goal is not None:
+            with self._scans:
+                return self._encode_groups(job, options, survey, retried)
         try:
             with self._scans:
                 return self._encode_split(job, retried)
         except UnrepeatableError as error:
-            result = self._encode_whole(job, retried)
+            result = self._encode_whole(job, options, survey, retried)
             return replace(result, notices=[*result.notices, f"encoded in one piece: {error}"])
 
-    def _encode_whole(self, job: Job, retried: list[str]) -> EncodeResult:
-        goal, survey = self._shares.get(job, (self._options.goal, None))
-        options = replace(self._options, goal=goal)
+    def _encode_whole(
+        self, job: Job, options: EncodeOptions, survey: Survey | None, retried: list[str]
+    ) -> EncodeResult:
         task = self._tasks.submit(self._attempt, retried, encode_whole, job.source, job.target, options, survey)
         result: EncodeResult = task.result()
+        self._advanced(result.num_frames)
+        return result
+
+    def _encode_groups(
+        self, job: Job, options: EncodeOptions, survey: Survey | None, retried: list[str]
+    ) -> EncodeResult:
+        """Encode for a goal: read the source here, and have its groups coded by the workers."""
+        # Groups of frames take memory: one for each worker, and one that is sent next.
+        room = threading.BoundedSemaphore(self._engine.num_workers + 1)
+
+        def submit(trial: Trial) -> Future[tuple[VideoGroup, Costs]]:
+            room.acquire()
+            task = self._tasks.submit(self._attempt, retried, code_group, job.source, trial, options)
+            task.add_done_callback(lambda task: room.release())
+            return task
+
+        result = encode_with(options, job.source, job.target, overwrite=True, survey=survey, submit=submit)
         self._advanced(result.num_frames)
         return result
 
@@ -211,12 +236,10 @@ class _Batch:
         )
 
     def _is_long(self, source: Path) -> bool:
-        """Whether a source is split. Images never are, nor is what is encoded in part or for a goal."""
-        options = self._options
-        is_part = options.start_seconds or options.end_seconds is not None
-        if is_part or options.goal is not None or not source.is_file():
+        """Whether a source is worth more than one worker. Images never are."""
+        if not source.is_file():
             return False
-        with suppress(VtokError), source_reader(source, options) as reader:
+        with suppress(VtokError), source_reader(source, self._options) as reader:
             return is_long(reader.info, self._batch.split_seconds)
         return False  # the task will report the error
 

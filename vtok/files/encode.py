@@ -19,6 +19,7 @@ from vtok.errors import MediaError
 from vtok.files.encoded_file import Advance, EncodeResult, Items, write_encoded
 from vtok.files.goals import goal_of
 from vtok.files.options import EncodeOptions
+from vtok.files.passes import Submit
 from vtok.files.source import chunks_of
 from vtok.files.steering import steered
 from vtok.files.survey import Survey
@@ -134,10 +135,12 @@ def encode_with(
     overwrite: bool = False,
     progress: Progress | None = None,
     survey: Survey | None = None,
+    submit: Submit | None = None,
 ) -> EncodeResult:
     """Do the same as `encode_file`, with an options object; a given tokenizer replaces the model that it names.
 
-    For a goal, a survey of the source saves the passes that it took.
+    For a goal, a survey of the source saves the passes that it took, and `submit` has groups coded by workers; see
+    `vtok.files.passes.Passes`.
     """
     target = target if isinstance(target, str | os.PathLike) else Sink(target)
     if not isinstance(target, Sink):
@@ -147,7 +150,14 @@ def encode_with(
     model = shared_model(options.model) if tokenizer is None else tokenizer.pretrained
     if options.goal is not None:
         return _encode_for_goal(
-            options, source, target, model=model, overwrite=overwrite, progress=progress, survey=survey
+            options,
+            source,
+            target,
+            model=model,
+            overwrite=overwrite,
+            progress=progress,
+            survey=survey,
+            submit=submit,
         )
     arithmetic = choose_arithmetic(options.device, options.precision)
 
@@ -181,11 +191,12 @@ def _encode_for_goal(
     overwrite: bool,
     progress: Progress | None,
     survey: Survey | None,
+    submit: Submit | None,
 ) -> EncodeResult:
     """Do the same, with the qualities at which the file comes to its goal."""
     with (
         local_file(source) as path,
-        steered(path, source, options, model, progress, survey) as (report, groups),
+        steered(path, source, options, model, progress, survey, submit) as (report, groups),
     ):
 
         def coded(part: SourcePart, advance: Advance) -> Items:

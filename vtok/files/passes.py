@@ -1,6 +1,7 @@
 """Passes over a source: what is known without networks, and its groups of frames, again and again."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -11,13 +12,14 @@ from vtok.container.writer import ContainerWriter
 from vtok.errors import MediaError
 from vtok.files.options import EncodeOptions
 from vtok.files.source import chunks_of, opened_part
-from vtok.files.trials import Around, Coder
+from vtok.files.trials import Around, Coder, Costs, Trial
 from vtok.media.reader import VideoReader
 from vtok.model.pretrained_model import PretrainedModel
-from vtok.networks.arithmetic import choose_arithmetic
 from vtok.system.paths import StrPath
 from vtok.video.frame import Frame, Progress, VideoInfo
 from vtok.video.times import played_seconds
+
+Submit = Callable[[Trial], Future[tuple[VideoGroup, Costs]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +83,10 @@ class SourceGroup:
     around: Around
 
 
+def _ignore(frames: int) -> None:
+    pass
+
+
 class Passes:
     """Reads one source any number of times.
 
@@ -90,16 +96,24 @@ class Passes:
         options: The options of encoding.
         model: The model that codes.
         progress: Called with the video's description and the name of each pass.
+        submit: Has a group coded by a worker, and waits while all have enough to do; None: groups are coded here.
 
     Attributes:
         count: Number of passes so far.
     """
 
     def __init__(
-        self, path: StrPath, name: StrPath, options: EncodeOptions, model: PretrainedModel, progress: Progress | None
+        self,
+        path: StrPath,
+        name: StrPath,
+        options: EncodeOptions,
+        model: PretrainedModel,
+        progress: Progress | None,
+        submit: Submit | None = None,
     ) -> None:
         self.name, self.count = name, 0
-        self._path, self._options, self._model, self._progress = path, options, model, progress
+        self._path, self._options, self._model = path, options, model
+        self._progress, self._submit = progress, submit
 
     def look(self) -> Look:
         """Read the source without networks.
@@ -172,9 +186,34 @@ class Passes:
 
     def coder(self, info: VideoInfo, *, sees: bool, vmaf_program: str | None = None) -> Coder:
         """A coder of the groups; `Coder` explains the arguments."""
-        options = self._options
-        arithmetic = choose_arithmetic(options.device, options.precision)
-        return Coder(self._model, info, arithmetic, options.effort, options.verify, sees, vmaf_program)
+        return Coder.of(self._options, self._model, info, sees=sees, vmaf_program=vmaf_program)
+
+    def code(
+        self,
+        group: SourceGroup,
+        info: VideoInfo,
+        quality: float,
+        *,
+        first_frame: int = 0,
+        advance: Callable[[int], None] = _ignore,
+        sees: bool = False,
+        vmaf_program: str | None = None,
+    ) -> Future[tuple[VideoGroup, Costs]]:
+        """Code a group, here or on a worker; `Coder` explains the arguments. Here an error is raised at once."""
+        trial = Trial(
+            chunks=group.chunks,
+            info=info,
+            quality=quality,
+            first_frame=first_frame,
+            around=group.around,
+            sees=sees,
+            vmaf_program=vmaf_program,
+        )
+        if self._submit is not None:
+            return self._submit(trial)
+        coded: Future[tuple[VideoGroup, Costs]] = Future()
+        coded.set_result(trial.coded(self._options, self._model, advance))
+        return coded
 
     @contextmanager
     def opened(
@@ -189,10 +228,6 @@ class Passes:
 class _Nowhere:
     def write(self, data: bytes) -> int:
         return len(data)
-
-
-def _ignore(frames: int) -> None:
-    pass
 
 
 def _empty_group(pts: Sequence[int], first_frame: int) -> VideoGroup:

@@ -2,8 +2,9 @@
 
     look     counts frames, and the bytes of all that is not codes              no networks
     price    codes up to eight groups at up to four qualities                   --> a quality for all
-    encode   codes all groups; each has the quality at which, by what is coded and by what the rest will cost, the file
-             comes to the goal. The last is coded again until it does           --> groups, in a temporary file
+    encode   codes all groups, several at a time; each has the quality at which, by what is coded and by what the rest
+             will cost, the file comes to the goal. The last is coded again until it does   --> groups, in a temporary
+             file
     again    if that was not enough: all groups once more, now that the cost of each is known
 
 One quality for all groups means equal slopes: what a bit more would gain is, by the training of the model, a function
@@ -11,11 +12,13 @@ of the quality alone.
 """
 
 import tempfile
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -23,9 +26,9 @@ from vtok.container.groups import VideoGroup
 from vtok.errors import ConfigError, MediaError
 from vtok.files.goals import GoalReport
 from vtok.files.options import EncodeOptions
-from vtok.files.passes import Passes
+from vtok.files.passes import Passes, SourceGroup, Submit
 from vtok.files.survey import Survey, first_quality, wants_price
-from vtok.files.trials import NUM_COSTS, Coder, Costs, Forecast, mean_ssim, mean_vmaf, psnr_yuv, solved
+from vtok.files.trials import NUM_COSTS, Costs, Forecast, mean_ssim, mean_vmaf, psnr_yuv, solved
 from vtok.measure.vmaf import MISSING, find_ffmpeg
 from vtok.model.pretrained_model import PretrainedModel
 from vtok.system.paths import StrPath
@@ -34,9 +37,13 @@ from vtok.video.frame import Progress, VideoInfo
 MAX_PASSES = 3  # that code all groups
 MAX_TRIES = 4  # of the last group
 _DRIFT = 0.6  # how far the quality of a group may be from that of all
+# So many groups may be coded at a time; fewer near the end, where errors of forecasts count. The number does not depend
+# on the workers that there are, so neither does the file.
+_AHEAD = 7
 _LAST_DRIFT = 1.5  # likewise of the last group, which is coded again until the file is as it should be
 # Of what is left for codes, so much is not used: forecasts are wrong now and then, and a group can be coded again.
 _RESERVE = 0.008
+Coded = Future[tuple[VideoGroup, Costs]]
 _MEASURES = {"psnr": psnr_yuv, "ssim": mean_ssim, "vmaf": mean_vmaf}
 
 
@@ -74,6 +81,7 @@ class Steering:
         model: The model that codes.
         progress: Called with the video's description and the name of each pass.
         survey: What is known of the source already.
+        submit: Has groups coded by workers; see `Passes`.
 
     Attributes:
         passes: The passes over the source.
@@ -88,6 +96,7 @@ class Steering:
         model: PretrainedModel,
         progress: Progress | None,
         survey: Survey | None = None,
+        submit: Submit | None = None,
     ) -> None:
         assert options.goal is not None
         self._name, self._goal = name, options.goal
@@ -95,7 +104,7 @@ class Steering:
         if self._goal.kind == "vmaf" and self._vmaf_program is None:
             raise ConfigError(f"a VMAF cannot be reached: {MISSING}")
         self._highest = float(model.networks.config.num_qualities)
-        self.passes = Passes(path, name, options, model, progress)
+        self.passes = Passes(path, name, options, model, progress, submit)
         self.survey = Survey.of(self.passes) if survey is None else survey
         self._forecast, look = self.survey.forecast, self.survey.look
         self._all = range(len(look.num_frames))
@@ -188,25 +197,40 @@ class Steering:
         coded: dict[int, tuple[float, Costs]] = {}
         low, high = max(1.0, quality - _DRIFT), min(self._highest, quality + _DRIFT)
         done, first_frame = np.zeros(NUM_COSTS), 0
-        for source, info, advance in self.passes.groups("encode"):
-            if source.number >= len(self._all):
-                raise MediaError(f"{self._name}: gives other frames each time it is read. Give a quality")
-            code = partial(self._coder(info).code, source.chunks, first_frame=first_frame, around=source.around)
-            group, costs = code(self._solved(done, self._all[source.number :], low, high), advance=advance)
-            if source.number == self._all[-1]:
-                group, costs = self._fitted(code, group, costs, done)
+        running: deque[tuple[float, Coded]] = deque()  # quality and task of groups that are being coded
+
+        def take(group: VideoGroup, costs: Costs) -> None:
+            nonlocal done
             store.add(group)
-            coded[source.number] = group.quality, costs
-            done, first_frame = done + costs, first_frame + group.num_frames
+            coded[len(coded)] = group.quality, costs
+            done = done + costs
+
+        for source, info, advance in self.passes.groups("encode"):
+            number, last = source.number, self._all[-1]
+            if number > last:
+                raise MediaError(f"{self._name}: gives other frames each time it is read. Give a quality")
+            while len(running) > min(_AHEAD, (last - number) // 2):
+                take(*running.popleft()[1].result())
+            expected = sum(
+                (self._forecast.costs([other], q) for other, (q, _) in enumerate(running, len(coded))), start=done
+            )
+            code = partial(self._code, source, info, first_frame=first_frame)
+            chosen = self._solved(expected, self._all[number:], low, high)
+            running.append((chosen, code(chosen, advance=advance)))
+            first_frame += sum(len(chunk.frames) for chunk in source.chunks)
+            if number == last:
+                take(*self._fitted(code, *running.popleft()[1].result(), done))
         if len(coded) < len(self._all):
             raise MediaError(f"{self._name}: gives other frames each time it is read. Give a quality")
         return coded
 
-    def _coder(self, info: VideoInfo) -> Coder:
-        return self.passes.coder(info, sees=not self._goal.is_size, vmaf_program=self._vmaf_program)
+    def _code(self, source: SourceGroup, info: VideoInfo, quality: float, **more: Any) -> Coded:
+        """Have a group coded."""
+        sees = not self._goal.is_size
+        return self.passes.code(source, info, quality, sees=sees, vmaf_program=self._vmaf_program, **more)
 
     def _fitted(
-        self, code: Callable[..., tuple[VideoGroup, Costs]], group: VideoGroup, costs: Costs, done: Costs
+        self, code: Callable[..., Coded], group: VideoGroup, costs: Costs, done: Costs
     ) -> tuple[VideoGroup, Costs]:
         """The last group, coded again at other qualities until the file comes to the goal, if it can."""
         own = Forecast([group.num_frames])
@@ -218,7 +242,7 @@ class Steering:
             quality = solved(lambda q: self._value(done + own.costs([0], q)), self._wanted, low, high)
             if quality == group.quality:
                 break
-            group, costs = code(quality)
+            group, costs = code(quality).result()
         return group, costs
 
 
@@ -230,8 +254,9 @@ def steered(
     model: PretrainedModel,
     progress: Progress | None,
     survey: Survey | None = None,
+    submit: Submit | None = None,
 ) -> Iterator[tuple[GoalReport, GroupStore]]:
     """Yield the groups of a file that reaches the goal of `options`, and how it does."""
     with tempfile.TemporaryFile(prefix="vtok-") as file:
         store = GroupStore(file)
-        yield Steering(path, name, options, model, progress, survey).run(store), store
+        yield Steering(path, name, options, model, progress, survey, submit).run(store), store

@@ -49,13 +49,16 @@ class Survey:
         wanted = set(range(len(self.look.num_frames))) if every else sampled
         if quality in self.qualities:
             wanted = wanted - sampled  # these are known
-        for group, info, advance in passes.groups("price", wanted):
-            coder = passes.coder(info, sees=sees, vmaf_program=vmaf_program)
-            _, costs = coder.code(group.chunks, quality, 0, advance, group.around)
-            if group.number in sampled:
-                self.forecast.add(group.number, quality, costs)
+        coded = {
+            group.number: passes.code(group, info, quality, advance=advance, sees=sees, vmaf_program=vmaf_program)
+            for group, info, advance in passes.groups("price", wanted)
+        }
+        for number, task in coded.items():
+            _, costs = task.result()
+            if number in sampled:
+                self.forecast.add(number, quality, costs)
             else:
-                self.forecast.know({group.number: (quality, costs)})
+                self.forecast.know({number: (quality, costs)})
         if quality not in self.qualities:
             self.qualities.append(quality)
 

@@ -5,6 +5,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +16,11 @@ from vtok.codec.encoder import encode_chunks
 from vtok.codec.group_decoder import decode_payload
 from vtok.codec.source import SourceChunk
 from vtok.container.groups import VideoGroup
+from vtok.files.options import EncodeOptions
 from vtok.measure.psnr_ssim import psnr, ssim
 from vtok.measure.vmaf import VmafMeter
 from vtok.model.pretrained_model import PretrainedModel
-from vtok.networks.arithmetic import Arithmetic
+from vtok.networks.arithmetic import Arithmetic, choose_arithmetic
 from vtok.video.frame import Frame, VideoInfo
 
 # Sums over frames: coded bytes; mean squared errors of Y, U and V; 1 - SSIM; 100 - VMAF.
@@ -67,6 +69,20 @@ class Coder:
     verify: bool
     sees: bool
     vmaf_program: str | None = None
+
+    @classmethod
+    def of(
+        cls,
+        options: EncodeOptions,
+        model: PretrainedModel,
+        info: VideoInfo,
+        *,
+        sees: bool,
+        vmaf_program: str | None = None,
+    ) -> Self:
+        """Return a coder with the options of encoding."""
+        arithmetic = choose_arithmetic(options.device, options.precision)
+        return cls(model, info, arithmetic, options.effort, options.verify, sees, vmaf_program)
 
     def code(
         self,
@@ -154,6 +170,26 @@ class Coder:
         for i, (chunk, of_chunk) in enumerate(zip(chunks, tokens, strict=True)):
             pts = group.pts[FRAMES_PER_CHUNK * i : FRAMES_PER_CHUNK * (i + 1)]
             yield from zip(chunk.frames, decoder.decode(of_chunk, pts, group.quality), strict=True)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Trial:
+    """What a group is coded from; it can be sent to another process. `Coder` explains the attributes."""
+
+    chunks: Sequence[SourceChunk]
+    info: VideoInfo
+    quality: float
+    first_frame: int
+    around: Around
+    sees: bool
+    vmaf_program: str | None
+
+    def coded(
+        self, options: EncodeOptions, model: PretrainedModel, advance: Callable[[int], None] = lambda frames: None
+    ) -> tuple[VideoGroup, Costs]:
+        """Return the group and its costs."""
+        coder = Coder.of(options, model, self.info, sees=self.sees, vmaf_program=self.vmaf_program)
+        return coder.code(self.chunks, self.quality, self.first_frame, advance, self.around)
 
 
 def errors_of(frame: Frame, decoded: Frame) -> Costs:
