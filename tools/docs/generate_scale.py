@@ -146,8 +146,11 @@ How many videos are encoded on many processors, and what a million hours would t
   here too: codes are the encoder's choice, and processors of different kinds, or bfloat16 on some machines only
   (`--precision`), can choose a few of them differently, and so may workers whose number of threads is no power of two.
   Such files decode as any others.
-* **Not split**, one task each: what is encoded for a goal (`--size`, `--total-size` and so on), parts of a source
-  (`--start`, `--end`), sequences of images, and videos whose header does not tell their length.
+* **For a goal** (`--size`, `--total-size` and so on) a long video has a task per group: the process that was started
+  reads the video and sends the frames of each, up to eight at a time, because the quality of a group depends on what
+  came of those before it.
+* **Not split**, one task each: parts of a source (`--start`, `--end`) without a goal, sequences of images, and videos
+  whose header does not tell their length.
 * **Lost workers**: a task whose process or machine is gone, or to which the system refused a file, is tried again,
   `--retries` times. What the input is to blame for fails at once and does not stop the rest.
 * **Resuming**: outputs are complete or absent, so `--skip-existing` checks what is there, all its checksums, and does

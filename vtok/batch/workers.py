@@ -1,4 +1,4 @@
-"""Runs a batch on the workers of an engine: a task per file, or per range of a long one.
+"""Runs a batch on the workers of an engine: a task per file; of a long one per range, or for a goal per group.
 
     jobs --> one thread each, for as many as there are workers --> tasks --> engine
                  | skips existing targets, scans and joins long files, tries lost tasks again
