@@ -1,6 +1,5 @@
 """A size for a whole batch: divided so that all files have about the same quality, and never exceeded."""
 
-from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +7,6 @@ import pytest
 
 from support.batches import SETTINGS, EngineHere, jobs_of
 from support.sources import panned, write_source
-from vtok.batch.engines import LocalEngine
 from vtok.batch.plan import Status
 from vtok.batch.workers import BatchSettings, encode_batch
 from vtok.container.verification import is_sound
@@ -58,8 +56,7 @@ def test_what_is_there_already_counts(sources, tmp_path):
     folder, total = sources
     jobs = jobs_of(folder, tmp_path, NAMES)
     encode_with(replace(OPTIONS, quality=8), jobs[0].source, jobs[0].target)
-    with closing(LocalEngine(1, 1)) as engine:
-        batch = encode_batch(jobs, engine, OPTIONS, BatchSettings(total_size=total), skip=is_sound)
+    batch = encode_batch(jobs, EngineHere(), OPTIONS, BatchSettings(total_size=total), skip=is_sound)
     assert [file.status for file in batch.files] == [Status.SKIPPED, Status.DONE, Status.DONE]
     assert 0.97 * total <= sum(job.target.stat().st_size for job in jobs) <= total
 
