@@ -1,6 +1,7 @@
 """Batches on workers: the same bytes as one after the other, with workers lost on the way."""
 
 import os
+import time
 from contextlib import closing
 from dataclasses import replace
 
@@ -16,6 +17,7 @@ from vtok.batch.workers import BatchSettings, encode_batch
 from vtok.container.verification import is_sound
 from vtok.files.encode import encode_with
 from vtok.files.goals import Goal
+from vtok.files.passes import Passes
 
 
 def test_processes_write_what_one_writes(videos, tmp_path):
@@ -77,6 +79,26 @@ def test_groups_of_a_long_video_are_coded_for_a_goal_by_all_workers(goal, proces
         with closing(LocalEngine(processes)) as workers:
             encode_batch([job], workers, options, SPLIT)
         assert job.target.read_bytes() == (tmp_path / "one.vtok").read_bytes()
+
+
+def test_few_groups_wait_for_workers_in_memory(videos, tmp_path, monkeypatch):
+    sent, waiting, code = [], [], Passes.code
+
+    def counted(self, *arguments, **options):
+        sent.append(arguments)
+        return code(self, *arguments, **options)
+
+    class Slow(EngineHere):
+        def run(self, function, *arguments):
+            time.sleep(0.05)
+            waiting.append(len(sent) - len(waiting))
+            return super().run(function, *arguments)
+
+    monkeypatch.setattr(Passes, "code", counted)
+    options = replace(SETTINGS, goal=Goal("psnr", 10.75), keyframe_seconds=0.32)
+    encode_batch(jobs_of(videos, tmp_path, ["long.mkv"]), Slow(), options, SPLIT)
+    assert len(waiting) > 12
+    assert max(waiting) <= Slow.num_workers + 2  # at work, the next, and the one that cannot be sent yet
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
