@@ -15,12 +15,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from vtok.codec.chunk_tokens import ChunkTokens
+from vtok.codec.code_choice import CodeChoice, Way
 from vtok.codec.effort import Effort
-from vtok.codec.latent_descent import cost, descend
 from vtok.codec.strips import Strip, strips
 from vtok.entropy.frame_coder import Codes
 from vtok.errors import ConfigError
@@ -28,9 +27,8 @@ from vtok.model.pretrained_model import PretrainedModel
 from vtok.networks.alignment_choice import choose_alignment
 from vtok.networks.arithmetic import Arithmetic, choose_arithmetic
 from vtok.networks.klt import PATCH
-from vtok.networks.motion import align, estimate_bits, restore
+from vtok.networks.motion import align, restore
 from vtok.networks.planes import Planes
-from vtok.networks.quantizer import prefer_cheap_codes
 from vtok.system.memory import give_back_freed_memory
 from vtok.system.threads import use_threads
 from vtok.video.frame import Frame, Plane, VideoInfo
@@ -160,22 +158,8 @@ class SearchedChunk(NamedTuple):
     alignment: Vectors
 
 
-class _Way(NamedTuple):
-    """One way to code a chunk.
-
-    Attributes:
-        chunk: The chunk, aligned or not.
-        motion: Its motion.
-        displaced: The codes before, displaced by the motion, centred; None at the start of a group.
-    """
-
-    chunk: Planes
-    motion: ChunkMotion
-    displaced: NDArray[np.int16] | None
-
-
 class ChunkEncoder(_Coder):
-    """Encodes the chunks of one video, in order; `prefer_cheap_codes` explains the choice of codes.
+    """Encodes the chunks of one video, in order.
 
     Args:
         model: The model that encodes.
@@ -200,16 +184,13 @@ class ChunkEncoder(_Coder):
         super().__init__(model, info, arithmetic)
         self._quality = self._quality_tensor(quality)
         self._effort = effort
-        reach, bfloat16 = self._model.config.analysis_reach, self._arithmetic.bfloat16
-        if effort == Effort.HIGH:  # gradients come from farther away, and take more memory
-            reach, bfloat16 = reach + self._model.config.synthesis_reach, False
-        self._strips = strips(*self._size, reach, bfloat16=bfloat16)
         rows, columns = self._size
-        is_coarse = effort == Effort.FAST
-        self._search = MotionSearch(rows * PATCH, columns * PATCH, is_coarse=is_coarse)
+        self._search = MotionSearch(rows * PATCH, columns * PATCH)
         self._lagrangian = float(self._model.search_lagrangian(self._quality))
         exact = model.exact_prior.displaced_codes(quality)
-        self._past = DisplacedPast(self._model, exact, self._quality, self._size, is_coarse=is_coarse)
+        self._past = DisplacedPast(self._model, exact, self._quality, self._size)
+        self._choice = CodeChoice(self._model, self._quality, self._arithmetic, effort, self._past, self._size)
+        self._strips = self._choice.strips
 
     def start_group(self) -> None:
         """Encode the next chunk regardless of earlier ones."""
@@ -236,59 +217,24 @@ class ChunkEncoder(_Coder):
         way = self._way(frame, planes, vectors)
         del planes
         self._end_step()
-        codes = self._codes_of(way, descends=self._effort == Effort.HIGH)
+        codes = self._choice.codes(way)
         self._end_step()
         self._past.add(codes)
         return ChunkTokens(codes, way.motion)
 
-    def _way(self, frame: Plane, planes: Planes, vectors: Tensor) -> _Way:
+    def _way(self, frame: Plane, planes: Planes, vectors: Tensor) -> Way:
         """How to code a chunk whose frame 2 is `frame`: aligned by the vectors that were found for it, or not."""
         if self._effort == Effort.HIGH and vectors.any():
             still = torch.zeros_like(vectors)
             ways = [self._way_of(frame, *each) for each in ((planes, still), (align(planes, vectors), vectors))]
-            return min(ways, key=self._cost)
-        if self._effort != Effort.FAST:
-            return self._way_of(frame, *choose_alignment(self._model, planes, vectors, self._quality))
-        # The search has compared costs too, if not those of codes.
-        return self._way_of(frame, align(planes, vectors) if vectors.any() else planes, vectors)
+            return min(ways, key=self._choice.cost)
+        return self._way_of(frame, *choose_alignment(self._model, planes, vectors, self._quality))
 
-    def _way_of(self, frame: Plane, chunk: Planes, vectors: Tensor) -> _Way:
+    def _way_of(self, frame: Plane, chunk: Planes, vectors: Tensor) -> Way:
         alignment = vectors[0].cpu().numpy()
         displacement = self._past.field(frame, chunk, alignment)
         motion = ChunkMotion(np.concatenate([alignment, displacement[None]]))
-        return _Way(chunk, motion, self._past.displaced(displacement))
-
-    def _cost(self, way: _Way) -> float:
-        """About what a way costs, before descent: distortion + lambda x bits."""
-        codes, seen = self._codes_of(way), self._past.seen_by_prior(way.displaced, way.motion)
-        vectors = torch.from_numpy(way.motion.fields)[None]
-        total = float(self._model.lagrangian(self._quality)) * float(estimate_bits(vectors))
-        for strip in self._strips:
-            stored = torch.from_numpy(codes[:, strip.outer]).to(self._arithmetic.device)
-            centred, part = self._model.quantizer.from_uint8(stored)[None], _rows(way.chunk, strip)
-            of_strip, inner = seen.rows(strip.outer), strip.wanted_of_seen(1)
-            total += cost(self._model, centred, part, of_strip, self._quality, self._arithmetic, inner)
-        return total
-
-    def _codes_of(self, way: _Way, *, descends: bool = False) -> Codes:
-        """The codes of a chunk `[n, H, W]`: the nearest ones, or cheap ones that are nearly as near, or by descent."""
-        seen = self._past.seen_by_prior(way.displaced, way.motion) if descends else None
-        codes = np.empty((self._model.config.num_channels, *self._size), np.uint8)
-        quantizer = self._model.quantizer
-        for strip in self._strips:
-            part = _rows(way.chunk, strip)
-            with self._arithmetic.autocast():
-                latents = self._model.encode_chunk(part, self._quality)[:, :, 0]
-            inner = strip.wanted_of_seen(1)
-            if seen is None:
-                wanted = latents[0, :, inner]
-                cheap = None if way.displaced is None else torch.from_numpy(way.displaced[:, strip.inner]).to(wanted)
-                chosen = prefer_cheap_codes(wanted, quantizer(wanted), cheap)
-            else:
-                of_strip = seen.rows(strip.outer)
-                chosen = descend(self._model, latents, part, of_strip, self._quality, self._arithmetic)[0, :, inner]
-            codes[:, strip.inner] = quantizer.to_uint8(chosen).cpu().numpy()
-        return codes
+        return Way(chunk, motion, self._past.displaced(displacement))
 
 
 def _rows(planes: Planes, strip: Strip) -> Planes:

@@ -28,7 +28,6 @@ class DisplacedPast:
         displaced_codes: The exact displacement of codes at the quality that they have.
         quality: Qualities `[1]`, on the device of the chunks.
         size: Latent rows and columns.
-        is_coarse: Look less closely where the next chunk comes from, in less time.
     """
 
     def __init__(
@@ -37,14 +36,12 @@ class DisplacedPast:
         displaced_codes: DisplacedCodes,
         quality: torch.Tensor,
         size: tuple[int, int],
-        *,
-        is_coarse: bool = False,
     ) -> None:
         self._model, self._displaced_codes, self._quality = model, displaced_codes, quality
         self._size = size
         self._num_compared = min(NUM_COMPARED, model.prior.context_channels[0])
         height, width = (side * PATCH for side in size)
-        self._search = DisplacementSearch(height, width, is_coarse=is_coarse)
+        self._search = DisplacementSearch(height, width)
         self._still: Vectors = np.zeros((2, *motion_size(height, width)), np.int16)
         self.forget()
 
@@ -83,26 +80,30 @@ class DisplacedPast:
             return None
         return self._displaced_codes.displaced(self._codes, vectors)
 
-    def seen_by_prior(self, displaced: NDArray[np.int16] | None, motion: ChunkMotion) -> PriorPast:
+    def seen_by_prior(
+        self, displaced: NDArray[np.int16] | None, motion: ChunkMotion, rows: slice = slice(None)
+    ) -> PriorPast:
         """What the float prior sees besides the codes of the next chunk.
 
         Args:
             displaced: The result of `displaced` for the field of `motion`.
             motion: The motion of the next chunk.
+            rows: The rows that are wanted.
         """
         device, (height, width) = self._quality.device, self._size
-        nothing = torch.zeros(1, self._model.config.num_channels, height, width, device=device)
+        maps = motion_maps(torch.from_numpy(motion.fields).to(device)[None, None], height, width)[:, :, rows]
+        nothing = torch.zeros(1, self._model.config.num_channels, *maps.shape[2:], device=device)
 
         def centred(codes: Codes | None) -> torch.Tensor:
             if codes is None:
                 return nothing
-            return self._model.quantizer.from_uint8(torch.from_numpy(codes).to(device))[None]
+            return self._model.quantizer.from_uint8(torch.from_numpy(codes[:, rows]).to(device))[None]
 
         started = [[float(codes is not None) for codes in (self._codes, self._codes_before)]]
         return PriorPast(
             previous=centred(self._codes),
             before=centred(self._codes_before),
-            started=torch.tensor(started, device=device)[:, :, None, None].expand(-1, -1, height, width),
-            displaced=nothing if displaced is None else torch.from_numpy(displaced).to(nothing)[None],
-            maps=motion_maps(torch.from_numpy(motion.fields).to(device)[None, None], height, width),
+            started=torch.tensor(started, device=device)[:, :, None, None].expand(-1, -1, *maps.shape[2:]),
+            displaced=nothing if displaced is None else torch.from_numpy(displaced[:, rows]).to(nothing)[None],
+            maps=maps,
         )

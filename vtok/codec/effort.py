@@ -9,8 +9,8 @@ from vtok.errors import ConfigError
 class Effort(StrEnum):
     """How much time the encoder takes; every decoder reads what comes out.
 
-    `FAST` searches motion more coarsely than `NORMAL`. `HIGH` decides by real costs whether a chunk is aligned, and
-    goes on from the latents by gradient descent (`vtok.codec.latent_descent`).
+    `FAST` takes codes near the latents that the networks give. `NORMAL` goes one step of gradient descent on from
+    these, `HIGH` six smaller ones (`vtok.codec.latent_descent`), and decides by real costs whether a chunk is aligned.
 
     Raises:
         ConfigError: There is no effort of that name.

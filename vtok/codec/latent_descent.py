@@ -1,4 +1,4 @@
-"""Gradient descent on the latents of a chunk, towards codes that cost least: what effort "high" takes its time for.
+"""Gradient descent on the latents of a chunk, towards codes that cost least: what efforts "normal" and "high" add.
 
     cost = distortion of the decoded chunk + lambda x bits of the codes under the prior
 
@@ -13,93 +13,115 @@ and its gradient there would say nothing of what the next code costs.
 """
 
 import math
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from vtok.codec.effort import Effort
 from vtok.networks.arithmetic import Arithmetic
 from vtok.networks.latent_model import DISTORTION_WEIGHT, LatentModel
 from vtok.networks.layers import frozen_layers
 from vtok.networks.planes import Planes
-from vtok.networks.prior import PriorPast
+from vtok.networks.prior import Distribution, PriorPast
 
-NUM_STEPS = 6
-STEP = 0.3  # share of the way to where the gradient would be zero if codes did not depend on each other
-SHARPNESS = (4.0, 16.0)  # of the soft rounding, in the first and in the last step
+_CHANNELS_AT_ONCE = 64  # whose bits are computed together; more take much memory
 _PLANE_WEIGHTS = (1.0, 2.0, 2.0)  # of squared errors of a sample in Y, U and V; so planes count as in the objective
 
 
-def descend(
-    model: LatentModel, latents: Tensor, chunk: Planes, past: PriorPast, quality: Tensor, arithmetic: Arithmetic
-) -> Tensor:
-    """Return codes of an aligned chunk that cost less than its rounded latents.
+class Descent(NamedTuple):
+    """How far to descend.
+
+    Attributes:
+        num_steps: Number of steps.
+        step: Share of the way to where the gradient would be zero if codes did not depend on each other.
+        sharpness: Of the soft rounding, in the first step and in the last one.
+    """
+
+    num_steps: int
+    step: float
+    sharpness: tuple[float, float]
+
+
+DESCENTS: Mapping[Effort, Descent] = {
+    Effort.NORMAL: Descent(1, 0.5, (8.0, 8.0)),
+    Effort.HIGH: Descent(6, 0.3, (4.0, 16.0)),
+}
+
+
+class CodeCost:
+    """What the codes of a chunk cost, in the units of the objective's cost times the pixels of the chunk.
 
     Args:
         model: The model that decodes the codes.
-        latents: Where to start, in units of one code step, `[1, n, H, W]`.
-        chunk: The chunk that the decoder should come to, luma `[1, 8, 8 H, 8 W]`.
-        past: What the prior sees of the chunks before.
         quality: Quality `[1]`.
         arithmetic: Number format of the networks.
-
-    Returns:
-        Centred codes, `[1, n, H, W]`.
     """
-    lagrangian = float(model.lagrangian(quality))
-    # The transform is nearly orthonormal, so a step of a code adds about this much to the gradient of its distortion.
-    curvature = DISTORTION_WEIGHT / model.gain(quality)[:, :, 0].square() + lagrangian
-    first, last = SHARPNESS
-    for i in range(NUM_STEPS):
-        sharpness = first * (last / first) ** (i / (NUM_STEPS - 1))
-        gradient = _gradient(model, latents, sharpness, chunk, past, quality, lagrangian, arithmetic)
-        latents = latents - STEP * gradient / curvature
-    codes: Tensor = model.quantizer(latents)
-    return codes
 
+    def __init__(self, model: LatentModel, quality: Tensor, arithmetic: Arithmetic) -> None:
+        self._model, self._quality, self._arithmetic = model, quality, arithmetic
+        self._lagrangian = float(model.lagrangian(quality))
+        # The transform is nearly orthonormal, so a step of a code adds about this much to the gradient of distortion.
+        self._curvature = DISTORTION_WEIGHT / model.gain(quality)[:, :, 0].square() + self._lagrangian
 
-def _gradient(
-    model: LatentModel,
-    latents: Tensor,
-    sharpness: float,
-    chunk: Planes,
-    past: PriorPast,
-    quality: Tensor,
-    lagrangian: float,
-    arithmetic: Arithmetic,
-) -> Tensor:
-    """The gradient of the cost, in the units of the objective's cost times the pixels of the chunk."""
-    low, high = model.quantizer.min_code, model.quantizer.max_code
-    with torch.enable_grad(), frozen_layers():
-        codes = soft_round(latents, sharpness).clamp(low, high).requires_grad_()
-        with arithmetic.autocast():
-            decoded, _ = model.decode_chunk(codes.unsqueeze(2), quality)
-        (of_distortion,) = torch.autograd.grad(_distortion(decoded, chunk), codes)
-        with arithmetic.autocast():
-            distribution = model.prior.of_frames(codes, past, quality)
-        # What a code says about others; its own bits follow.
-        (of_context,) = torch.autograd.grad(model.prior.bits(codes.detach(), distribution).sum(), codes)
-    lower = latents.floor()
-    slope = model.prior.bits(lower + 1, distribution) - model.prior.bits(lower, distribution)
-    return (of_distortion + lagrangian * (of_context + slope)).detach()
-
-
-def cost(
-    model: LatentModel,
-    codes: Tensor,
-    chunk: Planes,
-    past: PriorPast,
-    quality: Tensor,
-    arithmetic: Arithmetic,
-    rows: slice,
-) -> float:
-    """Return the cost of some rows of centred codes `[1, n, H, W]`; the other arguments are those of `descend`."""
-    with torch.no_grad():
-        with arithmetic.autocast():
-            decoded, _ = model.decode_chunk(codes.unsqueeze(2), quality)
-            distribution = model.prior.of_frames(codes, past, quality)
-        bits = model.prior.bits(codes, distribution)[:, :, rows].sum()
+    def of(self, codes: Tensor, chunk: Planes, past: PriorPast, rows: slice) -> float:
+        """Return the cost of some rows of centred codes `[1, n, H, W]`; the other arguments are those of `descend`."""
+        with torch.no_grad(), self._arithmetic.autocast():
+            decoded, _ = self._model.decode_chunk(codes.unsqueeze(2), self._quality)
+            distribution = self._model.prior.of_frames(codes, past, self._quality)
+        bits = self._model.prior.bits(codes, distribution)[:, :, rows].sum()
         wanted = (planes.block_rows(rows.start, rows.stop) for planes in (decoded, chunk))
-        return float(_distortion(*wanted) + model.lagrangian(quality) * bits)
+        return float(_distortion(*wanted) + self._lagrangian * bits)
+
+    def descend(self, latents: Tensor, chunk: Planes, past: PriorPast, descent: Descent) -> Tensor:
+        """Return codes of an aligned chunk that cost less than its rounded latents.
+
+        Args:
+            latents: Where to start, in units of one code step, `[1, n, H, W]`.
+            chunk: The chunk that the decoder should come to, luma `[1, 8, 8 H, 8 W]`.
+            past: What the prior sees of the chunks before.
+            descent: How far to descend.
+
+        Returns:
+            Centred codes, `[1, n, H, W]`.
+        """
+        quantizer = self._model.quantizer
+        first, last = (math.log2(sharpness) for sharpness in descent.sharpness)
+        for sharpness in torch.logspace(first, last, descent.num_steps, base=2).tolist():
+            codes = soft_round(latents, sharpness).clamp(quantizer.min_code, quantizer.max_code)
+            gradient = self._gradient_of_distortion(codes, chunk)
+            gradient += self._lagrangian * self._gradient_of_bits(codes, latents, past)
+            latents = latents - descent.step * gradient / self._curvature
+        rounded: Tensor = quantizer(latents)
+        return rounded
+
+    def _gradient_of_distortion(self, codes: Tensor, chunk: Planes) -> Tensor:
+        with torch.enable_grad(), frozen_layers():
+            codes = codes.detach().requires_grad_()
+            with self._arithmetic.autocast():
+                decoded, _ = self._model.decode_chunk(codes.unsqueeze(2), self._quality)
+            (gradient,) = torch.autograd.grad(_distortion(decoded, chunk), codes)
+        return gradient
+
+    def _gradient_of_bits(self, codes: Tensor, latents: Tensor, past: PriorPast) -> Tensor:
+        prior = self._model.prior
+        with torch.enable_grad(), frozen_layers():
+            codes = codes.detach().requires_grad_()
+            with self._arithmetic.autocast():
+                distribution = prior.of_frames(codes, past, self._quality)
+            of_distribution, slopes = [], []
+            parts = (torch.split(x, _CHANNELS_AT_ONCE, dim=1) for x in (codes, latents.floor(), *distribution))
+            for part, lower, location, log2_scale in zip(*parts, strict=True):
+                seen = Distribution(location.detach().requires_grad_(), log2_scale.detach().requires_grad_())
+                of_distribution.append(torch.autograd.grad(prior.bits(part.detach(), seen).sum(), seen))
+                with torch.no_grad():
+                    slopes.append(prior.bits(lower + 1, seen) - prior.bits(lower, seen))
+            # What a code says about others, and its own bits.
+            (of_others,) = torch.autograd.grad(
+                tuple(distribution), codes, [torch.cat(x, dim=1) for x in zip(*of_distribution, strict=True)]
+            )
+        return of_others + torch.cat(slopes, dim=1)
 
 
 def _distortion(decoded: Planes, chunk: Planes) -> Tensor:

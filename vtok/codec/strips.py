@@ -32,7 +32,7 @@ class Strip(NamedTuple):
         return slice((self.inner.start - self.outer.start) * side, (self.inner.stop - self.outer.start) * side)
 
 
-def strips(height: int, width: int, reach: int, *, bfloat16: bool) -> list[Strip]:
+def strips(height: int, width: int, reach: int, *, bfloat16: bool, gradients: bool = False) -> list[Strip]:
     """Split a latent frame into strips of equal height.
 
     Args:
@@ -40,9 +40,12 @@ def strips(height: int, width: int, reach: int, *, bfloat16: bool) -> list[Strip
         width: Columns of latents.
         reach: Number of rows around a row that the networks see.
         bfloat16: Whether the networks compute in half precision; in float32 strips are half as large.
+        gradients: Whether the networks have gradients, which take much memory for each position.
     """
-    max_positions = MAX_POSITIONS if bfloat16 else MAX_POSITIONS // 2
-    count = max(1, min(-(-height * width // max_positions), height // MIN_ROWS))
+    max_positions, min_rows = MAX_POSITIONS if bfloat16 else MAX_POSITIONS // 2, MIN_ROWS
+    if gradients:
+        max_positions, min_rows = MAX_POSITIONS // 4, max(1, MIN_ROWS // 4)
+    count = max(1, min(-(-height * width // max_positions), height // min_rows))
     edges = [height * i // count for i in range(count + 1)]
     return [
         Strip(slice(start, stop), slice(max(0, start - reach), min(height, stop + reach)))

@@ -94,19 +94,15 @@ class Choice:
             forms == Form.PREDICTED, self._predicted, np.where(forms == Form.MERGED, expand(self._merged), self._split)
         )
 
-    def refine(self, error: Callable[[Floats], Floats], *, is_coarse: bool = False) -> None:
-        """Let units and blocks try what their neighbours have chosen.
+    def refine(self, error: Callable[[Floats], Floats]) -> None:
+        """Let units try what their neighbours have chosen; blocks do not, as four vectors cost more than they bring.
 
         Args:
             error: Gives a field's error, `[R, C]`.
-            is_coarse: Let units try once only, and blocks not at all.
         """
-        for _ in range(1 if is_coarse else NUM_ROUNDS):
+        for _ in range(NUM_ROUNDS):
             if not self.forms.any():
                 break
-            if not is_coarse:
-                for field in neighbours(self.field):
-                    self.offer_split(field, error(field))
             for units in neighbours(self.field[::UNIT, ::UNIT]):
                 self.offer_merged(units, sum_units(error(expand(units))))
             self.decide()

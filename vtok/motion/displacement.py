@@ -37,13 +37,12 @@ class DisplacementSearch:
     Args:
         height: Rows of luma, a multiple of 8.
         width: Columns of luma, a multiple of 8.
-        is_coarse: Look less closely, in less time.
     """
 
-    def __init__(self, height: int, width: int, *, is_coarse: bool = False) -> None:
-        self._size, self._is_coarse = (height, width), is_coarse
+    def __init__(self, height: int, width: int) -> None:
+        self._size = height, width
         self._blocks = motion_size(height, width)
-        self._flow = BlockFlow(height, width, is_coarse=is_coarse)
+        self._flow = BlockFlow(height, width)
         bits = BITS_OF_ANY + np.log2(1 + np.arange(MAX_DIFFERENCE + 1, dtype=np.float32))
         self._bits = np.concatenate([np.zeros(1, np.float32), bits[1:]])
 
@@ -109,7 +108,7 @@ class DisplacementSearch:
         choice.offer_merged(np.zeros_like(guess[::UNIT, ::UNIT]), in_place)
         offer(self._flow.proposals(self._flow.flow(frame2, reference, self._flow.dense(guess)))[1])
         choice.decide()
-        if choice.field.any() and not self._is_coarse:
+        if choice.field.any():
             for units in neighbours(choice.field[::UNIT, ::UNIT]):
                 offer(units)
             choice.decide()

@@ -21,18 +21,17 @@ class BlockFlow:
     Args:
         height: Rows of luma.
         width: Columns of luma.
-        is_coarse: Find the flow at a lower resolution, in less time.
 
     Attributes:
         padded_blocks: Rows and columns of blocks, `R` and `C`, in whole units.
     """
 
-    def __init__(self, height: int, width: int, *, is_coarse: bool = False) -> None:
+    def __init__(self, height: int, width: int) -> None:
         self._size = height, width
         rows, columns = (-(-n // UNIT) * UNIT for n in motion_size(height, width))
         self.padded_blocks = rows, columns
-        preset = cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST if is_coarse else cv2.DISOPTICAL_FLOW_PRESET_FAST
-        self._flow = cv2.DISOpticalFlow.create(preset)
+        # Slower presets find finer flow, whose vectors cost more than they bring (`docs/training.md`).
+        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
         # Every fourth pixel of the flow: it is no finer than that.
         self._samples = np.ix_(
             np.arange(1, rows * BLOCK, 4).clip(max=height - 1), np.arange(1, columns * BLOCK, 4).clip(max=width - 1)

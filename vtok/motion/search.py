@@ -27,7 +27,8 @@ from vtok.video.motion import (
 FineLuma = NDArray[np.uint16]
 LEVEL = 16
 
-SPACING, COARSE_SPACING = 2, 4  # pixels between those whose errors are looked at
+SPACING = 2  # pixels between those whose errors are looked at
+SIDE = BLOCK // SPACING  # of them on a side of a block
 
 
 class MotionSearch:
@@ -36,21 +37,18 @@ class MotionSearch:
     Args:
         height: Rows of luma.
         width: Columns of luma.
-        is_coarse: Look less closely, in less time.
     """
 
-    def __init__(self, height: int, width: int, *, is_coarse: bool = False) -> None:
+    def __init__(self, height: int, width: int) -> None:
         self._size = height, width
         self._blocks = motion_size(height, width)
-        self._flow = BlockFlow(height, width, is_coarse=is_coarse)
-        self._is_coarse, self._spacing = is_coarse, COARSE_SPACING if is_coarse else SPACING
-        self._side = BLOCK // self._spacing
+        self._flow = BlockFlow(height, width)
         rows, columns = self._padded_blocks = self._flow.padded_blocks
-        self._positions = np.mgrid[: height : self._spacing, : width : self._spacing][::-1].astype(np.float32)
+        self._positions = np.mgrid[:height:SPACING, :width:SPACING][::-1].astype(np.float32)
         self._maps = np.empty_like(self._positions)
         self._sampled = self._positions.shape[1], self._positions.shape[2]
         # What is outside of the frame stays zero: it has no error.
-        self._difference = np.zeros((rows * self._side, columns * self._side), np.uint16)
+        self._difference = np.zeros((rows * SIDE, columns * SIDE), np.uint16)
         self._difference[: self._sampled[0], : self._sampled[1]] = LEVEL
         self._pixels = self._block_sums(self._difference)  # of each block, those in the frame
 
@@ -77,7 +75,7 @@ class MotionSearch:
                     flow = velocity
                 else:  # the longest way is found from the velocity; the others are short
                     flow = self._flow.flow(luma[moved], luma[anchor], 3 * velocity if k == 0 else None)
-                target = smooth[moved][:: self._spacing, :: self._spacing]
+                target = smooth[moved][::SPACING, ::SPACING]
                 fields[k] = self._field(self._flow.proposals(flow), target, smooth[anchor], fields, k, lagrangian)
         return fields
 
@@ -96,7 +94,7 @@ class MotionSearch:
         if min(self._size) < MIN_SIDE:
             return np.zeros((2, *self._blocks), np.int16)
         with one_thread():
-            target, anchor = _smooth(frame)[:: self._spacing, :: self._spacing], _smooth(before)
+            target, anchor = _smooth(frame)[::SPACING, ::SPACING], _smooth(before)
             steady = self._flow.dense(self._flow.padded(predicted_field(fields, NUM_FIELDS - 1)))
             proposals = self._flow.proposals(self._flow.flow(frame, before, steady))
             return self._field(proposals, target, anchor, fields, NUM_FIELDS - 1, lagrangian)
@@ -113,17 +111,15 @@ class MotionSearch:
         """Coordinates `[height, width]` of pixels displaced by one component of a field, `[R, C]`."""
         height, width = self._sampled
         rows, columns = self._padded_blocks
-        dense = cv2.resize(
-            field * (1 / UNITS), (columns * self._side, rows * self._side), interpolation=cv2.INTER_LINEAR
-        )
+        dense = cv2.resize(field * (1 / UNITS), (columns * SIDE, rows * SIDE), interpolation=cv2.INTER_LINEAR)
         return np.asarray(cv2.add(dense[:height, :width], self._positions[axis], dst=self._maps[axis]), np.float32)
 
     def _block_sums(self, x: FineLuma) -> Floats:
         """Sums over blocks of `x`, of whole units, in levels, `[R, C]`."""
         rows, columns = self._padded_blocks
-        lines = cv2.reduce(x.reshape(-1, self._side), 1, cv2.REDUCE_SUM, dtype=cv2.CV_32F)
-        sums: Floats = lines.reshape(rows, self._side, columns).sum(1, dtype=np.float32)
-        return sums * np.float32(self._spacing**2 / LEVEL)
+        lines = cv2.reduce(x.reshape(-1, SIDE), 1, cv2.REDUCE_SUM, dtype=cv2.CV_32F)
+        sums: Floats = lines.reshape(rows, SIDE, columns).sum(1, dtype=np.float32)
+        return sums * np.float32(SPACING**2 / LEVEL)
 
     def _field(
         self,
@@ -151,7 +147,7 @@ class MotionSearch:
         choice.offer_split(own, error(own))
         choice.heed_noise(self._pixels)
         choice.decide()
-        choice.refine(error, is_coarse=self._is_coarse)
+        choice.refine(error)
         # Blocks were compared as if their neighbours moved like them: see whether the whole is worth its bits.
         best, least = predicted, float(choice.predicted_error.sum()) + lagrangian * 0.1
         coded = np.ones_like(choice.forms)

@@ -74,12 +74,6 @@ class PriorPast(NamedTuple):
     displaced: Tensor | None
     maps: Tensor | None
 
-    def rows(self, rows: slice) -> "PriorPast":
-        """Some rows of all of them."""
-        previous, before, started = (x[:, :, rows] for x in (self.previous, self.before, self.started))
-        displaced, maps = (None if x is None else x[:, :, rows] for x in (self.displaced, self.maps))
-        return PriorPast(previous, before, started, displaced, maps)
-
 
 def compand(codes: Tensor) -> Tensor:
     """Signed log2(1 + |code|). Networks see codes like this, so that a large one does not drown the others."""
