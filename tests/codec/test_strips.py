@@ -8,6 +8,7 @@ import torch
 
 from vtok.codec import strips as strips_module
 from vtok.codec.chunk_coder import ChunkDecoder, ChunkEncoder
+from vtok.codec.effort import Effort
 from vtok.codec.strips import strips
 from vtok.networks.arithmetic import choose_arithmetic
 from vtok.networks.planes import Planes
@@ -33,7 +34,8 @@ def video(num_frames, info):
 
 
 def encode(tokenizer, info, frames, arithmetic):
-    encoder = ChunkEncoder(tokenizer.pretrained, info, 5, arithmetic)
+    # With more effort, gradients would end at the borders of strips; `test_effort.py` has what that costs.
+    encoder = ChunkEncoder(tokenizer.pretrained, info, 5, arithmetic, Effort.FAST)
     return [encoder.encode(frames[i : i + 8]) for i in range(0, len(frames), 8)]
 
 
@@ -104,3 +106,4 @@ def test_strips_cover_all_rows_once_and_are_bounded():
     assert len(strips(135, 240, 5, bfloat16=True)) == 3
     assert len(strips(270, 480, 5, bfloat16=True)) == 8
     assert len(strips(90, 160, 5, bfloat16=False)) == 2
+    assert len(strips(90, 160, 5, bfloat16=True, gradients=True)) == 4

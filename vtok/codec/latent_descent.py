@@ -26,6 +26,8 @@ from vtok.networks.layers import frozen_layers
 from vtok.networks.planes import Planes
 from vtok.networks.prior import Distribution, PriorPast
 
+# Few latents are farther from zero than this, in code steps. The others do not come to a code of one.
+_LEAST_ACTIVE = 0.35
 _CHANNELS_AT_ONCE = 64  # whose bits are computed together; more take much memory
 _PLANE_WEIGHTS = (1.0, 2.0, 2.0)  # of squared errors of a sample in Y, U and V; so planes count as in the objective
 
@@ -37,16 +39,19 @@ class Descent(NamedTuple):
         num_steps: Number of steps.
         step: Share of the way to where the gradient would be zero if codes did not depend on each other.
         sharpness: Of the soft rounding, in the first step and in the last one.
+        is_exact: Whether the gradient goes through all networks. Else it does not go through the decoder's refinement,
+            nor through the prior, so it does not count what a code says about others.
     """
 
     num_steps: int
     step: float
     sharpness: tuple[float, float]
+    is_exact: bool
 
 
 DESCENTS: Mapping[Effort, Descent] = {
-    Effort.NORMAL: Descent(1, 0.5, (8.0, 8.0)),
-    Effort.HIGH: Descent(6, 0.3, (4.0, 16.0)),
+    Effort.NORMAL: Descent(1, 0.5, (8.0, 8.0), is_exact=False),
+    Effort.HIGH: Descent(6, 0.3, (4.0, 16.0), is_exact=True),
 }
 
 
@@ -90,38 +95,48 @@ class CodeCost:
         first, last = (math.log2(sharpness) for sharpness in descent.sharpness)
         for sharpness in torch.logspace(first, last, descent.num_steps, base=2).tolist():
             codes = soft_round(latents, sharpness).clamp(quantizer.min_code, quantizer.max_code)
-            gradient = self._gradient_of_distortion(codes, chunk)
-            gradient += self._lagrangian * self._gradient_of_bits(codes, latents, past)
-            latents = latents - descent.step * gradient / self._curvature
+            gradient = self._gradient_of_distortion(codes, chunk, is_exact=descent.is_exact)
+            if descent.is_exact:
+                of_bits, distribution = self._gradient_of_other_bits(codes, past)
+                gradient += self._lagrangian * of_bits
+            else:
+                with torch.no_grad(), self._arithmetic.autocast():
+                    distribution = self._model.prior.of_frames(codes, past, self._quality)
+            latents = latents - descent.step * self._with_own_bits(gradient, latents, distribution) / self._curvature
         rounded: Tensor = quantizer(latents)
         return rounded
 
-    def _gradient_of_distortion(self, codes: Tensor, chunk: Planes) -> Tensor:
+    def _gradient_of_distortion(self, codes: Tensor, chunk: Planes, *, is_exact: bool) -> Tensor:
         with torch.enable_grad(), frozen_layers():
             codes = codes.detach().requires_grad_()
             with self._arithmetic.autocast():
-                decoded, _ = self._model.decode_chunk(codes.unsqueeze(2), self._quality)
+                decoded, _ = self._model.decode_chunk(codes.unsqueeze(2), self._quality, refinement_gradient=is_exact)
             (gradient,) = torch.autograd.grad(_distortion(decoded, chunk), codes)
         return gradient
 
-    def _gradient_of_bits(self, codes: Tensor, latents: Tensor, past: PriorPast) -> Tensor:
+    def _gradient_of_other_bits(self, codes: Tensor, past: PriorPast) -> tuple[Tensor, Distribution]:
+        """What each code says about others: the gradient of their bits. Also the distribution of all."""
         prior = self._model.prior
         with torch.enable_grad(), frozen_layers():
             codes = codes.detach().requires_grad_()
             with self._arithmetic.autocast():
                 distribution = prior.of_frames(codes, past, self._quality)
-            of_distribution, slopes = [], []
-            parts = (torch.split(x, _CHANNELS_AT_ONCE, dim=1) for x in (codes, latents.floor(), *distribution))
-            for part, lower, location, log2_scale in zip(*parts, strict=True):
-                seen = Distribution(location.detach().requires_grad_(), log2_scale.detach().requires_grad_())
-                of_distribution.append(torch.autograd.grad(prior.bits(part.detach(), seen).sum(), seen))
-                with torch.no_grad():
-                    slopes.append(prior.bits(lower + 1, seen) - prior.bits(lower, seen))
-            # What a code says about others, and its own bits.
-            (of_others,) = torch.autograd.grad(
-                tuple(distribution), codes, [torch.cat(x, dim=1) for x in zip(*of_distribution, strict=True)]
-            )
-        return of_others + torch.cat(slopes, dim=1)
+            split = (torch.split(x.detach(), _CHANNELS_AT_ONCE, dim=1) for x in (codes, *distribution))
+            parts = []
+            for of_codes, location, log2_scale in zip(*split, strict=True):
+                seen = Distribution(location.requires_grad_(), log2_scale.requires_grad_())
+                parts.append(torch.autograd.grad(prior.bits(of_codes, seen).sum(), seen))
+            of_distribution = [torch.cat(x, dim=1) for x in zip(*parts, strict=True)]
+            (gradient,) = torch.autograd.grad(tuple(distribution), codes, of_distribution)
+        return gradient, Distribution(*(x.detach() for x in distribution))
+
+    def _with_own_bits(self, gradient: Tensor, latents: Tensor, distribution: Distribution) -> Tensor:
+        """Add the slope of each code's own bits; codes far from one stay zero."""
+        active = (latents.abs() > _LEAST_ACTIVE).flatten().nonzero()[:, 0]
+        lower, seen = latents.take(active).floor(), Distribution(*(x.take(active) for x in distribution))
+        slope = self._model.prior.bits(lower + 1, seen) - self._model.prior.bits(lower, seen)
+        complete = torch.zeros_like(latents)
+        return complete.put_(active, gradient.take(active) + self._lagrangian * slope)
 
 
 def _distortion(decoded: Planes, chunk: Planes) -> Tensor:

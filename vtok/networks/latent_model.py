@@ -214,8 +214,12 @@ class LatentModel(nn.Module):
         latents: Tensor = self.analysis(self.transform, planes_to_blocks(chunk), quality)
         return latents.float().unsqueeze(2) * self.gain(quality)
 
-    def decode_chunk(self, codes: Tensor, quality: Tensor) -> tuple[Planes, Tensor | None]:
+    def decode_chunk(
+        self, codes: Tensor, quality: Tensor, *, refinement_gradient: bool = True
+    ) -> tuple[Planes, Tensor | None]:
         """Centred codes `[b, n, 1, H, W]` to the aligned chunk; the inverse of `encode_chunk`, up to rounding.
+
+        `refinement_gradient` is that of `SynthesisNetwork`.
 
         Returns:
             The chunk, luma `[b, 8, 8 H, 8 W]`; and, from a model that blends the ends of chunks, what `blend` needs to
@@ -223,7 +227,7 @@ class LatentModel(nn.Module):
         """
         latents = (codes / self.gain(quality)).squeeze(2)
         latents = latents.contiguous(memory_format=torch.channels_last)
-        cells, hint = self.synthesis(self.transform, latents, quality)
+        cells, hint = self.synthesis(self.transform, latents, quality, refinement_gradient=refinement_gradient)
         return cells_to_planes(cells, len(quality)), hint
 
     def blend(self, first: Planes, last: Planes, hint: Tensor, quality: Tensor) -> Planes:

@@ -5,6 +5,8 @@ result. Every network is a residual whose last layer starts at zero: before trai
 it is built around.
 """
 
+from contextlib import nullcontext
+
 import torch
 import torch.nn.functional as F
 from einops import rearrange
@@ -79,20 +81,25 @@ class SynthesisNetwork(nn.Module):
         self.refine_leave = zero_conv(refine_dim, CELL_VALUES, 3)
         self.blend = ChunkBlend(refine_dim, blend_dim, num_qualities) if blend_dim else None
 
-    def forward(self, transform: BlockTransform, latents: Tensor, quality: Tensor) -> tuple[Tensor, Tensor | None]:
+    def forward(
+        self, transform: BlockTransform, latents: Tensor, quality: Tensor, *, refinement_gradient: bool = True
+    ) -> tuple[Tensor, Tensor | None]:
         """Latents `[b, n, H, W]` to cells `[b, 192, 2H, 2W]`.
 
-        Also returns the blend's hint, `[b, blend_dim, 2H, 2W]`, if there is a blend.
+        Also returns the blend's hint, `[b, blend_dim, 2H, 2W]`, if there is a blend. Without the refinement's gradient,
+        cells have the gradient that they would have without refinement: nearly the same, in less time.
         """
         scale = transform.scale[:, None, None]
         x = self.enter(latents / scale)
         for block in self.blocks:
             x = block(x, quality)
         cells = transform.synthesise(latents + self.leave(x) * scale).float()
-        r = self.refine_enter(torch.cat([cells, self._guide(x)], dim=1))
-        r = F.silu(r + self.refine_quality(quality)[:, :, None, None].to(r.dtype))
-        r = F.silu(r + self.refine_hidden(r))
-        return cells + self.refine_leave(r), self.blend.from_features(r) if self.blend is not None else None
+        with nullcontext() if refinement_gradient else torch.no_grad():
+            r = self.refine_enter(torch.cat([cells, self._guide(x)], dim=1))
+            r = F.silu(r + self.refine_quality(quality)[:, :, None, None].to(r.dtype))
+            r = F.silu(r + self.refine_hidden(r))
+            refinement, hint = self.refine_leave(r), self.blend.from_features(r) if self.blend is not None else None
+        return cells + refinement, hint
 
     def _guide(self, x: Tensor) -> Tensor:
         """The refinement's input from the latent grid, `[b, guide_dim, 2H, 2W]`."""

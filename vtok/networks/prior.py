@@ -173,9 +173,10 @@ class Prior(nn.Module):
         if past.displaced is not None and maps is not None:
             # Where codes are displaced, their change is that from those in place.
             previous, before = past.displaced, torch.where(maps[:, :1] > 0, previous, before)
-        context = self._context(compand(previous), compand(before), past.started, quality, maps)
+        context = self._context(previous, before, past.started, quality, maps)
         is_second = checkerboard(*frames.shape[2:], device=frames.device)
-        companded = compand(frames)
+        # No network sees the last group, unless it has a second pass.
+        companded = compand(frames[:, : max([self.first_single_pass, *self.groups[-2:-1]])])
         outs: dict[int, list[Tensor]] = {NUM_GATES: [], NUM_GATES_SINGLE_PASS: []}
         start = 0
         for end, network in zip(self.groups, self.group_networks, strict=True):
@@ -203,8 +204,8 @@ class Prior(nn.Module):
     def _context(
         self, previous: Tensor, before: Tensor, started: Tensor, quality: Tensor, motion: Tensor | None
     ) -> Tensor:
-        x = self.from_previous(previous[:, : self.context_channels[0]])
-        x = x + self.from_before(before[:, : self.context_channels[1]]) + self.from_start(started)
+        x = self.from_previous(compand(previous[:, : self.context_channels[0]]))
+        x = x + self.from_before(compand(before[:, : self.context_channels[1]])) + self.from_start(started)
         bias = self.from_motion.bias
         assert bias is not None
         x = x + (bias[:, None, None] if motion is None else self.from_motion(motion))
@@ -232,7 +233,7 @@ class Prior(nn.Module):
         weights = F.softplus(self.magnitude_weights)[..., None, None]
         scale = torch.zeros_like(codes)
         for i, magnitude in enumerate(magnitudes):
-            scale = scale + magnitude * torch.lerp(weights[0, :, i], weights[1, :, i], is_second)
+            scale = torch.addcmul(scale, magnitude, torch.lerp(weights[0, :, i], weights[1, :, i], is_second))
         return Distribution(location, (torch.log2(scale) + factor).clamp(*LOG2_SCALE_RANGE))
 
     def _single_pass_distribution(self, gates: Tensor, previous: Tensor, before: Tensor) -> Distribution:
