@@ -10,7 +10,7 @@ from vtok.codec.chunk_coder import ChunkDecoder, ChunkEncoder
 from vtok.codec.displaced_past import DisplacedPast
 from vtok.codec.effort import Effort
 from vtok.codec.group_encoder import GroupEncoder
-from vtok.codec.latent_descent import soft_round
+from vtok.codec.latent_descent import DESCENTS, CodeCost, soft_round
 from vtok.container.verification import verify_file
 from vtok.files.decode import decode_file
 from vtok.files.encode import encode_file
@@ -21,6 +21,7 @@ from vtok.networks.motion_maps import motion_maps
 from vtok.networks.planes import Planes
 from vtok.networks.prior import PriorMotion
 from vtok.video.frame import VideoInfo
+from vtok.video.motion import ChunkMotion
 
 HEIGHT, WIDTH = 64, 96
 
@@ -110,11 +111,42 @@ def test_strips_hardly_change_what_high_costs(monkeypatch):
     assert loss(frames, encoded(frames, Effort.HIGH), 5.0) == pytest.approx(whole, rel=0.01)
 
 
-def test_models_are_left_as_they_were():
+@pytest.mark.parametrize("effort", [Effort.NORMAL, Effort.HIGH])
+def test_models_are_left_as_they_were(effort):
     parameters = list(shared_model().networks.parameters())
     before = [(parameter.requires_grad, parameter.grad) for parameter in parameters]
-    encoded(noisy_pan(8), Effort.HIGH)
+    encoded(noisy_pan(8), effort)
     assert [(parameter.requires_grad, parameter.grad) for parameter in parameters] == before
+
+
+def test_without_its_gradient_the_refinement_refines_all_the_same():
+    model, quality = shared_model().networks, torch.tensor([5.0])
+    codes = encoded(noisy_pan(8), Effort.FAST)[0].codes
+    centred = model.quantizer.from_uint8(torch.from_numpy(codes))[None, :, None]
+    decoded, gradients = [], []
+    for refinement_gradient in (True, False):
+        of = centred.clone().requires_grad_()
+        with frozen_layers():
+            chunk, _ = model.decode_chunk(of, quality, refinement_gradient=refinement_gradient)
+        decoded.append(chunk.y.detach())
+        gradients.append(torch.autograd.grad(chunk.y.square().sum(), of)[0].flatten())
+    assert torch.equal(*decoded)
+    assert not torch.equal(*gradients)
+    assert torch.cosine_similarity(*gradients, dim=0) > 0.9
+
+
+@pytest.mark.parametrize("effort", DESCENTS)
+def test_codes_of_small_latents_stay_zero(effort):
+    model, quality = shared_model().networks, torch.tensor([5.0])
+    planes = (torch.from_numpy(np.stack([getattr(f, name) for f in noisy_pan(8)]))[None] for name in "yuv")
+    chunk, arithmetic = Planes.from_uint8(*planes, full_range=False), choose_arithmetic("cpu")
+    past = DisplacedPast(model, shared_model().exact_prior.displaced_codes(5.0), quality, (HEIGHT // 8, WIDTH // 8))
+    still = np.zeros((8, 2, HEIGHT // 16, WIDTH // 16), np.int16)
+    latents = torch.full((1, model.config.num_channels, HEIGHT // 8, WIDTH // 8), 0.34)
+    codes = CodeCost(model, quality, arithmetic).descend(
+        latents, chunk, past.seen_by_prior(None, ChunkMotion(still)), DESCENTS[effort]
+    )
+    assert not codes.any()
 
 
 def test_the_descent_sees_what_the_prior_sees():

@@ -33,9 +33,10 @@ With bfloat16 in hardware, on 2 processors of an AMD EPYC, with the weights of t
 and 25.7 % of the processors' time of encoding 640x360 at qualities 1, 5, 7 and 9, with a prior that takes a ninth more
 time than today's, as measured on the Xeon.
 
-These figures are from before motion. With it, on an AMD EPYC with bfloat16, 128 frames of a street at
-640x360: 37 frames/s to encode and 48 to decode, 28 and 28 in float32 with AVX2 alone; peaks of 872 and 876 MB
-at 1280x720, of 2.7 and 2.6 GB at 3840x2160. They were taken by hand; `make bench` will measure them with the rest.
+These figures are from before motion, and before the step of descent. With both, on an AMD EPYC with bfloat16, 384
+frames of a street at 640x360: 20.5 frames/s to encode (19.5 to 22.5 in three runs), 34 with `--effort fast` (34.2 to
+37.5), 49 to decode (47 to 54); in float32 with AVX2 alone, 128 frames, 13.4, 27 and 27. Peaks of 940 and 876 MB at
+1280x720, of 2.7 and 2.6 GB at 3840x2160. They were taken by hand; `make bench` will measure them with the rest.
 
 ## Beside other codecs
 At 640x360, in this process, so without start-up. x264 and SVT-AV1 are those of PyAV; decoding is to memory.

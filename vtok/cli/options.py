@@ -31,7 +31,7 @@ End = Annotated[str | None, typer.Option(help="Stop before this: seconds or HH:M
 Duration = Annotated[str | None, typer.Option(help="Stop this long after the start: seconds or HH:MM:SS.")]
 Quality = Annotated[float | None, typer.Option(help="1 (smallest) to 9 (best).", min=1, max=9, show_default="5")]
 EffortName = Annotated[
-    Effort, typer.Option("--effort", help="Time to take for fewer bytes: high takes some eight times that of normal.")
+    Effort, typer.Option("--effort", help="Time to take for fewer bytes: fast two thirds of normal, high six times.")
 ]
 Size = Annotated[
     str | None, typer.Option(help="In place of a quality: size of the file, never exceeded, such as 25MB or 24MiB.")
