@@ -107,3 +107,10 @@ def test_strips_cover_all_rows_once_and_are_bounded():
     assert len(strips(270, 480, 5, bfloat16=True)) == 8
     assert len(strips(90, 160, 5, bfloat16=False)) == 2
     assert len(strips(90, 160, 5, bfloat16=True, gradients=True)) == 4
+
+
+@pytest.mark.parametrize("height", [1, 7, 45, 90, 135, 270])
+def test_strips_that_the_prior_sees_begin_at_even_rows(height):
+    parts = strips(height, 480, 3, bfloat16=True, gradients=True)
+    assert [row for strip in parts for row in range(strip.inner.start, strip.inner.stop)] == list(range(height))
+    assert all(strip.outer.start % 2 == strip.inner.start % 2 == 0 for strip in parts)

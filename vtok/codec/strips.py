@@ -40,13 +40,15 @@ def strips(height: int, width: int, reach: int, *, bfloat16: bool, gradients: bo
         width: Columns of latents.
         reach: Number of rows around a row that the networks see.
         bfloat16: Whether the networks compute in half precision; in float32 strips are half as large.
-        gradients: Whether the networks have gradients, which take much memory for each position.
+        gradients: Whether the networks have gradients, which take much memory for each position. Such strips begin
+            at even rows, so that the prior's checkerboard is that of the whole frame.
     """
-    max_positions, min_rows = MAX_POSITIONS if bfloat16 else MAX_POSITIONS // 2, MIN_ROWS
+    max_positions, min_rows, step = MAX_POSITIONS if bfloat16 else MAX_POSITIONS // 2, MIN_ROWS, 1
     if gradients:
-        max_positions, min_rows = MAX_POSITIONS // 4, max(1, MIN_ROWS // 4)
+        max_positions, min_rows, step = MAX_POSITIONS // 4, max(2, MIN_ROWS // 4), 2
+        reach += reach % 2
     count = max(1, min(-(-height * width // max_positions), height // min_rows))
-    edges = [height * i // count for i in range(count + 1)]
+    edges = [*(height * i // count // step * step for i in range(count)), height]
     return [
         Strip(slice(start, stop), slice(max(0, start - reach), min(height, stop + reach)))
         for start, stop in pairwise(edges)
