@@ -75,7 +75,8 @@ def test_goals_that_make_no_sense_are_refused(given, message):
 
 def encode(source, target, tokenizer, **options):
     options = {"keyframe_seconds": GROUP_SECONDS, **options}
-    result = encode_file(source, target, tokenizer=tokenizer, overwrite=True, **options)
+    # Goals work alike with every effort; the least takes half the time.
+    result = encode_file(source, target, tokenizer=tokenizer, overwrite=True, effort="fast", **options)
     assert result.num_bytes == target.stat().st_size
     if result.goal:
         assert result.goal.qualities == [group["quality"] for group in file_info(target).groups]

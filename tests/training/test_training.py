@@ -85,7 +85,7 @@ def test_clips_are_in_the_order_of_their_videos(folders, tmp_path, monkeypatch):
 def test_a_few_steps_lower_the_loss_and_the_rate(folders, tmp_path):
     run = new_run(folders, tmp_path)
     run._validate()
-    for _ in range(150):
+    for _ in range(90):
         run._train_step(0.5)
     run._validate()
     first, last = events(tmp_path, "validation")
