@@ -7,7 +7,8 @@
 Each chunk decodes from its own codes and motion alone, but for the blend, which smooths the step from the chunk before
 and leaves the last frame as it is. Nothing goes from a group to the next. The encoder keeps the codes of the chunk
 before: the entropy coder will look there, displaced by the motion, so it searches for that motion, and prefers codes
-that repeat. The networks see a chunk in strips (`vtok.codec.strips`), motion the whole frame.
+that are cheap after them (`vtok.codec.code_choice`). The networks see a chunk in strips (`vtok.codec.strips`), motion
+the whole frame.
 """
 
 from collections.abc import Sequence

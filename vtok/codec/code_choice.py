@@ -48,6 +48,9 @@ class CodeChoice:
         effort: How much time to take.
         past: What is known of the chunk before; the caller keeps it up to date.
         size: Latent rows and columns.
+
+    Attributes:
+        strips: The strips in which the networks of the encoder see a frame.
     """
 
     def __init__(

@@ -13,7 +13,7 @@ from vtok.training.config import ClipCacheConfig
 from vtok.video.frame import Plane
 from vtok.video.motion import ANCHOR, NUM_FIELDS, motion_size
 
-MOTION = "motion.npy"  # beside the clips: int8 [N, lagrangians, t / 8, 8, 2, rows, columns]
+MOTION = "motion.npy"  # beside the clips: int16 [N, lagrangians, t / 8, 8, 2, rows, columns]
 FRAMES_PER_CHUNK = 8
 
 
