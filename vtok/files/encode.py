@@ -17,9 +17,9 @@ from vtok.codec.source import SourcePart
 from vtok.container.groups import VideoGroup
 from vtok.errors import MediaError
 from vtok.files.encoded_file import Advance, EncodeResult, Items, write_encoded
-from vtok.files.goals import goal_of
+from vtok.files.goals import Goal, goal_of
 from vtok.files.options import EncodeOptions
-from vtok.files.passes import Submit
+from vtok.files.passes import Passes, Submit
 from vtok.files.source import chunks_of
 from vtok.files.steering import steered
 from vtok.files.survey import Survey
@@ -150,6 +150,7 @@ def encode_with(
     model = shared_model(options.model) if tokenizer is None else tokenizer.pretrained
     if options.goal is not None:
         return _encode_for_goal(
+            options.goal,
             options,
             source,
             target,
@@ -183,6 +184,7 @@ def encode_with(
 
 
 def _encode_for_goal(
+    goal: Goal,
     options: EncodeOptions,
     source: StrPath,
     target: StrPath | Sink,
@@ -196,7 +198,7 @@ def _encode_for_goal(
     """Do the same, with the qualities at which the file comes to its goal."""
     with (
         local_file(source) as path,
-        steered(path, source, options, model, progress, survey, submit) as (report, groups),
+        steered(Passes(path, source, options, model, progress, submit), goal, survey) as (report, groups),
     ):
 
         def coded(part: SourcePart, advance: Advance) -> Items:
@@ -219,6 +221,6 @@ def _encode_for_goal(
             return progress(info, activity) if progress else (lambda frames: None)
 
         result = write_encoded(options, path, target, coded, model=model, overwrite=overwrite, progress=write_progress)
-    if options.goal is not None and not options.goal.is_met(report.reached):
+    if not goal.is_met(report.reached):
         result.notices.append(f"the goal is not met exactly: {report.summary()}")
     return replace(result, source=str(source), goal=report)

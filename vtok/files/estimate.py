@@ -92,12 +92,12 @@ def estimate_with(
     with local_file(source) as path:
         begun = perf_counter()
         quality, other_seconds = options.quality, 0.0
+        passes = Passes(path, source, options, model, progress)
         if options.goal is None:
-            passes = Passes(path, source, options, model, progress)
             look = passes.look()
         else:
-            steering = Steering(path, source, options, model, progress)
-            passes, look = steering.passes, steering.survey.look
+            steering = Steering(passes, options.goal)
+            look = steering.survey.look
             look_seconds = perf_counter() - begun
             quality = steering.priced()
             other_seconds = perf_counter() - begun + look_seconds  # the last pass, which writes, only reads too

@@ -99,7 +99,9 @@ class Passes:
         submit: Has a group coded by a worker, and waits while all have enough to do; None: groups are coded here.
 
     Attributes:
+        name: The source's name in messages.
         count: Number of passes so far.
+        highest_quality: The highest quality of the model.
     """
 
     def __init__(
@@ -111,7 +113,7 @@ class Passes:
         progress: Progress | None,
         submit: Submit | None = None,
     ) -> None:
-        self.name, self.count = name, 0
+        self.name, self.count, self.highest_quality = name, 0, float(model.networks.config.num_qualities)
         self._path, self._options, self._model = path, options, model
         self._progress, self._submit = progress, submit
 

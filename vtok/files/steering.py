@@ -17,22 +17,18 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
 from vtok.container.groups import VideoGroup
 from vtok.errors import ConfigError, MediaError
-from vtok.files.goals import GoalReport
-from vtok.files.options import EncodeOptions
-from vtok.files.passes import Passes, SourceGroup, Submit
+from vtok.files.goals import Goal, GoalReport
+from vtok.files.passes import Passes, SourceGroup
 from vtok.files.survey import Survey, first_quality, wants_price
 from vtok.files.trials import NUM_COSTS, Costs, Forecast, mean_ssim, mean_vmaf, psnr_yuv, solved
 from vtok.measure.vmaf import MISSING, find_ffmpeg
-from vtok.model.pretrained_model import PretrainedModel
-from vtok.system.paths import StrPath
-from vtok.video.frame import Progress, VideoInfo
+from vtok.video.frame import VideoInfo
 
 MAX_PASSES = 3  # that code all groups
 MAX_TRIES = 4  # of the last group
@@ -75,37 +71,26 @@ class Steering:
     """The passes over a source that find a file for a goal.
 
     Args:
-        path: The source.
-        name: Its name in messages.
-        options: The options of encoding, with a goal.
-        model: The model that codes.
-        progress: Called with the video's description and the name of each pass.
+        passes: The passes over the source.
+        goal: The goal.
         survey: What is known of the source already.
-        submit: Has groups coded by workers; see `Passes`.
 
     Attributes:
-        passes: The passes over the source.
-        survey: What is known of it.
+        survey: What is known of the source.
     """
 
     def __init__(
         self,
-        path: StrPath,
-        name: StrPath,
-        options: EncodeOptions,
-        model: PretrainedModel,
-        progress: Progress | None,
+        passes: Passes,
+        goal: Goal,
         survey: Survey | None = None,
-        submit: Submit | None = None,
     ) -> None:
-        assert options.goal is not None
-        self._name, self._goal = name, options.goal
+        self._passes, self._goal = passes, goal
         self._vmaf_program = find_ffmpeg() if self._goal.kind == "vmaf" else None
         if self._goal.kind == "vmaf" and self._vmaf_program is None:
             raise ConfigError(f"a VMAF cannot be reached: {MISSING}")
-        self._highest = float(model.networks.config.num_qualities)
-        self.passes = Passes(path, name, options, model, progress, submit)
-        self.survey = Survey.of(self.passes) if survey is None else survey
+        self._highest = passes.highest_quality
+        self.survey = Survey.of(passes) if survey is None else survey
         self._forecast, look = self.survey.forecast, self.survey.look
         self._all = range(len(look.num_frames))
         self._limit = self._goal.limit(look.seconds, look.num_raw_bytes)
@@ -131,14 +116,14 @@ class Steering:
             quality = self._solved(np.zeros(NUM_COSTS), self._all, 1.0, self._highest)
         if self._goal.is_size and self._value(total) > self._limit:
             raise ConfigError(
-                f"{self._name}: comes to {self._goal.text(reached)} in place of {self._goal.text(self._goal.value)}, "
-                f"after {MAX_PASSES} attempts. Give a quality, or more bytes"
+                f"{self._passes.name}: comes to {self._goal.text(reached)} in place of "
+                f"{self._goal.text(self._goal.value)}, after {MAX_PASSES} attempts. Give a quality, or more bytes"
             )
         return GoalReport(
             kind=self._goal.kind,
             wanted=self._goal.value,
             reached=reached,
-            num_passes=self.passes.count + 1,
+            num_passes=self._passes.count + 1,
             qualities=[coded[group][0] for group in self._all],
         )
 
@@ -183,13 +168,13 @@ class Steering:
         self._price(other)
         low, high = sorted(self._shown(self.survey.costs(quality)) for quality in (bound, other))
         raise ConfigError(
-            f"{self._name}: {self._goal.text(self._goal.value)} cannot be reached: its qualities come to about "
+            f"{self._passes.name}: {self._goal.text(self._goal.value)} cannot be reached: its qualities come to about "
             f"{self._goal.text(low)} to {self._goal.text(high)}"
         )
 
     def _price(self, quality: float) -> None:
         """Code some groups at one more quality."""
-        self.survey.price(self.passes, quality, sees=not self._goal.is_size, vmaf_program=self._vmaf_program)
+        self.survey.price(self._passes, quality, sees=not self._goal.is_size, vmaf_program=self._vmaf_program)
 
     def _encoded(self, store: GroupStore, quality: float) -> dict[int, tuple[float, Costs]]:
         """Code all groups; return the quality and the costs of each."""
@@ -205,10 +190,10 @@ class Steering:
             coded[len(coded)] = group.quality, costs
             done = done + costs
 
-        for source, info, advance in self.passes.groups("encode"):
+        for source, info, advance in self._passes.groups("encode"):
             number, last = source.number, self._all[-1]
             if number > last:
-                raise MediaError(f"{self._name}: gives other frames each time it is read. Give a quality")
+                raise MediaError(f"{self._passes.name}: gives other frames each time it is read. Give a quality")
             while len(running) > min(_AHEAD, (last - number) // 2):
                 take(*running.popleft()[1].result())
             expected = sum(
@@ -221,13 +206,13 @@ class Steering:
             if number == last:
                 take(*self._fitted(code, *running.popleft()[1].result(), done))
         if len(coded) < len(self._all):
-            raise MediaError(f"{self._name}: gives other frames each time it is read. Give a quality")
+            raise MediaError(f"{self._passes.name}: gives other frames each time it is read. Give a quality")
         return coded
 
     def _code(self, source: SourceGroup, info: VideoInfo, quality: float, **more: Any) -> Coded:
         """Have a group coded."""
         sees = not self._goal.is_size
-        return self.passes.code(source, info, quality, sees=sees, vmaf_program=self._vmaf_program, **more)
+        return self._passes.code(source, info, quality, sees=sees, vmaf_program=self._vmaf_program, **more)
 
     def _fitted(
         self, code: Callable[..., Coded], group: VideoGroup, costs: Costs, done: Costs
@@ -247,16 +232,8 @@ class Steering:
 
 
 @contextmanager
-def steered(
-    path: Path,
-    name: StrPath,
-    options: EncodeOptions,
-    model: PretrainedModel,
-    progress: Progress | None,
-    survey: Survey | None = None,
-    submit: Submit | None = None,
-) -> Iterator[tuple[GoalReport, GroupStore]]:
-    """Yield the groups of a file that reaches the goal of `options`, and how it does."""
+def steered(passes: Passes, goal: Goal, survey: Survey | None = None) -> Iterator[tuple[GoalReport, GroupStore]]:
+    """Yield the groups of a file that reaches a goal, and how it does; `Steering` explains the arguments."""
     with tempfile.TemporaryFile(prefix="vtok-") as file:
         store = GroupStore(file)
-        yield Steering(path, name, options, model, progress, survey, submit).run(store), store
+        yield Steering(passes, goal, survey).run(store), store
